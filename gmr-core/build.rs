@@ -1,0 +1,20 @@
+//! Records what only the build knows: the target triple and the compiler's
+//! version. `env!` in a user's crate has neither, and the report's Package
+//! section states both.
+
+use std::process::Command;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let target = std::env::var("TARGET").unwrap_or_else(|_| String::from("unknown"));
+    println!("cargo:rustc-env=GMR_TARGET={target}");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = Command::new(rustc)
+        .arg("--version")
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .map_or_else(|| String::from("unknown"), |text| text.trim().to_owned());
+    println!("cargo:rustc-env=GMR_RUSTC={version}");
+}

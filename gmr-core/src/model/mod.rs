@@ -1,0 +1,115 @@
+//! The model: a report as a stream of typed events.
+//!
+//! A *generator* (a section, or the reporter itself) emits [`Event`]s; a
+//! *view* ([`crate::view`]) turns them into text or JSON as they come. Nothing
+//! is buffered whole, so a report of any size needs a fixed amount of memory.
+//!
+//! The order of a report is fixed:
+//!
+//! 1. [`Event::BeginReport`];
+//! 2. [`Event::BeginHead`], values: who asked, when, of what;
+//! 3. [`Event::BeginFindings`], items: what is proven to be abnormal;
+//! 4. for each section [`Event::BeginSection`] … [`Event::EndSection`];
+//! 5. [`Event::BeginEnd`], values: what the report says of itself;
+//! 6. [`Event::EndReport`].
+//!
+//! A view must accept *any* stream all the same: a section may stop midway
+//! (its deadline, its failure), and a fuzzer may send nonsense. What is open
+//! when a block ends is closed by the view. Nesting is bounded by
+//! [`MAX_DEPTH`]; what is opened beyond it is flattened into the innermost
+//! container that is still allowed, never lost.
+
+mod frame;
+mod status;
+mod thread;
+mod value;
+
+pub use frame::{Certainty, Frame};
+pub use status::{Incomplete, SectionStatus};
+pub use thread::{Capture, Process, StackEnd, Thread, state_name};
+pub use value::{Timestamp, Value};
+
+/// How many groups, lists and blocks may be open inside one section.
+///
+/// Deep enough for any configuration a person wrote; small enough that a view
+/// keeps its state in a few dozen bytes of the supervisor's stack.
+pub const MAX_DEPTH: usize = 16;
+
+/// One event of a report.
+///
+/// Keys and titles are chosen by the program; views escape them like values.
+/// Within one group, keys should be unique: JSON has no other way to tell two
+/// values apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A report begins.
+    BeginReport,
+    /// The head block begins: values follow.
+    BeginHead,
+    /// The findings block begins: items follow, none means "none found".
+    BeginFindings,
+    /// A section begins.
+    BeginSection {
+        /// Number of the section in this report, from 1.
+        id: u32,
+        /// Its title. Titles may repeat within a report.
+        title: &'a str,
+    },
+    /// The section ends; whatever it left open is closed.
+    EndSection {
+        /// How it ended.
+        status: SectionStatus,
+        /// How long it took, in nanoseconds.
+        elapsed_ns: u64,
+    },
+    /// The end block begins: values follow.
+    BeginEnd,
+    /// The report ends. Nothing may follow.
+    EndReport {
+        /// The report's number within this process.
+        sequence: u64,
+        /// Why it is not complete; [`Incomplete::NONE`] if it is.
+        incomplete: Incomplete,
+    },
+    /// `key = value`.
+    Value {
+        /// The key.
+        key: &'a str,
+        /// The value.
+        value: Value<'a>,
+    },
+    /// A value without a key: an item of a list.
+    Item {
+        /// The value.
+        value: Value<'a>,
+    },
+    /// Opens a group: keyed values that belong together.
+    BeginGroup {
+        /// The group's key; without one the group is an item of a list.
+        key: Option<&'a str>,
+    },
+    /// Opens a list of items.
+    BeginList {
+        /// The list's key; without one the list is an item of a list.
+        key: Option<&'a str>,
+    },
+    /// Opens a list of blocks (threads, frames, processes), which show
+    /// themselves: the text view prints no line for the list, JSON makes it
+    /// the array `key`.
+    BeginBlocks {
+        /// The array's key in JSON.
+        key: &'a str,
+    },
+    /// A thread begins; values, frames and groups may follow.
+    BeginThread(Thread<'a>),
+    /// A process begins; values and the blocks of its children may follow.
+    BeginProcess(Process<'a>),
+    /// One frame of the thread that is open.
+    Frame(Frame<'a>),
+    /// Closes the innermost group, list, block list, thread or process.
+    Close,
+    /// A paragraph as it is, possibly of several lines. Bytes that are not
+    /// UTF-8 and control characters are escaped, line ends are kept.
+    Text(&'a [u8]),
+}

@@ -1,0 +1,213 @@
+//! Sections and how they write.
+
+use crate::model::{Event, MAX_DEPTH, Process, Thread, Value};
+
+/// Tells a generator to return at once: the section's or the report's deadline
+/// has passed, or a takeover abandoned the report. Pass it on with `?`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop;
+
+/// Why a section ends before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SectionError {
+    /// The reporter told it to.
+    Stopped,
+    /// It could not get at what it wanted to say. The report shows the reason.
+    Failed(&'static str),
+}
+
+impl From<Stop> for SectionError {
+    fn from(Stop: Stop) -> Self {
+        SectionError::Stopped
+    }
+}
+
+/// What a generator returns.
+pub type SectionResult = Result<(), SectionError>;
+
+/// A section that the core itself may run: in a signal handler, or on a
+/// supervisor that must come through whatever state the process is in.
+///
+/// # Safety
+///
+/// [`generate`](Self::generate) is called on a thread that may have been
+/// interrupted anywhere: in the allocator, in the loader, with any lock held.
+/// The implementer promises that it, and everything it calls,
+///
+/// - does not allocate or free memory;
+/// - does not take a lock that any other code can hold (a `try_lock` that gives
+///   up at once is fine, if the lock's own implementation is signal-safe);
+/// - does not panic and does not unwind;
+/// - does not use stdio, does not touch thread-locals with a destructor or lazy
+///   initialisation, does not call the dynamic loader;
+/// - does not wait without a deadline, and makes only async-signal-safe calls
+///   (signal-safety(7)).
+///
+/// Atomics, immutable data and raw system calls are what such a section is
+/// made of. It should look at what `out` returns after each event and pass
+/// [`Stop`] on: a section that does not stop is stopped by takeover, and is not
+/// run again until it comes back.
+#[expect(unsafe_code, reason = "the contract that makes the engine sound")]
+pub unsafe trait SignalSafeSection: Sync {
+    /// Writes the section's content.
+    ///
+    /// # Errors
+    ///
+    /// [`SectionError::Stopped`] if `out` said so, [`SectionError::Failed`] if
+    /// there is nothing to say.
+    fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult;
+}
+
+/// Takes the events of one report.
+pub trait EventSink {
+    /// Takes the next event.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`]: the generator should return.
+    fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop>;
+}
+
+/// What a section writes through: typed values, groups, lists, text.
+///
+/// Every method returns [`Stop`] when the section must end; pass it on.
+pub struct SectionWriter<'a> {
+    sink: &'a mut dyn EventSink,
+    depth: usize,
+}
+
+impl core::fmt::Debug for SectionWriter<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SectionWriter").field("depth", &self.depth).finish_non_exhaustive()
+    }
+}
+
+impl<'a> SectionWriter<'a> {
+    /// A writer onto `sink`.
+    pub fn new(sink: &'a mut dyn EventSink) -> Self {
+        SectionWriter { sink, depth: 0 }
+    }
+
+    /// Any event.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the section must end.
+    pub fn event(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        self.sink.emit(event)
+    }
+
+    /// `key = value`.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the section must end.
+    pub fn value<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) -> Result<(), Stop> {
+        self.sink.emit(&Event::Value { key, value: value.into() })
+    }
+
+    /// An item of a list.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the section must end.
+    pub fn item<'v>(&mut self, value: impl Into<Value<'v>>) -> Result<(), Stop> {
+        self.sink.emit(&Event::Item { value: value.into() })
+    }
+
+    /// A paragraph as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the section must end.
+    pub fn text(&mut self, text: &str) -> Result<(), Stop> {
+        self.sink.emit(&Event::Text(text.as_bytes()))
+    }
+
+    /// A group of values; closed when `body` returns, also by an error.
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns, or [`SectionError::Stopped`].
+    pub fn group(
+        &mut self,
+        key: &str,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        self.nest(&Event::BeginGroup { key: Some(key) }, body)
+    }
+
+    /// A list of items; closed when `body` returns.
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns, or [`SectionError::Stopped`].
+    pub fn list(
+        &mut self,
+        key: &str,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        self.nest(&Event::BeginList { key: Some(key) }, body)
+    }
+
+    /// A list of blocks; see [`Event::BeginBlocks`].
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns, or [`SectionError::Stopped`].
+    pub fn blocks(
+        &mut self,
+        key: &str,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        self.nest(&Event::BeginBlocks { key }, body)
+    }
+
+    /// A thread's block.
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns, or [`SectionError::Stopped`].
+    pub fn thread(
+        &mut self,
+        thread: &Thread<'_>,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        self.nest(&Event::BeginThread(*thread), body)
+    }
+
+    /// A process's block.
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns, or [`SectionError::Stopped`].
+    pub fn process(
+        &mut self,
+        process: &Process<'_>,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        self.nest(&Event::BeginProcess(*process), body)
+    }
+
+    /// How many containers this writer has opened.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn nest(
+        &mut self,
+        open: &Event<'_>,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        self.sink.emit(open)?;
+        let mut inner = SectionWriter {
+            sink: &mut *self.sink,
+            depth: self.depth.saturating_add(1).min(MAX_DEPTH),
+        };
+        let outcome = body(&mut inner);
+        self.sink.emit(&Event::Close)?;
+        outcome
+    }
+}

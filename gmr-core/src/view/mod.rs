@@ -1,0 +1,46 @@
+//! Views: the event stream as text or JSON.
+//!
+//! A view is a small state machine without buffers. It accepts any stream of
+//! events: JSON always parses, text never shows a heading that the reporter
+//! did not make, and nothing panics.
+
+use core::convert::Infallible;
+
+use ufmt::uWrite;
+
+use crate::model::Event;
+
+mod escape;
+mod format;
+mod json;
+mod text;
+
+pub use json::{JsonStyle, JsonView};
+pub use text::TextView;
+
+/// Where a view writes. What becomes of the bytes (a full pipe, a deadline) is
+/// the sink's business: a view never fails.
+pub type Output<'a> = dyn uWrite<Error = Infallible> + 'a;
+
+/// Turns events into bytes.
+pub trait View {
+    /// Takes the next event.
+    ///
+    /// # Signal safety
+    ///
+    /// Safe: no allocation, no lock, no panic, bounded stack.
+    fn event(&mut self, event: &Event<'_>, out: &mut Output<'_>);
+}
+
+/// Which view a report is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ViewKind {
+    /// For people: the original's shapes.
+    #[default]
+    Text,
+    /// For machines: one JSON object of many lines.
+    Json,
+    /// For log collectors: one JSON object on one line.
+    JsonLine,
+}

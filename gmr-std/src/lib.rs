@@ -1,0 +1,1 @@
+//! Guru Meditation Reports for std daemons.
