@@ -17,4 +17,16 @@ fn main() {
         .and_then(|output| String::from_utf8(output.stdout).ok())
         .map_or_else(|| String::from("unknown"), |text| text.trim().to_owned());
     println!("cargo:rustc-env=GMR_RUSTC={version}");
+
+    // One name for "the engine runs here", used by every cfg of the crate.
+    // `--cfg gmr_unsupported` forces the other side, so that it is tested.
+    println!("cargo:rustc-check-cfg=cfg(gmr_engine)");
+    let is = |key: &str, value: &str| std::env::var(key).is_ok_and(|found| found == value);
+    if is("CARGO_CFG_TARGET_OS", "linux")
+        && is("CARGO_CFG_TARGET_ARCH", "x86_64")
+        && is("CARGO_CFG_TARGET_POINTER_WIDTH", "64")
+        && std::env::var_os("CARGO_CFG_GMR_UNSUPPORTED").is_none()
+    {
+        println!("cargo:rustc-cfg=gmr_engine");
+    }
 }

@@ -19,5 +19,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod model;
+mod protocol;
 pub mod section;
+mod sync;
 pub mod view;

@@ -1,0 +1,11 @@
+//! The lock-free protocols between signal handlers, supervisors and the
+//! program's threads. Each file is one protocol, free of system calls, and has
+//! its loom model beside it:
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p gmr-core --release --lib loom_`
+
+pub(crate) mod ownership;
+pub(crate) mod registry;
+pub(crate) mod requests;
+#[cfg(any(feature = "stacks", loom, test))]
+pub(crate) mod slots;
