@@ -26,6 +26,7 @@ fn main() {
         && is("CARGO_CFG_TARGET_ARCH", "x86_64")
         && is("CARGO_CFG_TARGET_POINTER_WIDTH", "64")
         && std::env::var_os("CARGO_CFG_GMR_UNSUPPORTED").is_none()
+        && std::env::var_os("CARGO_CFG_LOOM").is_none()
     {
         println!("cargo:rustc-cfg=gmr_engine");
     }

@@ -1,0 +1,108 @@
+//! What a program may choose at setup. Everything has a sensible default; each
+//! limit is printed in the report when it is hit.
+
+use core::time::Duration;
+
+use crate::view::ViewKind;
+
+/// Options of a [`Reporter`](crate::Reporter).
+///
+/// ```
+/// use gmr_core::Options;
+/// const OPTIONS: Options = Options::new().destination_fd(1).max_threads(256);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub(crate) view: ViewKind,
+    pub(crate) destination_fd: i32,
+    pub(crate) service_name: Option<&'static str>,
+    pub(crate) max_threads: u32,
+    pub(crate) max_frames: u32,
+    pub(crate) capture_slots: u32,
+    pub(crate) window_bytes: u32,
+    pub(crate) supervisors: u32,
+    pub(crate) report_deadline: Duration,
+    pub(crate) section_deadline: Duration,
+    pub(crate) thread_deadline: Duration,
+    pub(crate) output_deadline: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
+        $($(#[$meta])*
+        #[must_use]
+        pub const fn $name(mut self, $name: $ty) -> Self {
+            self.$name = $name;
+            self
+        })*
+    };
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub const fn new() -> Self {
+        Options {
+            view: ViewKind::Text,
+            destination_fd: 2,
+            service_name: None,
+            max_threads: 4096,
+            max_frames: 128,
+            capture_slots: 64,
+            window_bytes: 16 * 1024,
+            supervisors: 1,
+            report_deadline: Duration::from_secs(10),
+            section_deadline: Duration::from_secs(2),
+            thread_deadline: Duration::from_millis(250),
+            output_deadline: Duration::from_secs(5),
+        }
+    }
+
+    setters! {
+        /// Text (default), JSON, or JSON on one line.
+        view: ViewKind,
+        /// The open descriptor reports are written to; default 2 (stderr). It
+        /// is duplicated or reopened at setup: closing it later is no harm.
+        destination_fd: i32,
+        /// The service's name in the report's head; default: none.
+        service_name: Option<&'static str>,
+        /// Threads a report has room for; default 4,096, 1..=65,536.
+        max_threads: u32,
+        /// Frames per thread; default 128, 1..=4,096.
+        max_frames: u32,
+        /// Threads captured at the same time; default 64, 1..=256.
+        capture_slots: u32,
+        /// Stack copied per thread, in bytes; default 16 KiB, 1 KiB..=64 KiB.
+        window_bytes: u32,
+        /// Threads that will call [`Reporter::run`](crate::Reporter::run): 1
+        /// (default), or 2 to have a second one that takes over from a stuck
+        /// first one.
+        supervisors: u32,
+        /// How long one report may take; default 10 s. A supervisor past it is
+        /// taken over.
+        report_deadline: Duration,
+        /// How long one section may write; default 2 s.
+        section_deadline: Duration,
+        /// How long one thread may take to answer; default 250 ms.
+        thread_deadline: Duration,
+        /// How long one report may wait for its destination; default 5 s.
+        output_deadline: Duration,
+    }
+
+    /// The options with every limit brought into its documented range.
+    #[cfg(gmr_engine)]
+    pub(crate) fn in_range(mut self) -> Self {
+        self.max_threads = self.max_threads.clamp(1, 65_536);
+        self.max_frames = self.max_frames.clamp(1, 4096);
+        self.capture_slots = self.capture_slots.clamp(1, 256);
+        self.window_bytes = self.window_bytes.clamp(1024, 64 * 1024) & !7;
+        self.supervisors = self.supervisors.clamp(1, 2);
+        self
+    }
+}

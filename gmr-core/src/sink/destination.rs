@@ -1,0 +1,297 @@
+//! Where reports go: an open descriptor of the program, handled by its type so
+//! that it never blocks us and is never changed under its other users.
+//!
+//! | it is | we write through |
+//! |---|---|
+//! | pipe, FIFO, tty, other character device | an own O_NONBLOCK description of it, opened through /proc/self/fd |
+//! | socket | sendto(2) with MSG_DONTWAIT and MSG_NOSIGNAL |
+//! | regular file | a duplicate (shares the offset with the program's log) |
+//! | a pipe or tty that may not be reopened | pwritev2(2) with RWF_NOWAIT, or, where that is unknown too, poll(2) and write(2) |
+//!
+//! The last way can block if another writer fills the pipe between the two
+//! calls; everything else cannot. poll(2) and small writes alone are not used
+//! where anything better exists, for that reason.
+//!
+//! Each bank writes through a descriptor number of its own: a takeover points
+//! the abandoned one at /dev/null ([`Line::fence`]).
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::{Channel, Refusal};
+use crate::sys::{clock, signal};
+
+/// Descriptors of ours start here: programs close and reuse the low ones.
+const LOWEST_DESCRIPTOR: RawFd = 100;
+
+/// What a pipe takes whole or not at all (PIPE_BUF, pipe(7)).
+const PIPE_PIECE_BYTES: usize = 4096;
+
+/// For everything else: large enough to make few calls.
+const FILE_PIECE_BYTES: usize = 64 * 1024;
+
+/// How bytes get into the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An open file description of our own, non-blocking.
+    Reopened,
+    /// A socket.
+    Socket,
+    /// A regular file, or a block device.
+    File,
+    /// pwritev2(2) with RWF_NOWAIT.
+    NoWait,
+}
+
+impl Kind {
+    /// As the report's end block says it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Reopened => "own non-blocking description",
+            Kind::Socket => "socket",
+            Kind::File => "file",
+            Kind::NoWait => "shared description, no-wait writes",
+        }
+    }
+}
+
+/// What the descriptor was at setup (fstat(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    special_device: u64,
+    mode: u32,
+}
+
+impl Identity {
+    fn of(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let stat = rustix::fs::fstat(fd)?;
+        Ok(Identity {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            special_device: stat.st_rdev,
+            // The type only: chmod does not make it another file.
+            mode: FileType::from_raw_mode(stat.st_mode).as_raw_mode(),
+        })
+    }
+}
+
+/// A destination as it was opened at setup: the master that lines are made of.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    master: OwnedFd,
+    kind: Kind,
+    identity: Identity,
+}
+
+/// One bank's descriptor onto the destination.
+#[derive(Debug)]
+pub(crate) struct Line {
+    number: RawFd,
+}
+
+impl Destination {
+    /// Opens the destination behind the program's descriptor `fd`.
+    pub(crate) fn open(fd: RawFd) -> Result<Self, Errno> {
+        if fd < 0 {
+            return Err(Errno::BADF);
+        }
+        let theirs = borrow(fd);
+        let identity = Identity::of(theirs)?;
+        let file_type = FileType::from_raw_mode(identity.mode);
+        let reopened = match file_type {
+            FileType::Fifo | FileType::CharacterDevice => reopen(fd),
+            _ => None,
+        };
+        let (master, kind) = match (reopened, file_type) {
+            (Some(own), _) => (own, Kind::Reopened),
+            (None, FileType::Socket) => (duplicate(theirs)?, Kind::Socket),
+            (None, FileType::Fifo | FileType::CharacterDevice) => {
+                (duplicate(theirs)?, Kind::NoWait)
+            }
+            (None, _) => (duplicate(theirs)?, Kind::File),
+        };
+        Ok(Destination { master, kind, identity })
+    }
+
+    /// A further descriptor onto it.
+    pub(crate) fn line(&self) -> Result<Line, Errno> {
+        Ok(Line { number: duplicate(borrow(self.master.as_raw_fd()))?.into_raw_fd() })
+    }
+
+    /// How it is written to.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether the bank's descriptor still leads to what setup saw: the
+    /// program may have closed it, and the number may now be a client's socket.
+    pub(crate) fn is_intact(&self, line: &Line) -> bool {
+        Identity::of(borrow(line.number)).is_ok_and(|now| now == self.identity)
+    }
+
+    /// Makes a fenced line usable again.
+    pub(crate) fn mend(&self, line: &Line) {
+        if Identity::of(borrow(self.master.as_raw_fd())).is_ok_and(|now| now == self.identity) {
+            redirect(borrow(self.master.as_raw_fd()), line.number);
+        }
+    }
+}
+
+impl Line {
+    /// Points the descriptor at /dev/null, so that only a write that is
+    /// already in the kernel can still land. `null` is opened at setup.
+    pub(crate) fn fence(&self, null: BorrowedFd<'_>) {
+        redirect(null, self.number);
+    }
+
+    pub(crate) fn number(&self) -> RawFd {
+        self.number
+    }
+
+    /// Closes it. Only for a setup that failed.
+    #[expect(unsafe_code, reason = "gives the descriptor back to its owner type")]
+    pub(crate) fn close(self) {
+        // SAFETY: made by `into_raw_fd` in `line`, given away here.
+        drop(unsafe { OwnedFd::from_raw_fd(self.number) });
+    }
+}
+
+/// Opens /dev/null for [`Line::fence`].
+pub(crate) fn open_null() -> Result<OwnedFd, Errno> {
+    let fd = rustix::fs::open(c"/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    duplicate(borrow(fd.as_raw_fd()))
+}
+
+#[expect(unsafe_code, reason = "descriptors that live in atomics and C")]
+fn borrow<'fd>(fd: RawFd) -> BorrowedFd<'fd> {
+    // SAFETY: not -1 (checked at setup). Whether it is (still) open is what
+    // the calls on it find out: EBADF is an answer, and `is_intact` refuses a
+    // number that leads elsewhere.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // With a low RLIMIT_NOFILE there is no high number: then any will do.
+    rustix::io::fcntl_dupfd_cloexec(fd, LOWEST_DESCRIPTOR)
+        .or_else(|_| rustix::io::fcntl_dupfd_cloexec(fd, 3))
+}
+
+fn redirect(from: BorrowedFd<'_>, number: RawFd) {
+    #[expect(unsafe_code, reason = "dup3 wants an owner of the target")]
+    // SAFETY: `number` is a line's descriptor; the owner is forgotten below,
+    // so it is not closed.
+    let mut target = unsafe { OwnedFd::from_raw_fd(number) };
+    let _ = rustix::io::dup3(from, &mut target, rustix::io::DupFlags::CLOEXEC);
+    let _ = target.into_raw_fd();
+}
+
+/// An own description, moved to a high number.
+fn reopen(fd: RawFd) -> Option<OwnedFd> {
+    let mut path = heapless::String::<32>::new();
+    ufmt::uwrite!(&mut path, "/proc/self/fd/{}\0", fd).ok()?;
+    let path = core::ffi::CStr::from_bytes_with_nul(path.as_bytes()).ok()?;
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let own = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    duplicate(borrow(own.as_raw_fd())).ok()
+}
+
+/// A line in use by one report.
+pub(crate) struct OpenLine<'a> {
+    pub(crate) line: &'a Line,
+    pub(crate) kind: Kind,
+    pub(crate) deadline_ns: u64,
+    /// Whether the report is still ours: asked before each write.
+    pub(crate) is_current: &'a dyn Fn() -> bool,
+}
+
+impl core::fmt::Debug for OpenLine<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("OpenLine").field("line", &self.line).finish_non_exhaustive()
+    }
+}
+
+impl OpenLine<'_> {
+    fn write_once(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        let fd = borrow(self.line.number);
+        match self.kind {
+            Kind::Reopened | Kind::File => guard_sigpipe(|| rustix::io::write(fd, bytes)),
+            Kind::Socket => rustix::net::send(
+                fd,
+                bytes,
+                rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL,
+            ),
+            Kind::NoWait => guard_sigpipe(|| {
+                let vector = [rustix::io::IoSlice::new(bytes)];
+                // Offset -1: the current position.
+                match rustix::io::pwritev2(fd, &vector, u64::MAX, ReadWriteFlags::NOWAIT) {
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::SPIPE | Errno::INVAL) => {
+                        if poll(fd, 0) {
+                            rustix::io::write(fd, bytes)
+                        } else {
+                            Err(Errno::AGAIN)
+                        }
+                    }
+                    done => done,
+                }
+            }),
+        }
+    }
+}
+
+/// A write to a pipe without a reader raises SIGPIPE on this thread. Ours must
+/// not reach the program: it is taken back unless one was pending already.
+fn guard_sigpipe(write: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    let before = signal::is_pending(libc::SIGPIPE);
+    let result = write();
+    if result == Err(Errno::PIPE) && !before && signal::is_pending(libc::SIGPIPE) {
+        signal::consume_pending(libc::SIGPIPE);
+    }
+    result
+}
+
+fn poll(fd: BorrowedFd<'_>, timeout_ns: u64) -> bool {
+    let mut descriptors = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    let timeout = clock::timespec(timeout_ns);
+    rustix::event::poll(&mut descriptors, Some(&timeout)).is_ok_and(|ready| ready > 0)
+}
+
+impl Channel for OpenLine<'_> {
+    fn piece_bytes(&self) -> usize {
+        match self.kind {
+            Kind::Reopened | Kind::NoWait => PIPE_PIECE_BYTES,
+            Kind::File | Kind::Socket => FILE_PIECE_BYTES,
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        if !(self.is_current)() {
+            return Err(Refusal::Gone);
+        }
+        loop {
+            return match self.write_once(bytes) {
+                Ok(count) => Ok(count),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN | Errno::NOBUFS) => Err(Refusal::WouldBlock),
+                Err(_) => Err(Refusal::Gone),
+            };
+        }
+    }
+
+    fn wait(&mut self) -> bool {
+        let now = clock::monotonic_ns();
+        let left = self.deadline_ns.saturating_sub(now);
+        if left == 0 || !(self.is_current)() {
+            return false;
+        }
+        // In slices, so that a takeover is noticed.
+        poll(borrow(self.line.number), left.min(WAIT_SLICE_NS));
+        true
+    }
+}
+
+/// Longest single wait for a full destination, in nanoseconds.
+const WAIT_SLICE_NS: u64 = 50_000_000;

@@ -1,0 +1,347 @@
+//! Collects every thread's stack: the supervisor's side of the capture.
+//!
+//! 1. Threads are listed and described from /proc ([`crate::threads`]).
+//! 2. Those that can answer are sent the capture signal, as many at a time as
+//!    there are slots.
+//! 3. Answers are unwound as they come, from the copied window; the slot goes
+//!    to the next thread.
+//! 4. A thread that does not answer within its deadline is given up; if its
+//!    handler is copying just then, its slot stays quarantined.
+//!
+//! Limits: the arena's threads and frames, the slots, the deadlines. Each that
+//! is hit is in the thread's block or in the end block.
+
+use crate::model::{Capture, StackEnd};
+use crate::protocol::slots::{Answer, Token};
+use crate::signal::capture::{self, Slots, Snapshot};
+use crate::stacks::modules::Table;
+use crate::stacks::unwind::{Found, Walker};
+use crate::stacks::window::Window;
+use crate::sys::memory::Zeroable;
+use crate::sys::signal::Mask;
+use crate::sys::{clock, futex};
+use crate::threads::ThreadRecord;
+
+/// How often threads that have not answered are looked at: have they exited?
+const LOOK_NS: u64 = 5_000_000;
+
+/// One frame in the arena.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FrameRecord {
+    pub(crate) pc: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+#[expect(unsafe_code, reason = "numbers only")]
+// SAFETY: all bytes zero is a frame at 0.
+unsafe impl Zeroable for FrameRecord {}
+
+const FLAG_FRAME_POINTER: u32 = 1;
+const FLAG_INFERRED: u32 = 2;
+const FLAG_SIGNAL_FRAME: u32 = 4;
+const FLAG_INTERRUPTED: u32 = 8;
+
+impl FrameRecord {
+    fn of(found: &Found) -> Self {
+        use crate::model::Certainty;
+        let mut flags = match found.certainty {
+            Certainty::Exact => 0,
+            Certainty::FramePointer => FLAG_FRAME_POINTER,
+            Certainty::Inferred => FLAG_INFERRED,
+        };
+        if found.is_signal_frame {
+            flags |= FLAG_SIGNAL_FRAME;
+        }
+        if found.is_interrupted {
+            flags |= FLAG_INTERRUPTED;
+        }
+        FrameRecord { pc: found.pc, flags, reserved: 0 }
+    }
+
+    pub(crate) fn found(&self) -> Found {
+        use crate::model::Certainty;
+        Found {
+            pc: self.pc,
+            certainty: if self.flags & FLAG_FRAME_POINTER != 0 {
+                Certainty::FramePointer
+            } else if self.flags & FLAG_INFERRED != 0 {
+                Certainty::Inferred
+            } else {
+                Certainty::Exact
+            },
+            is_signal_frame: self.flags & FLAG_SIGNAL_FRAME != 0,
+            is_interrupted: self.flags & FLAG_INTERRUPTED != 0,
+        }
+    }
+}
+
+/// The frames of all threads of one report, one after the other.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    pub(crate) records: &'static mut [FrameRecord],
+    pub(crate) used: usize,
+    pub(crate) max_per_thread: u32,
+}
+
+/// One slot's occupation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flight {
+    thread: u32,
+    token_bits: u32,
+    deadline_ns: u64,
+    is_used: u32,
+    reserved: u32,
+}
+
+#[expect(unsafe_code, reason = "numbers only")]
+// SAFETY: all bytes zero is an unused flight.
+unsafe impl Zeroable for Flight {}
+
+/// What the collection needs.
+pub(crate) struct Collector<'a> {
+    pub(crate) bank: usize,
+    pub(crate) slots: &'a Slots,
+    pub(crate) flights: &'a mut [Flight],
+    pub(crate) walker: &'a mut Walker,
+    pub(crate) table: &'a Table,
+    pub(crate) frames: &'a mut Frames,
+    /// Per thread, in nanoseconds.
+    pub(crate) thread_deadline_ns: u64,
+    /// For all, CLOCK_MONOTONIC.
+    pub(crate) deadline_ns: u64,
+}
+
+/// Facts for the end block.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Collected {
+    pub(crate) longest_capture_ns: u64,
+    pub(crate) longest_capture_tid: u32,
+}
+
+impl Collector<'_> {
+    /// Captures and unwinds all `threads` that are still
+    /// [`Capture::NotBuilt`] (not yet judged otherwise).
+    pub(crate) fn run(
+        &mut self,
+        threads: &mut [ThreadRecord],
+        is_current: &dyn Fn() -> bool,
+    ) -> Collected {
+        let mut collected = Collected::default();
+        if !capture::is_in_place() && !self.is_chained() {
+            for thread in threads.iter_mut().filter(|thread| thread.wants_capture()) {
+                thread.capture = Capture::HandlerReplaced;
+            }
+            return collected;
+        }
+        let mut next = 0_usize;
+        loop {
+            let seen = self.slots.answers.load(core::sync::atomic::Ordering::Acquire);
+            let mut in_flight = self.harvest(threads, &mut collected);
+            let mut starved = false;
+            while let Some(thread) = threads.get_mut(next) {
+                if thread.wants_capture() && !self.launch(next, thread, &mut starved) {
+                    break;
+                }
+                next = next.saturating_add(1);
+            }
+            in_flight |= self.flights.iter().any(|flight| flight.is_used != 0);
+            let now = clock::monotonic_ns();
+            if now >= self.deadline_ns || !is_current() {
+                self.give_up(threads, next);
+                break;
+            }
+            if starved && !in_flight {
+                // Every slot is quarantined by a handler that never ended.
+                for thread in threads.iter_mut().skip(next).filter(|t| t.wants_capture()) {
+                    thread.capture = Capture::NoSlot;
+                }
+                break;
+            }
+            if !in_flight && next >= threads.len() {
+                break;
+            }
+            let left = self.deadline_ns.saturating_sub(now);
+            futex::wait(&self.slots.answers, seen, Some(left.min(LOOK_NS)));
+        }
+        collected
+    }
+
+    /// The thread that is interrupted by the report itself.
+    pub(crate) fn own(&mut self, thread: &mut ThreadRecord, snapshot: &Snapshot) {
+        self.unwind(thread, snapshot);
+    }
+
+    /// Sends the signal to one thread. `false`: no slot is free.
+    fn launch(&mut self, index: usize, thread: &mut ThreadRecord, starved: &mut bool) -> bool {
+        let now = clock::monotonic_ns();
+        for (slot_index, flight) in self.flights.iter_mut().enumerate() {
+            if flight.is_used != 0 {
+                continue;
+            }
+            let Some(slot) = self.slots.slots.get(slot_index) else { continue };
+            let Some(token) = slot.request(slot_index as u8, thread.tid) else { continue };
+            match capture::send(self.bank, token, thread.tid) {
+                Ok(()) => {
+                    *flight = Flight {
+                        thread: index as u32,
+                        token_bits: token.to_bits(),
+                        deadline_ns: now.saturating_add(self.thread_deadline_ns),
+                        is_used: 1,
+                        reserved: 0,
+                    };
+                }
+                Err(error) => {
+                    slot.withdraw(token);
+                    thread.capture = match error {
+                        libc::ESRCH => Capture::Exited,
+                        libc::EAGAIN => Capture::QueueFull,
+                        _ => Capture::Refused,
+                    };
+                }
+            }
+            return true;
+        }
+        *starved = true;
+        false
+    }
+
+    /// Takes what has come, gives up what is late. Whether any is still open.
+    fn harvest(&mut self, threads: &mut [ThreadRecord], collected: &mut Collected) -> bool {
+        let now = clock::monotonic_ns();
+        let mut open = false;
+        for slot_index in 0..self.flights.len() {
+            let Some(flight) = self.flights.get(slot_index).copied() else { break };
+            if flight.is_used == 0 {
+                continue;
+            }
+            let Some(slot) = self.slots.slots.get(slot_index) else { continue };
+            let Some(thread) = threads.get_mut(flight.thread as usize) else { continue };
+            let token = Token::from_bits(flight.token_bits);
+            let is_late = now >= flight.deadline_ns;
+            // Not for each look at each slot: it is a system call.
+            let is_slow = now.saturating_add(self.thread_deadline_ns)
+                >= flight.deadline_ns.saturating_add(LOOK_NS);
+            let is_over = match slot.answer(token) {
+                Answer::Filled => {
+                    let took = slot.read(token, |snapshot| {
+                        self.unwind(thread, snapshot);
+                        snapshot.elapsed_ns
+                    });
+                    if let Some(took) = took
+                        && took > collected.longest_capture_ns
+                    {
+                        collected.longest_capture_ns = took;
+                        collected.longest_capture_tid = thread.tid;
+                    }
+                    true
+                }
+                Answer::Copying if is_late => {
+                    // Quarantined: its handler is stuck or starved.
+                    thread.capture = Capture::Timeout;
+                    true
+                }
+                Answer::Pending if is_slow && !capture::exists(thread.tid) => {
+                    let withdrawn = slot.withdraw(token);
+                    if withdrawn {
+                        thread.capture = Capture::Exited;
+                    }
+                    withdrawn
+                }
+                Answer::Pending if is_late => {
+                    let withdrawn = slot.withdraw(token);
+                    if withdrawn {
+                        thread.capture = Capture::Timeout;
+                    }
+                    withdrawn
+                }
+                Answer::Pending | Answer::Copying => false,
+            };
+            if is_over {
+                if let Some(flight) = self.flights.get_mut(slot_index) {
+                    flight.is_used = 0;
+                }
+            } else {
+                open = true;
+            }
+        }
+        open
+    }
+
+    /// The deadline for all has passed.
+    fn give_up(&mut self, threads: &mut [ThreadRecord], next: usize) {
+        for slot_index in 0..self.flights.len() {
+            let Some(flight) = self.flights.get_mut(slot_index) else { break };
+            if flight.is_used == 0 {
+                continue;
+            }
+            flight.is_used = 0;
+            if let Some(slot) = self.slots.slots.get(slot_index) {
+                slot.withdraw(Token::from_bits(flight.token_bits));
+            }
+            if let Some(thread) = threads.get_mut(flight.thread as usize) {
+                thread.capture = Capture::Timeout;
+            }
+        }
+        for thread in threads.iter_mut().skip(next).filter(|thread| thread.wants_capture()) {
+            thread.capture = Capture::Timeout;
+        }
+    }
+
+    fn unwind(&mut self, thread: &mut ThreadRecord, snapshot: &Snapshot) {
+        let first = self.frames.used;
+        let limit = (self.frames.max_per_thread as usize)
+            .min(self.frames.records.len().saturating_sub(first));
+        let window = Window {
+            base: snapshot.base,
+            bytes: snapshot.window.get(..snapshot.used).unwrap_or_default(),
+        };
+        let mut count = 0_usize;
+        let records = self.frames.records.get_mut(first..).unwrap_or_default();
+        let end = self.walker.walk(self.table, snapshot.registers, &window, |found| {
+            if count >= limit {
+                return false;
+            }
+            if let Some(record) = records.get_mut(count) {
+                *record = FrameRecord::of(&found);
+                count = count.saturating_add(1);
+            }
+            true
+        });
+        self.frames.used = first.saturating_add(count);
+        thread.first_frame = first as u32;
+        thread.frame_count = count as u32;
+        thread.stack_end = match end {
+            StackEnd::FrameLimit { .. } => StackEnd::FrameLimit { frames: count as u32 },
+            // The window was cut by unreadable memory, not by its size.
+            StackEnd::WindowFull { .. } if snapshot.used < snapshot.window.len() => {
+                StackEnd::Unreadable
+            }
+            end => end,
+        };
+        thread.capture =
+            if end == StackEnd::Complete { Capture::Ok } else { Capture::Partial };
+    }
+
+    /// Our handler is not the installed one: does it get the signal all the
+    /// same, through another library's? One capture of this very thread tells.
+    fn is_chained(&self) -> bool {
+        let tid = crate::sys::gettid();
+        for (index, slot) in self.slots.slots.iter().enumerate() {
+            let Some(token) = slot.request(index as u8, tid) else { continue };
+            let before = Mask::of_this_thread();
+            let sent = capture::send(self.bank, token, tid).is_ok();
+            // Delivered here, before the call returns.
+            before.without(capture::signal()).apply();
+            before.apply();
+            let answered = sent && slot.answer(token) == Answer::Filled;
+            if answered {
+                slot.read(token, |_| ());
+            } else {
+                slot.withdraw(token);
+            }
+            return answered;
+        }
+        false
+    }
+}

@@ -1,0 +1,371 @@
+//! From registers and a window to frames: a pure function, so that it can be
+//! fuzzed and replayed.
+//!
+//! For each frame:
+//!
+//! 1. Find the module of the address to look up (the return address − 1, or the
+//!    interrupted pc itself) and judge its call frame information
+//!    ([`super::rules`]; remembered per address).
+//! 2. *End of stack*: done, the stack is complete.
+//! 3. *Signal frame*: the interrupted registers are read from the kernel's
+//!    frame by hand (framehop cannot), and the walk goes on exactly.
+//! 4. *Rule*: compute the CFA, refuse one that is not above the stack pointer
+//!    and inside the window, let framehop step, and compare its stack pointer
+//!    with the CFA.
+//! 5. *Nothing known*: let framehop follow the frame pointer; the frame found
+//!    that way carries a mark.
+//!
+//! Limits: x86_64. Frames are counted and capped by the caller's `emit`. A
+//! stack that leaves the window (an alternate signal stack) ends there and
+//! says so.
+
+use alloc::boxed::Box;
+
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+use framehop::{FrameAddress, MustNotAllocateDuringUnwind, Unwinder as _};
+
+pub use super::rules::Registers;
+use super::rules::{self, Base, CallFrameInfo, Context, Rule};
+use super::window::Window;
+use crate::model::{Certainty, StackEnd};
+
+/// The bytes of call frame information as framehop holds them: mapped for
+/// ever, or copied because the object can be unloaded.
+#[derive(Debug, Clone)]
+pub enum Section {
+    /// In place.
+    Mapped(&'static [u8]),
+    /// A copy.
+    Copied(alloc::sync::Arc<[u8]>),
+}
+
+impl core::ops::Deref for Section {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Section::Mapped(bytes) => bytes,
+            Section::Copied(bytes) => bytes,
+        }
+    }
+}
+
+/// framehop's unwinder over our sections.
+pub type Framehop = UnwinderX86_64<Section, MustNotAllocateDuringUnwind>;
+
+/// What the unwinder needs to know of the loaded objects.
+pub trait Modules {
+    /// framehop's unwinder over the same modules.
+    fn framehop(&self) -> &Framehop;
+
+    /// The call frame information of the module that `address` lies in, and
+    /// the module's load bias. `None`: no module is there.
+    fn lookup(&self, address: u64) -> Option<(u64, Option<CallFrameInfo<'_>>)>;
+
+    /// Different for each table ever made.
+    fn generation(&self) -> u64;
+}
+
+/// A frame as it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Program counter or return address.
+    pub pc: u64,
+    /// How it was found.
+    pub certainty: Certainty,
+    /// The kernel's signal frame.
+    pub is_signal_frame: bool,
+    /// The pc is of an interrupted instruction, not a return address.
+    pub is_interrupted: bool,
+}
+
+impl Found {
+    /// The address to look names and rules up with: a return address may be
+    /// the first one of the *next* function.
+    #[must_use]
+    pub fn lookup_address(&self) -> u64 {
+        if self.is_interrupted { self.pc } else { self.pc.wrapping_sub(1) }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Remembered {
+    address: u64,
+    rule: Rule,
+}
+
+/// Rules remembered, by address: a power of two. A report of a thousand parked
+/// threads has a few hundred distinct addresses.
+const REMEMBERED: usize = 2048;
+
+/// One walker's memory: framehop's cache, gimli's tables, remembered rules.
+/// Allocates when made, never when used.
+pub struct Walker {
+    framehop: CacheX86_64<MustNotAllocateDuringUnwind>,
+    context: Box<Context>,
+    remembered: Box<[Remembered]>,
+    generation: u64,
+}
+
+impl core::fmt::Debug for Walker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Walker").finish_non_exhaustive()
+    }
+}
+
+impl Default for Walker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Size of the kernel's frame that we read: up to rip in the ucontext.
+mod signal_frame {
+    /// Offset of rbp from the stack pointer of `__restore_rt`'s frame, which
+    /// points at the ucontext: uc_flags, uc_link, uc_stack (40 bytes), then the
+    /// registers in the order of `REG_R8`… (sys/ucontext.h).
+    pub(super) const RBP: u64 = 120;
+    /// rsp
+    pub(super) const RSP: u64 = 160;
+    /// rip
+    pub(super) const RIP: u64 = 168;
+}
+
+enum Step {
+    To { registers: Registers, certainty: Certainty, is_interrupted: bool },
+    End(StackEnd),
+}
+
+impl Walker {
+    /// A walker with empty memory.
+    #[must_use]
+    pub fn new() -> Self {
+        Walker {
+            framehop: CacheX86_64::new_in(),
+            context: Box::new(Context::new_in()),
+            remembered: alloc::vec![
+                Remembered { address: 0, rule: Rule::Uncovered };
+                REMEMBERED
+            ]
+            .into_boxed_slice(),
+            generation: 0,
+        }
+    }
+
+    /// Walks the stack that begins at `registers`. `emit` takes each frame,
+    /// innermost first; it returns `false` when it takes no more.
+    ///
+    /// # Signal safety
+    ///
+    /// Safe: no allocation, no lock, no panic; reads the window only.
+    pub fn walk(
+        &mut self,
+        modules: &impl Modules,
+        start: Registers,
+        window: &Window<'_>,
+        mut emit: impl FnMut(Found) -> bool,
+    ) -> StackEnd {
+        if self.generation != modules.generation() {
+            self.generation = modules.generation();
+            self.remembered.fill(Remembered { address: 0, rule: Rule::Uncovered });
+        }
+        let mut registers = start;
+        let mut certainty = Certainty::Exact;
+        let mut is_interrupted = true;
+        let mut is_first = true;
+        loop {
+            let mut found =
+                Found { pc: registers.pc, certainty, is_signal_frame: false, is_interrupted };
+            let rule = self.rule(modules, found.lookup_address(), registers.pc);
+            found.is_signal_frame = rule == Rule::SignalFrame;
+            if found.is_signal_frame {
+                // Its own pc is what the handler returns to: exact, not a call.
+                found.is_interrupted = true;
+            }
+            if !emit(found) {
+                return StackEnd::FrameLimit { frames: 0 };
+            }
+            let step = self.step(modules, rule, &found, &registers, window, is_first);
+            match step {
+                Step::End(end) => return end,
+                Step::To { registers: next, certainty: how, is_interrupted: exact } => {
+                    registers = next;
+                    certainty = how;
+                    is_interrupted = exact;
+                    is_first = false;
+                }
+            }
+        }
+    }
+
+    fn rule(&mut self, modules: &impl Modules, address: u64, pc: u64) -> Rule {
+        // Fibonacci hashing spreads neighbouring addresses.
+        let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
+        let slot = (hash as usize) & REMEMBERED.wrapping_sub(1);
+        if let Some(known) = self.remembered.get(slot)
+            && known.address == address
+            && address != 0
+        {
+            return known.rule;
+        }
+        let judge = |address: u64, context: &mut Context| match modules.lookup(address) {
+            Some((bias, Some(info))) => {
+                rules::judge(&info, address.wrapping_sub(bias), context)
+            }
+            _ => Rule::Uncovered,
+        };
+        let mut rule = judge(address, &mut self.context);
+        // A signal frame is entered by a return, not after a call: its own
+        // first address is what counts, and the one before it is another
+        // function's.
+        if address != pc && judge(pc, &mut self.context) == Rule::SignalFrame {
+            rule = Rule::SignalFrame;
+        }
+        if let Some(known) = self.remembered.get_mut(slot) {
+            *known = Remembered { address, rule };
+        }
+        rule
+    }
+
+    fn step(
+        &mut self,
+        modules: &impl Modules,
+        rule: Rule,
+        found: &Found,
+        registers: &Registers,
+        window: &Window<'_>,
+        is_first: bool,
+    ) -> Step {
+        let unreadable = |address: u64| {
+            Step::End(if address >= window.end() || address.wrapping_add(8) > window.end() {
+                StackEnd::WindowFull { window_bytes: window_size(window) }
+            } else {
+                StackEnd::Unreadable
+            })
+        };
+        let cfa = match rule {
+            Rule::EndOfStack => return Step::End(StackEnd::Complete),
+            Rule::SignalFrame => return interrupted(registers, window, unreadable),
+            Rule::Refused => return Step::End(StackEnd::NoUnwindInfo),
+            Rule::Uncovered => None,
+            Rule::Step { base, offset } => {
+                let from = match base {
+                    Base::StackPointer => registers.sp,
+                    Base::FramePointer => registers.fp,
+                };
+                match from.checked_add_signed(offset) {
+                    Some(cfa) => Some(cfa),
+                    None => return Step::End(StackEnd::Inconsistent),
+                }
+            }
+            Rule::StepByExpression => {
+                let address = found.lookup_address();
+                let cfa = modules.lookup(address).and_then(|(bias, info)| {
+                    let svma = address.wrapping_sub(bias);
+                    rules::evaluate(&info?, svma, registers, &mut self.context)
+                });
+                match cfa {
+                    Some(cfa) => Some(cfa),
+                    None => return Step::End(StackEnd::NoUnwindInfo),
+                }
+            }
+        };
+        if let Some(cfa) = cfa {
+            // Above the stack pointer, and the return address below it readable.
+            if cfa <= registers.sp {
+                return Step::End(StackEnd::Inconsistent);
+            }
+            let return_slot = cfa.wrapping_sub(8);
+            if window.word(return_slot).is_none() {
+                return unreadable(return_slot);
+            }
+        } else if is_first && modules.lookup(registers.pc).is_none() {
+            return called_nowhere(modules, registers, window, unreadable);
+        }
+
+        let address = if found.is_interrupted {
+            FrameAddress::from_instruction_pointer(found.pc)
+        } else {
+            match FrameAddress::from_return_address(found.pc) {
+                Some(address) => address,
+                None => return Step::End(StackEnd::Complete),
+            }
+        };
+        let mut next = UnwindRegsX86_64::new(registers.pc, registers.sp, registers.fp);
+        let mut missed = None;
+        let stepped =
+            modules.framehop().unwind_frame(address, &mut next, &mut self.framehop, &mut |at| {
+                window.word(at).ok_or_else(|| missed = Some(at))
+            });
+        match stepped {
+            // framehop: end of stack, by rule, by a null return address or,
+            // when it guesses, by a null frame pointer.
+            Ok(None) if cfa.is_some() => Step::End(StackEnd::Complete),
+            Ok(None) => Step::End(StackEnd::NoUnwindInfo),
+            Ok(Some(return_address)) => {
+                let next =
+                    Registers { pc: return_address, sp: next.sp(), fp: next.bp() };
+                if cfa.is_some_and(|cfa| cfa != next.sp) || next.sp <= registers.sp {
+                    return Step::End(StackEnd::Inconsistent);
+                }
+                let certainty =
+                    if cfa.is_some() { Certainty::Exact } else { Certainty::FramePointer };
+                // A guess that leads outside all code is none.
+                if cfa.is_none() && modules.lookup(next.pc.wrapping_sub(1)).is_none() {
+                    return Step::End(StackEnd::NoUnwindInfo);
+                }
+                Step::To { registers: next, certainty, is_interrupted: false }
+            }
+            Err(_) => match missed {
+                Some(at) if cfa.is_some() => unreadable(at),
+                _ => Step::End(StackEnd::NoUnwindInfo),
+            },
+        }
+    }
+}
+
+fn window_size(window: &Window<'_>) -> u32 {
+    u32::try_from(window.bytes.len()).unwrap_or(u32::MAX)
+}
+
+/// Step 3: the registers that the signal interrupted.
+fn interrupted(
+    registers: &Registers,
+    window: &Window<'_>,
+    unreadable: impl Fn(u64) -> Step,
+) -> Step {
+    let word = |offset: u64| {
+        let at = registers.sp.wrapping_add(offset);
+        window.word(at).ok_or(at)
+    };
+    let read = || {
+        Ok(Registers {
+            pc: word(signal_frame::RIP)?,
+            sp: word(signal_frame::RSP)?,
+            fp: word(signal_frame::RBP)?,
+        })
+    };
+    match read() {
+        Ok(registers) => {
+            Step::To { registers, certainty: Certainty::Exact, is_interrupted: true }
+        }
+        Err(at) => unreadable(at),
+    }
+}
+
+/// The pc lies in no module: most likely a call through a bad pointer, which
+/// left the caller's address on top of the stack. A guess, and marked as one.
+fn called_nowhere(
+    modules: &impl Modules,
+    registers: &Registers,
+    window: &Window<'_>,
+    unreadable: impl Fn(u64) -> Step,
+) -> Step {
+    let Some(caller) = window.word(registers.sp) else { return unreadable(registers.sp) };
+    if modules.lookup(caller.wrapping_sub(1)).is_none() {
+        return Step::End(StackEnd::NoUnwindInfo);
+    }
+    let registers =
+        Registers { pc: caller, sp: registers.sp.wrapping_add(8), fp: registers.fp };
+    Step::To { registers, certainty: Certainty::FramePointer, is_interrupted: false }
+}
