@@ -19,5 +19,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod model;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod procfs;
 pub mod section;
 pub mod view;
