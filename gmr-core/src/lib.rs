@@ -22,5 +22,6 @@ pub mod model;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub mod procfs;
+pub mod redact;
 pub mod section;
 pub mod view;
