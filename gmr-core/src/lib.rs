@@ -18,8 +18,46 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod error;
 pub mod model;
+mod options;
+mod package;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod procfs;
 mod protocol;
+pub mod redact;
+mod reporter;
 pub mod section;
+#[cfg(target_os = "linux")]
+#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "the engine calls it"))]
+mod sections;
+#[doc(hidden)]
+pub mod sink;
 mod sync;
 pub mod view;
+
+#[cfg(gmr_engine)]
+mod bank;
+#[cfg(gmr_engine)]
+mod compose;
+#[cfg(gmr_engine)]
+mod engine;
+#[cfg(all(gmr_engine, feature = "signal"))]
+mod signal;
+#[cfg(all(feature = "stacks", target_arch = "x86_64"))]
+#[doc(hidden)]
+pub mod stacks;
+#[cfg(gmr_engine)]
+mod sys;
+#[cfg(gmr_engine)]
+mod threads;
+
+pub use error::{RegisterError, RunError, SetupError, UnregisterError};
+pub use options::Options;
+pub use package::Package;
+pub use protocol::registry::{MAX_SECTIONS, MAX_TITLE_BYTES, SectionId};
+pub use protocol::requests::Requester;
+pub use reporter::{Handle, Reporter, Signal, Stats};
+pub use section::{SectionError, SectionResult, SectionWriter, SignalSafeSection, Stop};
+pub use view::ViewKind;

@@ -30,8 +30,11 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use framehop::{ExplicitModuleSectionInfo, Unwinder as _};
 
+use rustix::fd::AsFd;
+
 use super::rules::CallFrameInfo;
 use super::unwind::{Framehop, Modules, Section};
+use crate::procfs::{maps, read};
 
 /// More objects than any process in the field was seen with.
 pub(crate) const MAX_MODULES: usize = 4096;
@@ -42,6 +45,17 @@ pub(crate) struct FileIdentity {
     pub(crate) device_major: u32,
     pub(crate) device_minor: u32,
     pub(crate) inode: u64,
+}
+
+impl FileIdentity {
+    /// Of a line of maps.
+    pub(crate) fn of(mapping: &maps::Mapping<'_>) -> Self {
+        FileIdentity {
+            device_major: mapping.device_major,
+            device_minor: mapping.device_minor,
+            inode: mapping.inode,
+        }
+    }
 }
 
 /// One loaded object.
@@ -354,19 +368,17 @@ fn cut_at_terminator(bytes: &[u8]) -> &[u8] {
 
 /// Notes which file each module is mapped from.
 fn identify(modules: &mut [Module]) {
-    let mut scratch = alloc::vec![0_u8; 16 * 1024];
-    crate::procfs::maps::for_each_line(&mut scratch, |line| {
+    let Ok(file) = read::open(rustix::fs::CWD, c"/proc/self/maps") else { return };
+    let mut buffer = alloc::vec![0_u8; maps::LINE_BYTES];
+    let mut lines = maps::Maps::new(|into| read::some(file.as_fd(), into), &mut buffer);
+    while let Some(Ok(line)) = lines.next() {
         for module in modules.iter_mut().filter(|module| module.start == line.start) {
-            module.identity = Some(FileIdentity {
-                device_major: line.device_major,
-                device_minor: line.device_minor,
-                inode: line.inode,
-            });
+            module.identity = Some(FileIdentity::of(&line));
             if module.is_executable {
                 module.path = Box::from(line.path);
             }
         }
-    });
+    }
 }
 
 /// Two places for tables.

@@ -1,0 +1,3 @@
+//! The sections that the core brings along.
+
+pub(crate) mod processes;

@@ -1,0 +1,164 @@
+//! The group `cgroup`: what the control group allows and has used.
+//!
+//! Each controller is looked for in version 2 first, then in version 1. One
+//! that is in neither (the root group has no limits) is left out.
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+use super::not_readable;
+use crate::model::Value;
+use crate::procfs::cgroup::{self, Amount, CpuMax, Mount};
+use crate::procfs::lines::Lines;
+use crate::procfs::read;
+use crate::section::{SectionResult, SectionWriter, Stop};
+
+/// Bytes for the content of /proc/self/cgroup; the rest of the scratch memory
+/// goes to lines of mountinfo and paths.
+const CONTENT_BYTES: usize = 4096;
+
+/// Bytes for a path of a group.
+const PATH_BYTES: usize = 2048;
+
+/// Bytes for a file of one or two numbers.
+const NUMBER_BYTES: usize = 64;
+
+/// Writes the group.
+pub(super) fn write(scratch: &mut [u8], out: &mut SectionWriter<'_>) -> SectionResult {
+    let Some((content, rest)) = scratch.split_at_mut_checked(CONTENT_BYTES) else {
+        return Ok(out.value("cgroup", "not readable (scratch memory too small)")?);
+    };
+    match read::file(CWD, c"/proc/self/cgroup", content) {
+        Ok(content) => out.group("cgroup", |out| groups(content.bytes, rest, out)),
+        Err(error) => Ok(out.value("cgroup", not_readable(error).as_str())?),
+    }
+}
+
+fn groups(content: &[u8], scratch: &mut [u8], out: &mut SectionWriter<'_>) -> SectionResult {
+    let v2_path = cgroup::v2_path(content);
+    let v2 = v2_path.and_then(|path| {
+        open_group(|mount| mount.is_v2(), path, scratch)
+            .or_else(|| open_mounted(b"/", cgroup::DEFAULT_MOUNT, path, scratch))
+    });
+    let v1_path = cgroup::v1_path(content, b"memory");
+    let mut v1 = |controller: &[u8]| {
+        cgroup::v1_path(content, controller)
+            .and_then(|path| open_group(|mount| mount.is_v1(controller), path, scratch))
+    };
+    out.value("path", v2_path.or(v1_path))?;
+    if let (Some(_), Some(path)) = (v2_path, v1_path) {
+        out.value("memory path", path)?;
+    }
+
+    let memory = v1(b"memory");
+    let used = amount(v2.as_ref(), c"memory.current", memory.as_ref(), c"memory.usage_in_bytes");
+    show(out, "memory current", used, Value::ByteCount)?;
+    let max = amount(v2.as_ref(), c"memory.max", memory.as_ref(), c"memory.limit_in_bytes");
+    show(out, "memory max", max, Value::ByteCount)?;
+    drop(memory);
+
+    let pids = v1(b"pids");
+    let used = amount(v2.as_ref(), c"pids.current", pids.as_ref(), c"pids.current");
+    show(out, "pids current", used, Value::U64)?;
+    let max = amount(v2.as_ref(), c"pids.max", pids.as_ref(), c"pids.max");
+    show(out, "pids max", max, Value::U64)?;
+    drop(pids);
+
+    let us_to_ns = |us: u64| Value::DurationNs(us.saturating_mul(1000));
+    match cpu_max(v2.as_ref(), v1(b"cpu").as_ref()) {
+        Ok(Some(cpu)) => {
+            show(out, "cpu max", Ok(Some(cpu.quota)), us_to_ns)?;
+            out.value("cpu period", us_to_ns(cpu.period_us))?;
+        }
+        Ok(None) => {}
+        Err(error) => out.value("cpu max", not_readable(error).as_str())?,
+    }
+    Ok(())
+}
+
+fn show(
+    out: &mut SectionWriter<'_>,
+    key: &str,
+    amount: Result<Option<Amount>, Errno>,
+    unit: impl FnOnce(u64) -> Value<'static>,
+) -> Result<(), Stop> {
+    match amount {
+        Ok(None) => Ok(()),
+        Ok(Some(Amount::Unlimited)) => out.value(key, "unlimited"),
+        Ok(Some(Amount::Limited(count))) => out.value(key, unit(count)),
+        Err(error) => out.value(key, not_readable(error).as_str()),
+    }
+}
+
+/// Opens the directory of the group `path` below the first mount that is
+/// `wanted` and shows it.
+fn open_group(
+    wanted: impl Fn(&Mount<'_>) -> bool,
+    path: &[u8],
+    scratch: &mut [u8],
+) -> Option<OwnedFd> {
+    let (path_buffer, line_buffer) = scratch.split_at_mut_checked(PATH_BYTES)?;
+    let file = read::open(CWD, c"/proc/self/mountinfo").ok()?;
+    let mut lines = Lines::new(|into: &mut [u8]| read::some(file.as_fd(), into), line_buffer);
+    while let Some(Ok(line)) = lines.next() {
+        if let Some(mount) = cgroup::parse_mount(line.bytes).filter(&wanted)
+            && let Some(dir) = open_mounted(mount.root, mount.mount_point, path, path_buffer)
+        {
+            return Some(dir);
+        }
+    }
+    None
+}
+
+fn open_mounted(
+    root: &[u8],
+    mount_point: &[u8],
+    path: &[u8],
+    path_buffer: &mut [u8],
+) -> Option<OwnedFd> {
+    let dir = cgroup::file_path(root, mount_point, path, "", path_buffer)?;
+    read::open_dir(CWD, dir).ok()
+}
+
+/// The amount of the version 2 file, else of the version 1 file.
+fn amount(
+    v2: Option<&OwnedFd>,
+    v2_file: &CStr,
+    v1: Option<&OwnedFd>,
+    v1_file: &CStr,
+) -> Result<Option<Amount>, Errno> {
+    match parsed(v2, v2_file, cgroup::parse_amount) {
+        Ok(None) => parsed(v1, v1_file, cgroup::parse_amount),
+        found => found,
+    }
+}
+
+fn cpu_max(v2: Option<&OwnedFd>, v1: Option<&OwnedFd>) -> Result<Option<CpuMax>, Errno> {
+    if let Some(max) = parsed(v2, c"cpu.max", cgroup::parse_cpu_max)? {
+        return Ok(Some(max));
+    }
+    let quota = parsed(v1, c"cpu.cfs_quota_us", cgroup::parse_v1_quota)?;
+    let period = parsed(v1, c"cpu.cfs_period_us", cgroup::parse_amount)?;
+    Ok(match (quota, period) {
+        (Some(quota), Some(Amount::Limited(period_us))) => Some(CpuMax { quota, period_us }),
+        _ => None,
+    })
+}
+
+/// A file of the group; `None` if it is not there or not understood.
+fn parsed<T>(
+    dir: Option<&OwnedFd>,
+    file: &CStr,
+    parse: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<Option<T>, Errno> {
+    let Some(dir) = dir else { return Ok(None) };
+    match read::file(dir.as_fd(), file, &mut [0; NUMBER_BYTES]) {
+        Ok(content) => Ok(parse(content.bytes)),
+        // ENODEV: the group was removed while we are in it.
+        Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
