@@ -139,7 +139,7 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             file: file.to_owned(),
             line: error.span().map(|span| line_of(text, span.start)),
-            // Not the whole error: it quotes the line, which may hold a secret.
+            // The whole error would quote the line, which may hold a secret.
             message: error.message().to_owned(),
         })?;
         config.check(file)?;

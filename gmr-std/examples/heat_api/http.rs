@@ -8,7 +8,8 @@
 //!
 //! Limits: no `Transfer-Encoding`, no `Expect: 100-continue`, no folded header
 //! lines, no TLS. Whatever is not understood is refused and the connection
-//! closed, for nobody knows where the next request would begin.
+//! closed, for nobody knows where the next request would begin; a client that
+//! is still sending by then may see a reset instead of the answer.
 
 use core::time::Duration;
 use std::{
