@@ -20,7 +20,7 @@
 //! With `--once` (`once`) the program is its own client and operator, and logs
 //! problems only: stderr then holds the report and nothing else.
 //!
-//! Limits: it is an example. There are no TLS, no access log and no reload, and
+//! Limits: it is an example. It has no TLS, no access log and no reload, and
 //! the database of the sample configuration does not exist.
 
 use core::{error::Error, fmt, net::SocketAddr};
