@@ -87,6 +87,40 @@ impl Region {
         Some(unsafe { core::slice::from_raw_parts_mut(first.cast::<T>().as_ptr(), count) })
     }
 
+    /// `count` values, each made by `make`. Touches all of them: for types of
+    /// which zero is no value.
+    pub(crate) fn carve_with<T>(
+        &mut self,
+        count: usize,
+        mut make: impl FnMut() -> T,
+    ) -> Option<&'static mut [T]> {
+        self.carve_fallible(count, || Some(make()))
+    }
+
+    /// As [`carve_with`](Self::carve_with); `None` if `make` says so.
+    pub(crate) fn carve_fallible<T>(
+        &mut self,
+        count: usize,
+        mut make: impl FnMut() -> Option<T>,
+    ) -> Option<&'static mut [T]> {
+        let start = self.next.checked_next_multiple_of(align_of::<T>())?;
+        let end = start.checked_add(count.checked_mul(size_of::<T>())?)?;
+        if end > self.mapped_bytes {
+            return None;
+        }
+        // SAFETY: start..end lies in the mapping.
+        let first = unsafe { self.base.add(start) }.cast::<T>();
+        for index in 0..count {
+            // SAFETY: index < count, all of which lies in the mapping.
+            let place = unsafe { first.add(index) };
+            // SAFETY: aligned, in the mapping, not handed out yet.
+            unsafe { place.write(make()?) };
+        }
+        self.next = end;
+        // SAFETY: just written; lives as long as the mapping (see `carve`).
+        Some(unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), count) })
+    }
+
     /// Moves a value into the region.
     pub(crate) fn place<T>(&mut self, value: T) -> Option<&'static mut T> {
         let start = self.next.checked_next_multiple_of(align_of::<T>())?;

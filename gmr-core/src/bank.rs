@@ -1,0 +1,216 @@
+//! A bank: all the memory and descriptors that one supervisor writes a report
+//! with. Two supervisors have two banks and share nothing but atomics, so one
+//! that is stuck holds nothing the other needs.
+//!
+//! # Safety
+//!
+//! A bank is reached through its cell's lease: one thread at a time, by
+//! compare-exchange of its TID.
+#![expect(unsafe_code, reason = "the lease hands out the bank exclusively")]
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::options::Options;
+use crate::sections::processes;
+use crate::sink::destination::Line;
+use crate::sys::memory::Region;
+use crate::threads::ThreadRecord;
+
+#[cfg(feature = "stacks")]
+use crate::{
+    protocol::slots::Slot,
+    signal::capture::{Slots, Snapshot},
+    stacks::collect::{Flight, FrameRecord, Frames},
+    stacks::unwind::{Registers, Walker},
+};
+
+/// What the sink collects before it writes: large for files, and enough for
+/// sixteen pieces of a pipe.
+const SINK_BYTES: usize = 64 * 1024;
+
+/// A report's own stack. Demangling the deepest name rustc-demangle accepts
+/// (500 levels) takes the largest part of it in a debug build; a test paints
+/// it and asserts what is left.
+#[cfg(feature = "signal")]
+pub(crate) const STACK_BYTES: usize = 1024 * 1024;
+
+/// For the contents of one /proc file: a `status` with the names of all groups
+/// is the longest.
+const BYTES: usize = processes::SCRATCH_BYTES;
+
+/// For getdents64: a thousand threads take few calls.
+const DIRENTS_BYTES: usize = 32 * 1024;
+
+/// The memory. See the module's page.
+#[derive(Debug)]
+pub(crate) struct Bank {
+    pub(crate) sink: &'static mut [u8],
+    pub(crate) bytes: &'static mut [u8],
+    pub(crate) dirents: &'static mut [MaybeUninit<u8>],
+    pub(crate) processes: &'static mut [processes::Entry],
+    pub(crate) threads: &'static mut [ThreadRecord],
+    #[cfg(feature = "stacks")]
+    pub(crate) stacks: Stacks,
+    #[cfg(feature = "symbols")]
+    pub(crate) names: crate::names::Names,
+}
+
+/// The part that captures and unwinds.
+#[cfg(feature = "stacks")]
+#[derive(Debug)]
+pub(crate) struct Stacks {
+    pub(crate) slots: &'static Slots,
+    pub(crate) flights: &'static mut [Flight],
+    pub(crate) frames: Frames,
+    pub(crate) walker: Walker,
+    /// Of the thread that a report in the handler interrupted.
+    pub(crate) own: Snapshot,
+}
+
+/// A bank and what others may know of it.
+#[derive(Debug)]
+pub(crate) struct BankCell {
+    bank: UnsafeCell<Bank>,
+    /// TID of who leases it; 0: nobody.
+    lessee: AtomicU32,
+    /// The step of the report it is in (`compose::Step`), 0 for none.
+    pub(crate) step: AtomicU32,
+    /// The step it was in when its report was taken over; cleared when it
+    /// comes back.
+    pub(crate) stuck_in: AtomicU32,
+    /// When its report began, CLOCK_MONOTONIC.
+    pub(crate) began_ns: AtomicU64,
+    /// Its descriptor onto the destination.
+    pub(crate) line: Line,
+    #[cfg(feature = "signal")]
+    pub(crate) stack: crate::sys::stack::StackTop,
+}
+
+// SAFETY: `bank` is only reached by the lessee; the rest is atomics and data
+// that does not change.
+unsafe impl Sync for BankCell {}
+
+impl BankCell {
+    /// Takes the bank for this thread. `None`: it is taken.
+    pub(crate) fn lease(&self, tid: u32) -> Option<Lease<'_>> {
+        self.lessee.compare_exchange(0, tid, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        Some(Lease(self))
+    }
+
+    /// Who has it; 0: nobody.
+    pub(crate) fn lessee(&self) -> u32 {
+        self.lessee.load(Ordering::Acquire)
+    }
+}
+
+/// The right to use a bank; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Lease<'a>(&'a BankCell);
+
+impl Lease<'_> {
+    pub(crate) fn bank(&mut self) -> &mut Bank {
+        // SAFETY: the lease is exclusive, and so is `&mut self`.
+        unsafe { &mut *self.0.bank.get() }
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.0.lessee.store(0, Ordering::Release);
+    }
+}
+
+/// Address space that one bank takes, in bytes. Most of it is never touched.
+pub(crate) fn bytes_needed(options: &Options) -> usize {
+    let threads = options.max_threads as usize;
+    let mut bytes = SINK_BYTES
+        .saturating_add(BYTES)
+        .saturating_add(DIRENTS_BYTES)
+        .saturating_add(Region::bytes_for::<processes::Entry>(processes::TABLE_ENTRIES))
+        .saturating_add(Region::bytes_for::<ThreadRecord>(threads))
+        .saturating_add(4096);
+    #[cfg(feature = "stacks")]
+    {
+        let slots = options.capture_slots as usize;
+        let frames = threads.saturating_mul(options.max_frames as usize);
+        let window = options.window_bytes as usize;
+        bytes = bytes
+            .saturating_add(Region::bytes_for::<FrameRecord>(frames))
+            .saturating_add(Region::bytes_for::<Flight>(slots))
+            .saturating_add(Region::bytes_for::<Slot<Snapshot>>(slots))
+            .saturating_add(slots.saturating_add(1).saturating_mul(window.saturating_add(64)))
+            .saturating_add(4096);
+    }
+    #[cfg(feature = "symbols")]
+    {
+        bytes = bytes.saturating_add(crate::names::Names::bytes_needed());
+    }
+    bytes
+}
+
+/// Carves a bank out of `region`, which has [`bytes_needed`]. Allocates the
+/// unwinder's caches (feature `stacks`).
+pub(crate) fn build(
+    region: &mut Region,
+    options: &Options,
+    line: Line,
+    #[cfg(feature = "signal")] stack: crate::sys::stack::StackTop,
+) -> Option<BankCell> {
+    let bank = Bank {
+        sink: region.carve::<u8>(SINK_BYTES)?,
+        bytes: region.carve::<u8>(BYTES)?,
+        dirents: region.carve_with(DIRENTS_BYTES, || MaybeUninit::new(0))?,
+        processes: region.carve_with(processes::TABLE_ENTRIES, || processes::Entry::EMPTY)?,
+        threads: region.carve_with(options.max_threads as usize, || ThreadRecord::EMPTY)?,
+        #[cfg(feature = "stacks")]
+        stacks: build_stacks(region, options)?,
+        #[cfg(feature = "symbols")]
+        names: crate::names::Names::carve(region)?,
+    };
+    Some(BankCell {
+        bank: UnsafeCell::new(bank),
+        lessee: AtomicU32::new(0),
+        step: AtomicU32::new(0),
+        stuck_in: AtomicU32::new(0),
+        began_ns: AtomicU64::new(0),
+        line,
+        #[cfg(feature = "signal")]
+        stack,
+    })
+}
+
+#[cfg(feature = "stacks")]
+fn build_stacks(region: &mut Region, options: &Options) -> Option<Stacks> {
+    let slots = options.capture_slots as usize;
+    let window = options.window_bytes as usize;
+    let mut windows = region.carve::<u8>(slots.saturating_add(1).saturating_mul(window))?;
+    let mut snapshot = || {
+        let all = core::mem::take(&mut windows);
+        let (mine, rest) = all.split_at_mut_checked(window)?;
+        windows = rest;
+        Some(Snapshot {
+            registers: Registers { pc: 0, sp: 0, fp: 0 },
+            base: 0,
+            used: 0,
+            elapsed_ns: 0,
+            window: mine,
+        })
+    };
+    let own = snapshot()?;
+    let places = region.carve_fallible(slots, || snapshot().map(Slot::new))?;
+    let slots = region.place(Slots { slots: places, answers: AtomicU32::new(0) })?;
+    let frames = (options.max_threads as usize).saturating_mul(options.max_frames as usize);
+    Some(Stacks {
+        slots,
+        flights: region.carve::<Flight>(places.len())?,
+        frames: Frames {
+            records: region.carve::<FrameRecord>(frames)?,
+            used: 0,
+            max_per_thread: options.max_frames,
+        },
+        walker: Walker::new(),
+        own,
+    })
+}

@@ -1,0 +1,779 @@
+//! Composes one report, on whatever thread holds the bank.
+//!
+//! 1. The head goes out at once: whoever waits sees that the signal arrived.
+//! 2. *Collect*, under its deadline: threads, stacks, names.
+//! 3. Findings: what the collected facts prove to be abnormal.
+//! 4. Sections: Package, Threads, Processes, then the registered ones in their
+//!    order. Each has a deadline, looked at with every event.
+//! 5. The end block says what is missing; the last line is the verdict.
+//!
+//! At each event and before each write the supervisor looks whether the report
+//! is still its own; a takeover makes it return from wherever it is.
+//!
+//! Everything here is signal-safe: no allocation, no lock, no panic, no wait
+//! without a deadline.
+
+use core::sync::atomic::Ordering;
+
+use ufmt::{uWrite, uwrite};
+
+use crate::bank::{Bank, BankCell, Lease};
+use crate::engine::Engine;
+use crate::model::{Capture, Event, Incomplete, SectionStatus, Value};
+use crate::procfs::{list, read};
+use crate::protocol::ownership::Epoch;
+use crate::protocol::requests::{Requester, Taken};
+use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
+use crate::sections::{package, processes, threads as threads_section};
+use crate::sink::Sink;
+use crate::sink::destination::OpenLine;
+use crate::sys::clock;
+use crate::threads::{self, Asking, Listed, ThreadRecord};
+use crate::view::{JsonStyle, JsonView, TextView, View, ViewKind};
+
+/// Where a report is: what a takeover names, and what the next report skips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step(u32);
+
+impl Step {
+    const NONE: Self = Step(0);
+    const HEAD: Self = Step(1);
+    const COLLECT: Self = Step(2);
+    const PACKAGE: Self = Step(3);
+    const THREADS: Self = Step(4);
+    const PROCESSES: Self = Step(5);
+    const END: Self = Step(6);
+    /// A registered section's step is this plus its order number.
+    const FIRST_REGISTERED: u32 = 16;
+
+    fn registered(order: u32) -> Self {
+        Step(Self::FIRST_REGISTERED.saturating_add(order))
+    }
+
+    /// What to call it in the report.
+    fn title(self, engine: &Engine) -> &'static str {
+        match self {
+            Step::NONE => "its end",
+            Step::HEAD => "its head",
+            Step::COLLECT => "the collection of threads",
+            Step::PACKAGE => package::TITLE,
+            Step::THREADS => threads_section::TITLE,
+            Step::PROCESSES => processes::TITLE,
+            Step::END => "its end block",
+            Step(other) => {
+                let order = other.saturating_sub(Self::FIRST_REGISTERED);
+                engine.registry.title(order).unwrap_or("a section that was unregistered since")
+            }
+        }
+    }
+}
+
+/// A report that was abandoned by the takeover that leads to this one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Previous {
+    sequence: u64,
+    step: Step,
+}
+
+/// The thread that a report in the handler interrupted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Interrupted {
+    pub(crate) tid: u32,
+    /// The handler's context: registers and stack.
+    #[cfg_attr(not(feature = "stacks"), expect(dead_code, reason = "only stacks need it"))]
+    pub(crate) context: *const core::ffi::c_void,
+}
+
+/// Begins a report on `bank` and writes it. `false`: another is in progress.
+pub(crate) fn serve(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    bank: usize,
+    interrupted: Option<Interrupted>,
+) -> Result<(), Epoch> {
+    let Some(cell) = engine.cell(bank) else { return Ok(()) };
+    cell.stuck_in.store(0, Ordering::Release);
+    // Before `begin`: who finds the report begun finds this time.
+    cell.began_ns.store(clock::monotonic_ns(), Ordering::Release);
+    let epoch = engine.ownership.begin(bank)?;
+    write(engine, lease, cell, epoch, None, interrupted);
+    Ok(())
+}
+
+/// When the report `epoch` is overdue, CLOCK_MONOTONIC in nanoseconds.
+#[cfg(feature = "signal")]
+pub(crate) fn due_ns(engine: &Engine, epoch: Epoch) -> u64 {
+    let began = engine
+        .cell(epoch.bank())
+        .map_or(0, |cell| cell.began_ns.load(Ordering::Acquire));
+    began.saturating_add(nanoseconds(engine.options.report_deadline))
+}
+
+/// Takes the overdue report `stuck` over and writes a new one on `bank`.
+#[cfg(feature = "signal")]
+pub(crate) fn take_over(engine: &Engine, lease: &mut Lease<'_>, bank: usize, stuck: Epoch) {
+    let (Some(cell), Some(other)) = (engine.cell(bank), engine.cell(stuck.bank())) else {
+        return;
+    };
+    cell.began_ns.store(clock::monotonic_ns(), Ordering::Release);
+    let step = Step(other.step.load(Ordering::Acquire));
+    // Before the takeover: its old holder clears this when it comes back, and
+    // it can only notice afterwards.
+    other.stuck_in.store(step.0, Ordering::Release);
+    let Some(epoch) = engine.ownership.take_over(stuck, bank) else {
+        // It finished at the last moment.
+        other.stuck_in.store(0, Ordering::Release);
+        return;
+    };
+    other.line.fence(rustix::fd::AsFd::as_fd(&engine.null));
+    engine.stats.abandoned.fetch_add(1, Ordering::Relaxed);
+    let previous = Previous { sequence: stuck.sequence(), step };
+    write(engine, lease, cell, epoch, Some(previous), None);
+}
+
+fn nanoseconds(duration: core::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+enum AnyView {
+    Text(TextView),
+    Json(JsonView),
+}
+
+impl AnyView {
+    fn new(kind: ViewKind) -> Self {
+        match kind {
+            ViewKind::Text => AnyView::Text(TextView::new()),
+            ViewKind::Json => AnyView::Json(JsonView::new(JsonStyle::Pretty)),
+            ViewKind::JsonLine => AnyView::Json(JsonView::new(JsonStyle::Line)),
+        }
+    }
+}
+
+/// View and sink of one report, and its deadlines.
+struct Emitter<'a> {
+    view: AnyView,
+    sink: Sink<'a, OpenLine<'a>>,
+    is_current: &'a dyn Fn() -> bool,
+    section_deadline_ns: u64,
+}
+
+impl Emitter<'_> {
+    /// The reporter's own event: no deadline applies.
+    fn put(&mut self, event: &Event<'_>) {
+        match &mut self.view {
+            AnyView::Text(view) => view.event(event, &mut self.sink),
+            AnyView::Json(view) => view.event(event, &mut self.sink),
+        }
+    }
+
+    fn value<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
+        self.put(&Event::Value { key, value: value.into() });
+    }
+}
+
+impl EventSink for Emitter<'_> {
+    fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        if !(self.is_current)() || clock::monotonic_ns() >= self.section_deadline_ns {
+            return Err(Stop);
+        }
+        self.put(event);
+        Ok(())
+    }
+}
+
+/// How the sections went.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    ok: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+/// Everything one report knows while it is written.
+struct Report<'a> {
+    engine: &'a Engine,
+    cell: &'a BankCell,
+    epoch: Epoch,
+    out: Emitter<'a>,
+    deadline_ns: u64,
+    began_ns: u64,
+    next_id: u32,
+    tally: Tally,
+    incomplete: Incomplete,
+    /// Steps that other supervisors are stuck in.
+    stuck: heapless::Vec<Step, { crate::protocol::ownership::MAX_BANKS }>,
+}
+
+fn write(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    cell: &BankCell,
+    epoch: Epoch,
+    previous: Option<Previous>,
+    interrupted: Option<Interrupted>,
+) {
+    let is_current = || engine.ownership.is_current(epoch);
+    if let Some(taken) = engine.requests.take() {
+        engine.stats.coalesced.fetch_add(u64::from(taken.coalesced), Ordering::Relaxed);
+        let bank = lease.bank();
+        compose(engine, bank, cell, epoch, &taken, previous, interrupted, &is_current);
+    }
+    cell.step.store(Step::NONE.0, Ordering::Release);
+    if !engine.ownership.finish(epoch) {
+        // Taken over meanwhile: we are back, so nothing is stuck any more.
+        cell.stuck_in.store(0, Ordering::Release);
+        engine.destination.mend(&cell.line);
+    }
+    engine.stats.finished.fetch_add(1, Ordering::Release);
+    crate::sys::futex::wake(&engine.stats.finished, u32::MAX >> 1);
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where all of them meet")]
+fn compose(
+    engine: &Engine,
+    bank: &mut Bank,
+    cell: &BankCell,
+    epoch: Epoch,
+    taken: &Taken,
+    previous: Option<Previous>,
+    interrupted: Option<Interrupted>,
+    is_current: &dyn Fn() -> bool,
+) {
+    let began_ns = clock::monotonic_ns();
+    cell.step.store(Step::HEAD.0, Ordering::Release);
+    if !engine.destination.is_intact(&cell.line) {
+        // Fenced by a takeover, or closed by the program.
+        engine.destination.mend(&cell.line);
+        if !engine.destination.is_intact(&cell.line) {
+            engine.stats.incomplete.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+    }
+    let Bank { sink, bytes, dirents, processes: table, threads: records, .. } = bank;
+    let line = OpenLine {
+        line: &cell.line,
+        kind: engine.destination.kind(),
+        deadline_ns: began_ns.saturating_add(nanoseconds(engine.options.output_deadline)),
+        is_current,
+    };
+    // A report that obeys ends a little before it counts as stuck.
+    let deadline = nanoseconds(engine.options.report_deadline);
+    let deadline_ns = began_ns.saturating_add(deadline.saturating_sub(deadline >> 3));
+    let mut report = Report {
+        engine,
+        cell,
+        epoch,
+        out: Emitter {
+            view: AnyView::new(engine.options.view),
+            sink: Sink::new(line, sink),
+            is_current,
+            section_deadline_ns: deadline_ns,
+        },
+        deadline_ns,
+        began_ns,
+        next_id: 1,
+        tally: Tally::default(),
+        incomplete: Incomplete::NONE,
+        stuck: engine
+            .banks
+            .iter()
+            .flatten()
+            .filter(|other| !core::ptr::eq(*other, cell))
+            .map(|other| Step(other.stuck_in.load(Ordering::Acquire)))
+            .filter(|step| *step != Step::NONE)
+            .collect(),
+    };
+
+    report.head(taken, previous, bytes);
+    report.out.sink.flush(true);
+
+    // Collect.
+    report.enter(Step::COLLECT);
+    let own_tids = engine.own_tids();
+    let asking = Asking {
+        capture_signal: capture_signal(),
+        own_tids: &own_tids,
+        interrupted_tid: interrupted.map(|interrupted| interrupted.tid),
+    };
+    let is_skipped = report.stuck.contains(&Step::COLLECT);
+    let listed = if is_skipped {
+        Listed { count: 0, total: 0, error: None }
+    } else {
+        threads::list(&asking, records, bytes, dirents)
+    };
+    let records = records.get_mut(..listed.count).unwrap_or_default();
+    #[cfg(feature = "stacks")]
+    let stacks = report.capture(&mut bank.stacks, records, interrupted, bytes);
+    #[cfg(feature = "stacks")]
+    let tables = engine.tables.current();
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    if let Some(table) = &tables {
+        let used = bank.stacks.frames.used;
+        let frames = bank.stacks.frames.records.get(..used).unwrap_or_default();
+        let deadline_ns = report.deadline_ns;
+        bank.names.resolve(engine, table.table, frames, bytes, &mut || {
+            is_current() && clock::monotonic_ns() < deadline_ns
+        });
+    }
+
+    let facts = threads_section::Facts {
+        records,
+        listed: &listed,
+        is_skipped,
+        #[cfg(feature = "stacks")]
+        frames: bank.stacks.frames.records,
+        #[cfg(feature = "stacks")]
+        table: tables.as_ref().map(|tables| tables.table),
+        #[cfg(feature = "symbols")]
+        names: &bank.names,
+    };
+    report.judge_threads(&facts);
+    report.findings(&facts, dirents);
+
+    // Sections.
+    report.section(Step::PACKAGE, package::TITLE, |out| package::write(engine, out));
+    report.section(Step::THREADS, threads_section::TITLE, |out| {
+        if facts.is_skipped {
+            return Err(SectionError::Failed(
+                "an earlier report is still stuck in the collection of threads",
+            ));
+        }
+        threads_section::write(&facts, out)
+    });
+    report.section(Step::PROCESSES, processes::TITLE, |out| {
+        let mut scratch = processes::Scratch { table, bytes, dirents };
+        processes::write(&engine.facts, &mut scratch, out)
+    });
+    let mut after = 0;
+    while let Some(visit) = engine.registry.visit_after(after) {
+        after = visit.order;
+        let registered = visit.registered;
+        report.section(Step::registered(visit.order), registered.title, |out| {
+            registered.section.generate(out)
+        });
+        engine.registry.leave(&visit);
+        if !is_current() {
+            return;
+        }
+    }
+
+    report.end(
+        &facts,
+        #[cfg(feature = "stacks")]
+        stacks,
+    );
+}
+
+fn capture_signal() -> Option<u32> {
+    #[cfg(feature = "stacks")]
+    {
+        u32::try_from(crate::signal::capture::signal()).ok().filter(|signal| *signal != 0)
+    }
+    #[cfg(not(feature = "stacks"))]
+    None
+}
+
+impl Report<'_> {
+    fn enter(&mut self, step: Step) {
+        self.cell.step.store(step.0, Ordering::Release);
+    }
+
+    fn head(&mut self, taken: &Taken, previous: Option<Previous>, bytes: &mut [u8]) {
+        let (engine, out) = (self.engine, &mut self.out);
+        if let (Some(previous), AnyView::Text(_)) = (previous, &out.view) {
+            // Ends the abandoned report visibly, wherever it stopped.
+            let mut words = heapless::String::<256>::new();
+            let _ = uwrite!(
+                &mut words,
+                "\nEnd of report {}: incomplete (abandoned in {})\n\n",
+                previous.sequence,
+                previous.step.title(engine)
+            );
+            let _ = out.sink.write_str(&words);
+        } else if previous.is_some() {
+            let _ = out.sink.write_str("\n");
+        }
+        out.put(&Event::BeginReport);
+        out.put(&Event::BeginHead);
+        out.value("report", self.epoch.sequence());
+        if taken.coalesced > 0 {
+            out.value("requests coalesced", taken.coalesced);
+        }
+        if let Some(service) = engine.options.service_name {
+            out.value("service", service);
+        }
+        let who = describe_requester(taken.requester.as_ref(), bytes);
+        out.value("requested by", Value::Bytes(&who));
+        out.value("time", Value::Timestamp(clock::now()));
+        if let Some(age) = process_age(engine, bytes) {
+            out.value("uptime", Value::DurationNs(age));
+        }
+        out.value("host", Value::Bytes(engine.facts.host()));
+        out.value("pid", engine.pid);
+        for outer in outer_pids(bytes).iter() {
+            out.value("pid in an outer namespace", *outer);
+        }
+        let ignored = engine.stats.ignored.load(Ordering::Relaxed);
+        if ignored > 0 {
+            out.value("requests ignored (forked children, after shutdown)", ignored);
+        }
+        if let Some(previous) = previous {
+            let title = previous.step.title(engine);
+            out.put(&Event::BeginGroup { key: Some("previous report") });
+            out.value("report", previous.sequence);
+            out.value("complete", false);
+            out.value("abandoned in", title);
+            out.put(&Event::Close);
+            self.incomplete = self.incomplete.with(Incomplete::SECTION_SKIPPED);
+        }
+    }
+
+    #[cfg(feature = "stacks")]
+    fn capture(
+        &mut self,
+        stacks: &mut crate::bank::Stacks,
+        records: &mut [ThreadRecord],
+        interrupted: Option<Interrupted>,
+        bytes: &mut [u8],
+    ) -> crate::stacks::collect::Collected {
+        use crate::stacks::collect::Collector;
+        let engine = self.engine;
+        stacks.frames.used = 0;
+        let budget = self.deadline_ns.saturating_sub(self.began_ns) >> 1;
+        let checked = crate::stacks::fresh::check(engine, bytes);
+        if !checked.is_trusted {
+            self.incomplete = self.incomplete.with(Incomplete::TRUNCATED);
+        }
+        let Some(table) = engine.tables.current() else {
+            return crate::stacks::collect::Collected::default();
+        };
+        let is_current = self.out.is_current;
+        let mut collector = Collector {
+            bank: self.epoch.bank(),
+            slots: stacks.slots,
+            flights: stacks.flights,
+            walker: &mut stacks.walker,
+            table: table.table,
+            frames: &mut stacks.frames,
+            thread_deadline_ns: nanoseconds(engine.options.thread_deadline),
+            deadline_ns: self.began_ns.saturating_add(budget),
+        };
+        if let Some(interrupted) = interrupted
+            && let Some(record) = records.iter_mut().find(|record| record.is_triggering)
+            && !interrupted.context.is_null()
+        {
+            #[expect(unsafe_code, reason = "the handler's own context")]
+            // SAFETY: we run in that handler, on another stack; its frame and
+            // the ucontext in it are alive.
+            unsafe {
+                stacks.own.take(interrupted.context.cast());
+            }
+            collector.own(record, &stacks.own);
+        }
+        collector.run(records, is_current)
+    }
+
+    fn judge_threads(&mut self, facts: &threads_section::Facts<'_>) {
+        if facts.is_skipped {
+            return;
+        }
+        if facts.listed.total > facts.listed.count as u64 {
+            self.incomplete = self.incomplete.with(Incomplete::THREAD_LIMIT);
+        }
+        if facts.listed.error.is_some()
+            || facts.records.iter().any(|record| !record.capture.keeps_complete())
+        {
+            self.incomplete = self.incomplete.with(Incomplete::THREADS);
+        }
+    }
+
+    /// What is proven to be abnormal, each with its evidence.
+    fn findings(
+        &mut self,
+        facts: &threads_section::Facts<'_>,
+        dirents: &mut [core::mem::MaybeUninit<u8>],
+    ) {
+        let engine = self.engine;
+        self.out.put(&Event::BeginFindings);
+        let mut text = heapless::String::<256>::new();
+        for step in &self.stuck {
+            text.clear();
+            let _ = uwrite!(
+                &mut text,
+                "stuck section: an earlier report has not come back from {}; it is skipped",
+                step.title(engine)
+            );
+            self.out.put(&Event::Item { value: Value::Text(&text) });
+        }
+        for capture in [
+            Capture::Timeout,
+            Capture::Partial,
+            Capture::NoSlot,
+            Capture::QueueFull,
+            Capture::HandlerReplaced,
+            Capture::Refused,
+        ] {
+            let count = facts.records.iter().filter(|record| record.capture == capture).count();
+            if count > 0 {
+                text.clear();
+                let _ = uwrite!(
+                    &mut text,
+                    "capture: {} of {} threads {} ({}), see Threads",
+                    count,
+                    facts.listed.total,
+                    capture.code(),
+                    capture.explanation()
+                );
+                self.out.put(&Event::Item { value: Value::Text(&text) });
+            }
+        }
+        if let Some((open, limit)) = descriptors(dirents)
+            && open.saturating_mul(10) >= limit.saturating_mul(9)
+        {
+            text.clear();
+            let _ = uwrite!(&mut text, "descriptors: {} of {} open, see Processes", open, limit);
+            self.out.put(&Event::Item { value: Value::Text(&text) });
+        }
+    }
+
+    fn section(
+        &mut self,
+        step: Step,
+        title: &str,
+        generate: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) {
+        if !(self.out.is_current)() {
+            return;
+        }
+        let began_ns = clock::monotonic_ns();
+        self.out.put(&Event::BeginSection { id: self.next_id, title });
+        self.next_id = self.next_id.saturating_add(1);
+        let status = if self.stuck.contains(&step) {
+            SectionStatus::SkippedStuck
+        } else if began_ns >= self.deadline_ns {
+            SectionStatus::SkippedDeadline
+        } else {
+            self.enter(step);
+            let budget = nanoseconds(self.engine.options.section_deadline);
+            self.out.section_deadline_ns =
+                began_ns.saturating_add(budget).min(self.deadline_ns);
+            match generate(&mut SectionWriter::new(&mut self.out)) {
+                Ok(()) => SectionStatus::Ok,
+                Err(SectionError::Stopped) => SectionStatus::Deadline,
+                Err(SectionError::Failed(reason)) => SectionStatus::Failed(reason),
+            }
+        };
+        if !(self.out.is_current)() {
+            return;
+        }
+        match status {
+            SectionStatus::Ok => self.tally.ok = self.tally.ok.saturating_add(1),
+            SectionStatus::SkippedStuck | SectionStatus::SkippedDeadline => {
+                self.tally.skipped = self.tally.skipped.saturating_add(1);
+                self.incomplete = self.incomplete.with(Incomplete::SECTION_SKIPPED);
+            }
+            _ => {
+                self.tally.failed = self.tally.failed.saturating_add(1);
+                self.incomplete = self.incomplete.with(Incomplete::SECTION_FAILED);
+            }
+        }
+        let elapsed_ns = clock::monotonic_ns().saturating_sub(began_ns);
+        self.out.put(&Event::EndSection { status, elapsed_ns });
+    }
+
+    fn end(
+        &mut self,
+        facts: &threads_section::Facts<'_>,
+        #[cfg(feature = "stacks")] collected: crate::stacks::collect::Collected,
+    ) {
+        self.enter(Step::END);
+        let engine = self.engine;
+        if clock::monotonic_ns() >= self.deadline_ns {
+            self.incomplete = self.incomplete.with(Incomplete::DEADLINE);
+        }
+        if self.out.sink.lost_bytes() > 0 {
+            self.incomplete = self.incomplete.with(Incomplete::OUTPUT);
+        }
+        let mut text = heapless::String::<256>::new();
+        self.out.put(&Event::BeginEnd);
+        let whole = facts.records.iter().filter(|r| r.capture == Capture::Ok).count();
+        let _ = uwrite!(&mut text, "{} of {} with a whole stack", whole, facts.listed.total);
+        self.out.value("threads", &*text);
+        text.clear();
+        let Tally { ok, failed, skipped } = self.tally;
+        let _ = uwrite!(&mut text, "{} ok, {} failed, {} skipped", ok, failed, skipped);
+        self.out.value("sections", &*text);
+        let written = self.out.sink.written_bytes();
+        self.out.value("written so far", Value::ByteCount(written));
+        let lost = self.out.sink.lost_bytes();
+        if lost > 0 {
+            self.out.value("not taken by the destination", Value::ByteCount(lost));
+        }
+        #[cfg(feature = "symbols")]
+        self.out.value("names", self.names_summary(facts).as_str());
+        #[cfg(feature = "stacks")]
+        if collected.longest_capture_tid != 0 {
+            self.out.value("longest capture", Value::DurationNs(collected.longest_capture_ns));
+            self.out.value("longest capture by thread", collected.longest_capture_tid);
+        }
+        self.out.value("destination", engine.destination.kind().name());
+        #[cfg(feature = "stacks")]
+        self.settings(&mut text);
+        let took = clock::monotonic_ns().saturating_sub(self.began_ns);
+        self.out.value("time taken", Value::DurationNs(took));
+        if !(self.out.is_current)() {
+            return;
+        }
+        self.out.put(&Event::EndReport {
+            sequence: self.epoch.sequence(),
+            incomplete: self.incomplete,
+        });
+        self.out.sink.flush(true);
+        if self.out.sink.lost_bytes() > 0 {
+            self.incomplete = self.incomplete.with(Incomplete::OUTPUT);
+            self.last_words();
+        }
+        let stats = &engine.stats;
+        stats.last_duration_ns.store(took, Ordering::Relaxed);
+        if self.incomplete.is_complete() {
+            stats.complete.fetch_add(1, Ordering::Relaxed);
+        } else {
+            stats.incomplete.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(feature = "symbols")]
+    fn names_summary(&self, facts: &threads_section::Facts<'_>) -> heapless::String<128> {
+        facts.names.summary()
+    }
+
+    /// The settings that matter for reading the stacks.
+    #[cfg(feature = "stacks")]
+    fn settings(&mut self, text: &mut heapless::String<256>) {
+        let options = &self.engine.options;
+        text.clear();
+        let _ = uwrite!(
+            text,
+            "signal {}, {} slots of {} KiB, {} frames, {} threads",
+            crate::signal::capture::signal(),
+            options.capture_slots,
+            options.window_bytes >> 10,
+            options.max_frames,
+            options.max_threads
+        );
+        if crate::sys::vm::was_refused() {
+            let _ = uwrite!(text, ", process_vm_readv refused (copied by page probe)");
+        }
+        self.out.value("capture", &**text);
+    }
+
+    /// The destination lost bytes: if it takes any again, it is told so.
+    fn last_words(&mut self) {
+        if let AnyView::Text(_) = self.out.view {
+            let mut words = heapless::String::<128>::new();
+            let _ = uwrite!(
+                &mut words,
+                "\nEnd of report {}: incomplete (output not taken)\n",
+                self.epoch.sequence()
+            );
+            self.out.sink.last_words(&words);
+        }
+    }
+}
+
+/// `SIGUSR2 from pid 4711 (bash), uid 1000`
+fn describe_requester(who: Option<&Requester>, bytes: &mut [u8]) -> heapless::Vec<u8, 128> {
+    let mut text = heapless::Vec::<u8, 128>::new();
+    let Some(who) = who else {
+        let _ = text.extend_from_slice(b"unknown (the first requester could not leave its name)");
+        return text;
+    };
+    if who.signal == 0 {
+        let _ = text.extend_from_slice(b"a call of the program");
+        return text;
+    }
+    match signal_name(who.signal) {
+        Some(name) => {
+            let _ = uwrite!(&mut text, "{}", name);
+        }
+        None => {
+            let _ = uwrite!(&mut text, "signal {}", who.signal);
+        }
+    }
+    if who.code > 0 && who.code != SI_KERNEL_MIN {
+        let _ = uwrite!(&mut text, " from the kernel");
+        return text;
+    }
+    if who.pid == 0 {
+        let _ = uwrite!(&mut text, " from outside this pid namespace");
+    } else {
+        let _ = uwrite!(&mut text, " from pid {}", who.pid);
+        let mut path = crate::procfs::path::SmallPath::new()
+            .push("/proc/")
+            .number(who.pid)
+            .push("/comm");
+        if let Some(path) = path.as_c_str()
+            && let Ok(comm) = read::file(rustix::fs::CWD, path, bytes)
+        {
+            let name = comm.bytes.strip_suffix(b"\n").unwrap_or(comm.bytes);
+            let name = name.get(..name.len().min(32)).unwrap_or(name);
+            let _ = text.extend_from_slice(b" (");
+            let _ = text.extend_from_slice(name);
+            let _ = text.extend_from_slice(b")");
+        }
+    }
+    let _ = uwrite!(&mut text, ", uid {}", who.uid);
+    text
+}
+
+/// No code of a sender is this.
+const SI_KERNEL_MIN: i32 = i32::MAX;
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGWINCH => "SIGWINCH",
+        libc::SIGIO => "SIGIO",
+        libc::SIGPWR => "SIGPWR",
+        libc::SIGTSTP => "SIGTSTP",
+        _ => return None,
+    })
+}
+
+fn process_age(engine: &Engine, bytes: &mut [u8]) -> Option<u64> {
+    let content = read::file(rustix::fs::CWD, c"/proc/self/stat", bytes).ok()?;
+    let stat = crate::procfs::stat::parse(content.bytes)?;
+    crate::procfs::uptime::age_ns(
+        clock::boot_ns(),
+        stat.start_ticks?,
+        engine.facts.ticks_per_second(),
+    )
+}
+
+/// The process ids by which outer namespaces know us, if /proc shows them.
+fn outer_pids(bytes: &mut [u8]) -> heapless::Vec<u32, 8> {
+    let Ok(content) = read::file(rustix::fs::CWD, c"/proc/self/status", bytes) else {
+        return heapless::Vec::new();
+    };
+    let status = crate::procfs::status::parse(content.bytes);
+    let inner = status.ns_pids.len().saturating_sub(1);
+    status.ns_pids.iter().take(inner).copied().take(8).collect()
+}
+
+/// Open descriptors and their limit.
+fn descriptors(dirents: &mut [core::mem::MaybeUninit<u8>]) -> Option<(u64, u64)> {
+    use rustix::fd::AsFd;
+    let limit =
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    let dir = read::open_dir(rustix::fs::CWD, c"/proc/self").ok()?;
+    let open = list::open_descriptors(dir.as_fd(), dirents).ok()?;
+    // `dir` itself is one of them.
+    Some((open.saturating_sub(1), limit))
+}

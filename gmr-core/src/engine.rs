@@ -1,0 +1,277 @@
+//! What a set-up reporter consists of, in memory of its own: options, facts
+//! read at setup, destination, banks, and the protocols between them.
+//!
+//! An engine is built whole or not at all, and is never given back: a stuck
+//! supervisor may hold on to it. A forked child builds its own.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+
+use crate::bank::{self, BankCell};
+use crate::error::SetupError;
+use crate::model::Timestamp;
+use crate::options::Options;
+use crate::package::Package;
+use crate::protocol::ownership::{MAX_BANKS, Ownership};
+use crate::protocol::registry::Registry;
+use crate::protocol::requests::Requests;
+use crate::sections::processes;
+use crate::sink::destination::{self, Destination};
+use crate::sys::memory::{ForkMark, Region};
+use crate::sys::{clock, getpid};
+
+/// Threads of the reporter itself: two supervisors, and a few for gmr-std.
+const MAX_OWN_THREADS: usize = 8;
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) options: Options,
+    pub(crate) package: &'static Package,
+    pub(crate) registry: &'static Registry,
+    pub(crate) pid: u32,
+    fork_mark: Option<ForkMark>,
+    pub(crate) requests: Requests,
+    pub(crate) ownership: Ownership,
+    pub(crate) destination: Destination,
+    pub(crate) null: OwnedFd,
+    /// The executable, open since setup: it survives chroot and upgrade.
+    pub(crate) executable: Option<OwnedFd>,
+    pub(crate) build_id: heapless::Vec<u8, { crate::symbols::MAX_BUILD_ID_BYTES }>,
+    pub(crate) facts: processes::Facts,
+    pub(crate) set_up_at: Timestamp,
+    pub(crate) banks: [Option<BankCell>; MAX_BANKS],
+    own_tids: [AtomicU32; MAX_OWN_THREADS],
+    pub(crate) is_shut_down: AtomicU32,
+    pub(crate) stats: Counters,
+    #[cfg(feature = "stacks")]
+    pub(crate) tables: crate::stacks::modules::Tables,
+    /// Refreshes of the module table that reports asked for, and those done:
+    /// what a refresher waits on, and what a report waits on.
+    #[cfg(feature = "stacks")]
+    pub(crate) refresh_wanted: AtomicU32,
+    #[cfg(feature = "stacks")]
+    pub(crate) refresh_done: AtomicU32,
+    #[cfg(feature = "stacks")]
+    pub(crate) has_refresher: AtomicU32,
+}
+
+/// Counters for [`crate::Stats`].
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) complete: AtomicU64,
+    pub(crate) incomplete: AtomicU64,
+    pub(crate) abandoned: AtomicU64,
+    pub(crate) coalesced: AtomicU64,
+    pub(crate) ignored: AtomicU64,
+    pub(crate) last_duration_ns: AtomicU64,
+    /// Bumped at the end of each report: what waiters wait on.
+    pub(crate) finished: AtomicU32,
+}
+
+impl Counters {
+    const fn new() -> Self {
+        Counters {
+            complete: AtomicU64::new(0),
+            incomplete: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            coalesced: AtomicU64::new(0),
+            ignored: AtomicU64::new(0),
+            last_duration_ns: AtomicU64::new(0),
+            finished: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Engine {
+    /// Builds the engine. For a normal thread: reads files, maps memory, and
+    /// (feature `stacks`) allocates.
+    pub(crate) fn build(
+        package: &'static Package,
+        registry: &'static Registry,
+        options: &Options,
+    ) -> Result<&'static Engine, SetupError> {
+        let options = options.in_range();
+        // First uses that look something up happen here, not in a report.
+        clock::prime();
+        let destination = Destination::open(options.destination_fd).map_err(|error| {
+            SetupError::Destination {
+                fd: options.destination_fd,
+                errno: error.raw_os_error(),
+            }
+        })?;
+        let system = |what: &'static str| {
+            move |error: rustix::io::Errno| SetupError::System { what, errno: error.raw_os_error() }
+        };
+        let null = destination::open_null().map_err(system("opening /dev/null"))?;
+
+        let per_bank = bank::bytes_needed(&options);
+        let bytes = per_bank
+            .saturating_mul(options.supervisors as usize)
+            .saturating_add(Region::bytes_for::<Engine>(1))
+            .saturating_add(4096);
+        let memory = |error: rustix::io::Errno| SetupError::Memory {
+            bytes,
+            errno: error.raw_os_error(),
+        };
+        let mut region = Region::map(bytes).map_err(memory)?;
+        let mut banks = [None, None];
+        for index in 0..options.supervisors as usize {
+            let built = build_bank(&mut region, &options, &destination);
+            match (banks.get_mut(index), built) {
+                (Some(place), Ok(bank)) => *place = Some(bank),
+                (_, Err(error)) => {
+                    for bank in banks.into_iter().flatten() {
+                        bank.line.close();
+                    }
+                    region.release();
+                    return Err(error);
+                }
+                (None, Ok(_)) => {}
+            }
+        }
+
+        let mut facts = processes::Facts::new();
+        let mut build_id = heapless::Vec::new();
+        let executable = open_executable();
+        if let Some(bank) = banks.iter_mut().flatten().next()
+            && let Some(mut lease) = bank.lease(u32::MAX)
+        {
+            facts.collect(lease.bank().bytes);
+        }
+        if let Some(executable) = &executable {
+            build_id = crate::symbols::build_id_of(executable);
+        }
+        let engine = Engine {
+            options,
+            package,
+            registry,
+            pid: getpid(),
+            fork_mark: ForkMark::new(),
+            requests: Requests::new(),
+            ownership: Ownership::new(),
+            destination,
+            null,
+            executable,
+            build_id,
+            facts,
+            set_up_at: clock::now(),
+            banks,
+            own_tids: [const { AtomicU32::new(0) }; MAX_OWN_THREADS],
+            is_shut_down: AtomicU32::new(0),
+            stats: Counters::new(),
+            #[cfg(feature = "stacks")]
+            tables: crate::stacks::modules::Tables::new(),
+            #[cfg(feature = "stacks")]
+            refresh_wanted: AtomicU32::new(0),
+            #[cfg(feature = "stacks")]
+            refresh_done: AtomicU32::new(0),
+            #[cfg(feature = "stacks")]
+            has_refresher: AtomicU32::new(0),
+        };
+        let engine: &'static Engine =
+            region.place(engine).ok_or(SetupError::Memory { bytes, errno: libc::ENOMEM })?;
+        #[cfg(feature = "stacks")]
+        engine.install_capture()?;
+        Ok(engine)
+    }
+
+    #[cfg(feature = "stacks")]
+    fn install_capture(&'static self) -> Result<(), SetupError> {
+        use crate::signal::capture::{NotInstalled, install};
+        self.tables.refresh();
+        let slots_of = |index: usize| {
+            let cell = self.banks.get(index).and_then(Option::as_ref);
+            let lease = cell.and_then(|cell| cell.lease(u32::MAX));
+            lease.map_or(core::ptr::null_mut(), |mut lease| {
+                core::ptr::from_ref(lease.bank().stacks.slots).cast_mut()
+            })
+        };
+        install([slots_of(0), slots_of(1)]).map(|_| ()).map_err(|error| match error {
+            NotInstalled::NoFreeSignal => SetupError::NoCaptureSignal,
+            NotInstalled::Refused(errno) => SetupError::System { what: "sigaction", errno },
+        })
+    }
+
+    /// Whether this is the process that was set up, not a forked copy or a
+    /// vfork child that borrows its memory.
+    pub(crate) fn is_own_process(&self) -> bool {
+        getpid() == self.pid
+    }
+
+    /// Whether this memory is a forked copy (as opposed to shared with a vfork
+    /// parent): then a new setup is allowed.
+    pub(crate) fn is_forked_copy(&self) -> bool {
+        match self.fork_mark {
+            Some(mark) => !mark.is_intact(),
+            None => !self.is_own_process(),
+        }
+    }
+
+    pub(crate) fn cell(&self, bank: usize) -> Option<&BankCell> {
+        self.banks.get(bank)?.as_ref()
+    }
+
+    /// Notes a thread as the reporter's own: not captured, one line in the
+    /// report. Beyond [`MAX_OWN_THREADS`] it is treated like any other.
+    #[cfg(feature = "signal")]
+    pub(crate) fn add_own_thread(&self, tid: u32) {
+        for place in &self.own_tids {
+            if place.compare_exchange(0, tid, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return;
+            }
+        }
+    }
+
+    #[cfg(feature = "signal")]
+    pub(crate) fn remove_own_thread(&self, tid: u32) {
+        for place in &self.own_tids {
+            let _ = place.compare_exchange(tid, 0, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn own_tids(&self) -> heapless::Vec<u32, MAX_OWN_THREADS> {
+        self.own_tids
+            .iter()
+            .map(|tid| tid.load(Ordering::Acquire))
+            .filter(|tid| *tid != 0)
+            .collect()
+    }
+}
+
+fn build_bank(
+    region: &mut Region,
+    options: &Options,
+    destination: &Destination,
+) -> Result<BankCell, SetupError> {
+    let no_memory = SetupError::Memory { bytes: bank::bytes_needed(options), errno: libc::ENOMEM };
+    // A region of its own: the guard page below it is what catches an overflow.
+    #[cfg(feature = "signal")]
+    let stack = {
+        let mut stack = Region::map(bank::STACK_BYTES).map_err(|error| SetupError::Memory {
+            bytes: bank::STACK_BYTES,
+            errno: error.raw_os_error(),
+        })?;
+        crate::sys::stack::StackTop::of(
+            stack.carve::<u8>(bank::STACK_BYTES).ok_or(no_memory)?,
+        )
+    };
+    let line = destination.line().map_err(|error| SetupError::System {
+        what: "duplicating the destination's descriptor",
+        errno: error.raw_os_error(),
+    })?;
+    bank::build(
+        region,
+        options,
+        line,
+        #[cfg(feature = "signal")]
+        stack,
+    )
+    .ok_or(no_memory)
+}
+
+fn open_executable() -> Option<OwnedFd> {
+    rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+}

@@ -1,0 +1,232 @@
+//! The threads of this process, as /proc describes them.
+//!
+//! 1. List /proc/self/task.
+//! 2. Of each, read `status`: name, state, blocked and pending signals.
+//! 3. Say of each whether it can be asked for its stack: not our own, not a
+//!    kernel worker, not one that blocks the capture signal or already has one
+//!    pending.
+//!
+//! Limits: the arena's size; more threads are counted, not described. Where
+//! /proc cannot be read (not mounted, hidepid), the report says so and knows
+//! no threads but the one it runs on.
+
+use core::mem::MaybeUninit;
+use core::ops::ControlFlow;
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::io::Errno;
+
+use crate::model::{Capture, StackEnd};
+use crate::procfs::path::SmallPath;
+use crate::procfs::{list, read, status};
+
+/// Longest name of a thread (TASK_COMM_LEN - 1); io_uring's and kernel
+/// workers' longer ones are cut.
+const NAME_BYTES: usize = 15;
+
+/// PF_IO_WORKER's threads are named so (io_uring(7)); they block all signals
+/// and have no user stack.
+const KERNEL_WORKER_PREFIXES: [&[u8]; 2] = [b"iou-wrk-", b"iou-sqp-"];
+
+/// One thread in the arena.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ThreadRecord {
+    pub(crate) tid: u32,
+    name: [u8; NAME_BYTES],
+    name_len: u8,
+    pub(crate) state: u8,
+    pub(crate) capture: Capture,
+    pub(crate) stack_end: StackEnd,
+    pub(crate) first_frame: u32,
+    pub(crate) frame_count: u32,
+    pub(crate) is_triggering: bool,
+}
+
+impl ThreadRecord {
+    pub(crate) const EMPTY: Self = ThreadRecord {
+        tid: 0,
+        name: [0; NAME_BYTES],
+        name_len: 0,
+        state: b'?',
+        capture: Capture::NotBuilt,
+        stack_end: StackEnd::NoStack,
+        first_frame: 0,
+        frame_count: 0,
+        is_triggering: false,
+    };
+
+    pub(crate) fn name(&self) -> &[u8] {
+        self.name.get(..usize::from(self.name_len)).unwrap_or_default()
+    }
+
+    fn set_name(&mut self, name: &[u8]) {
+        let len = name.len().min(NAME_BYTES);
+        for (to, from) in self.name.iter_mut().zip(name) {
+            *to = *from;
+        }
+        self.name_len = len as u8;
+    }
+
+    /// Whether its stack is still to be asked for.
+    #[cfg(feature = "stacks")]
+    pub(crate) fn wants_capture(&self) -> bool {
+        self.capture == Capture::NotBuilt
+    }
+}
+
+/// What the listing found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Threads described.
+    pub(crate) count: usize,
+    /// Threads there are.
+    pub(crate) total: u64,
+    /// Why there is no list.
+    pub(crate) error: Option<Errno>,
+}
+
+/// Who is not asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    /// The capture signal, if there is one.
+    pub(crate) capture_signal: Option<u32>,
+    /// The reporter's own threads.
+    pub(crate) own_tids: &'a [u32],
+    /// The thread the report is composed on, if that is one of the program's.
+    pub(crate) interrupted_tid: Option<u32>,
+}
+
+/// Lists and describes all threads.
+pub(crate) fn list(
+    asking: &Asking<'_>,
+    records: &mut [ThreadRecord],
+    bytes: &mut [u8],
+    dirents: &mut [MaybeUninit<u8>],
+) -> Listed {
+    match list_task(records, dirents) {
+        Ok((task, count, total)) => {
+            for record in records.iter_mut().take(count) {
+                describe(asking, record, task.as_fd(), bytes);
+            }
+            Listed { count, total, error: None }
+        }
+        Err(error) => {
+            // Without /proc there is still the thread we run on.
+            let tid = asking.interrupted_tid.unwrap_or_else(crate::sys::gettid);
+            if let Some(first) = records.first_mut() {
+                *first = ThreadRecord { tid, ..ThreadRecord::EMPTY };
+                judge(asking, first, 0, 0);
+            }
+            Listed { count: records.len().min(1), total: 1, error: Some(error) }
+        }
+    }
+}
+
+fn list_task(
+    records: &mut [ThreadRecord],
+    dirents: &mut [MaybeUninit<u8>],
+) -> Result<(rustix::fd::OwnedFd, usize, u64), Errno> {
+    let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task")?;
+    let mut places = records.iter_mut();
+    let (mut count, mut total) = (0_usize, 0_u64);
+    let _flow = list::numbers(task.as_fd(), dirents, |tid| {
+        total = total.saturating_add(1);
+        if let Some(place) = places.next() {
+            *place = ThreadRecord { tid, ..ThreadRecord::EMPTY };
+            count = count.saturating_add(1);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok((task, count, total))
+}
+
+fn describe(
+    asking: &Asking<'_>,
+    record: &mut ThreadRecord,
+    task: BorrowedFd<'_>,
+    bytes: &mut [u8],
+) {
+    let mut path = SmallPath::of_number(record.tid, "status");
+    let content = path.as_c_str().ok_or(Errno::NAMETOOLONG).and_then(|path| {
+        read::file(task, path, bytes)
+    });
+    match content {
+        Ok(content) => {
+            let status = status::parse(content.bytes);
+            record.set_name(status.name.as_deref().unwrap_or_default());
+            record.state = status.state.unwrap_or(b'?');
+            let blocked = status.sig_blocked.unwrap_or(0);
+            let pending = status.sig_pending.unwrap_or(0);
+            judge(asking, record, blocked, pending);
+        }
+        Err(Errno::NOENT | Errno::SRCH) => record.capture = Capture::Exited,
+        // Not described, but it may still answer.
+        Err(_) => judge(asking, record, 0, 0),
+    }
+}
+
+fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: u64) {
+    record.is_triggering = asking.interrupted_tid == Some(record.tid);
+    let Some(signal) = asking.capture_signal else { return };
+    if record.is_triggering {
+        // Captured already, by its own handler.
+        return;
+    }
+    if asking.own_tids.contains(&record.tid) {
+        record.capture = Capture::Own;
+    } else if is_kernel_worker(record.name(), blocked) {
+        record.capture = Capture::KernelWorker;
+    } else if matches!(record.state, b'Z' | b'X' | b'x') {
+        // A main thread that ended (pthread_exit) stays as a zombie.
+        record.capture = Capture::Exited;
+    } else if status::Status::contains(blocked, signal)
+        || status::Status::contains(pending, signal)
+    {
+        record.capture = Capture::SignalBlocked;
+    }
+}
+
+fn is_kernel_worker(name: &[u8], blocked: u64) -> bool {
+    KERNEL_WORKER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        && blocked.count_ones() >= 60
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_threads_are_described() {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let other = std::thread::Builder::new()
+            .name(std::string::String::from("a) R name"))
+            .spawn(move || {
+                ready.send(crate::sys::gettid()).unwrap();
+                let _closed = wait.recv();
+            })
+            .unwrap();
+        let tid = is_ready.recv().unwrap();
+        let mut records = [ThreadRecord::EMPTY; 64];
+        let mut bytes = [0; 8192];
+        let mut dirents = [MaybeUninit::uninit(); list::DIRENTS_BYTES];
+        let asking =
+            Asking { capture_signal: Some(23), own_tids: &[tid], interrupted_tid: None };
+        let listed = super::list(&asking, &mut records, &mut bytes, &mut dirents);
+        drop(go);
+        other.join().unwrap();
+        assert!(listed.count >= 2 && listed.total == listed.count as u64);
+        let record = records.iter().find(|record| record.tid == tid).unwrap();
+        assert_eq!(record.name(), b"a) R name");
+        assert_eq!(record.capture, Capture::Own);
+        let listed = super::list(&asking, &mut records[..1], &mut bytes, &mut dirents);
+        assert!(listed.count == 1 && listed.total >= 1);
+    }
+
+    #[test]
+    fn kernel_workers_are_known_by_name_and_mask() {
+        assert!(is_kernel_worker(b"iou-wrk-123", !0));
+        assert!(!is_kernel_worker(b"iou-wrk-123", 0), "a thread may call itself so");
+        assert!(!is_kernel_worker(b"worker", !0));
+    }
+}
