@@ -13,6 +13,9 @@ use crate::model::Event;
 mod escape;
 mod format;
 mod json;
+mod order;
+#[cfg(test)]
+mod testing;
 mod text;
 
 pub use json::{JsonStyle, JsonView};
