@@ -573,3 +573,348 @@ fn quoted(out: &mut Output<'_>, body: impl FnOnce(&mut Output<'_>)) {
     body(out);
     put(out, "\"");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::String;
+    use std::vec;
+    use std::vec::Vec;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{MAX_DEPTH, SectionStatus, Timestamp};
+    use crate::view::testing::{
+        END, SECTION, SECTION_OK, THREAD, group, item, list, rendered, sample, value,
+    };
+
+    fn line(events: &[Event<'_>]) -> String {
+        rendered(JsonView::new(JsonStyle::Line), events)
+    }
+
+    fn parsed(events: &[Event<'_>]) -> serde_json::Value {
+        serde_json::from_str(&line(events)).unwrap()
+    }
+
+    /// The `data` of a section with these events.
+    fn data(events: &[Event<'_>]) -> serde_json::Value {
+        let stream: Vec<_> = [&[SECTION], events, &[SECTION_OK, END]].concat();
+        parsed(&stream)["sections"][0]["data"].take()
+    }
+
+    #[test]
+    fn a_whole_report() {
+        let report = parsed(&sample());
+        assert_eq!(report["schema_version"], 1);
+        assert_eq!(
+            report["head"],
+            json!({
+                "report": 3,
+                "service": "heat-api",
+                "requested by": "SIGUSR2 from pid 20711 (bash), uid 1000",
+                "time": "2026-11-22T14:03:11.482913000Z",
+                "uptime_ns": 274_269_000_000_000u64,
+                "pid": 10172,
+            })
+        );
+        assert_eq!(report["findings"].as_array().unwrap().len(), 2);
+        let sections = report["sections"].as_array().unwrap();
+        assert_eq!(sections.len(), 5);
+        assert_eq!(
+            sections[0],
+            json!({
+                "id": 1,
+                "title": "Package",
+                "data": {
+                    "product": "heat-api", "vendor": null, "version": "2.1.0", "build-id": "9f3ce1",
+                },
+                "status": "ok",
+                "elapsed_ns": 5,
+            })
+        );
+        let threads = &sections[1]["data"];
+        assert_eq!(threads["item_1"], "3 threads: 1 ok, 1 partial, 1 signal_blocked");
+        assert_eq!(
+            threads["threads"][0]["frames"][1],
+            json!({
+                "index": 1,
+                "pc": "0x555555555010",
+                "module": "heat-api",
+                "module_offset": "0x1010",
+                "function": "heat::db::throttle",
+                "file": "src/db.rs",
+                "line": 91,
+                "certainty": "exact",
+                "inlined": true,
+            })
+        );
+        assert_eq!(
+            threads["threads"][2],
+            json!({
+                "tid": 11,
+                "name": "",
+                "state": "sleeping",
+                "is_main": false,
+                "is_triggering": false,
+                "capture": "signal_blocked",
+                "explanation": Capture::SignalBlocked.explanation(),
+                "stack_end": "no_stack",
+            })
+        );
+        let child = &sections[2]["data"]["processes"][0]["children"][0];
+        assert_eq!(child["memory_bytes"], 5u64 << 30);
+        assert_eq!(child["children"][0]["uid"], serde_json::Value::Null);
+        assert_eq!(
+            sections[3]["data"]["default"]["motd"],
+            json!({"text": "welcome", "truncated": true, "full_len_bytes": 4096})
+        );
+        assert_eq!(sections[3]["explanation"], "the configuration went away");
+        assert_eq!(
+            report["end"],
+            json!({
+                "threads": "2 of 3",
+                "written_bytes": 48123,
+                "sequence": 3,
+                "complete": false,
+                "incomplete": ["section failed", "section skipped"],
+            })
+        );
+    }
+
+    #[test]
+    fn both_styles_exactly() {
+        let events = [
+            Event::BeginHead,
+            value("pid", 7u64),
+            SECTION,
+            list("empty"),
+            Event::Close,
+            Event::BeginThread(THREAD),
+            Event::Frame(Frame::bare(0, 16)),
+            SECTION_OK,
+            END,
+        ];
+        assert_eq!(
+            line(&events),
+            concat!(
+                r#"{"schema_version":1,"head":{"pid":7},"findings":[],"sections":["#,
+                r#"{"id":1,"title":"Test","data":{"empty":[],"#,
+                r#""item_1":{"tid":10181,"name":"tokio-rt-worker","state":"sleeping","#,
+                r#""is_main":false,"is_triggering":false,"capture":"ok","#,
+                r#""stack_end":"complete","frames":["#,
+                r#"{"index":0,"pc":"0x10","certainty":"exact"}]}},"#,
+                r#""status":"ok","elapsed_ns":5}],"#,
+                r#""end":{"sequence":1,"complete":true,"incomplete":[]}}"#,
+                "\n"
+            )
+        );
+        let expected = r#"{
+  "schema_version": 1,
+  "head": {
+    "pid": 7
+  },
+  "findings": [],
+  "sections": [
+    {
+      "id": 1,
+      "title": "Test",
+      "data": {
+        "empty": [],
+        "item_1": {
+          "tid": 10181,
+          "name": "tokio-rt-worker",
+          "state": "sleeping",
+          "is_main": false,
+          "is_triggering": false,
+          "capture": "ok",
+          "stack_end": "complete",
+          "frames": [
+            {"index": 0, "pc": "0x10", "certainty": "exact"}
+          ]
+        }
+      },
+      "status": "ok",
+      "elapsed_ns": 5
+    }
+  ],
+  "end": {
+    "sequence": 1,
+    "complete": true,
+    "incomplete": []
+  }
+}
+"#;
+        assert_eq!(rendered(JsonView::new(JsonStyle::Pretty), &events), expected);
+    }
+
+    #[test]
+    fn values() {
+        let time = Timestamp { unix_seconds: 0, nanoseconds: 1 };
+        let facts = data(&[
+            value("none", Value::None),
+            value("yes", true),
+            value("big", u64::MAX),
+            value("small", i64::MIN),
+            value("float", Value::Number("1.5e3")),
+            value("not a number", Value::Number("NaN")),
+            value("too big", Value::Number("1e999")),
+            value("lossy", Value::Bytes(b"a\xff\"\\\n")),
+            value("wait", Value::DurationNs(7)),
+            value("memory", Value::ByteCount(8)),
+            value("at", Value::Timestamp(time)),
+            value("address", Value::Address(0x7f00)),
+            value("id", Value::Hex(&[0, 0xff])),
+            value("secret", Value::Redacted),
+            value("cut", Value::Truncated { text: b"x", full_len_bytes: None }),
+        ]);
+        assert_eq!(
+            facts,
+            json!({
+                "none": null,
+                "yes": true,
+                "big": u64::MAX,
+                "small": i64::MIN,
+                "float": 1500.0,
+                "not a number": "NaN",
+                "too big": "1e999",
+                "lossy": "a\\xff\"\\\n",
+                "wait_ns": 7,
+                "memory_bytes": 8,
+                "at": "1970-01-01T00:00:00.000000001Z",
+                "address": "0x7f00",
+                "id": "00ff",
+                "secret": "***",
+                "cut": {"text": "x", "truncated": true, "full_len_bytes": null},
+            })
+        );
+    }
+
+    #[test]
+    fn what_lacks_a_key_gets_one_and_what_must_not_have_one_is_wrapped() {
+        let facts = data(&[
+            item("loose"),
+            item(Value::DurationNs(3)),
+            Event::Text(b"words"),
+            Event::BeginGroup { key: None },
+            Event::Close,
+            list("items"),
+            item(Value::DurationNs(1)),
+            item(Value::ByteCount(2)),
+            value("key", Value::ByteCount(3)),
+            group("group"),
+            value("a", 1u64),
+            Event::Close,
+            Event::BeginList { key: None },
+            item(4u64),
+            Event::Close,
+            Event::Frame(Frame::bare(0, 5)),
+        ]);
+        assert_eq!(
+            facts,
+            json!({
+                "item_1": "loose",
+                "item_2_ns": 3,
+                "item_3": "words",
+                "item_4": {},
+                "items": [
+                    {"ns": 1},
+                    {"bytes": 2},
+                    {"key_bytes": 3},
+                    {"group": {"a": 1}},
+                    [4],
+                    {"index": 0, "pc": "0x5", "certainty": "exact"},
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn no_key_of_the_program_meets_one_of_the_views() {
+        let keys = ["tid", "tid_", "frames", "frames_2", "item_1", "item_1_", "item_2_ns", "items"];
+        let mut events = vec![Event::BeginThread(THREAD)];
+        events.extend(keys.map(|key| value(key, "program's")));
+        events.push(item("view's"));
+        events.push(Event::Frame(Frame::bare(0, 1)));
+        events.push(item(Value::DurationNs(2)));
+        events.push(Event::Frame(Frame::bare(0, 3)));
+        // A generator may name its frames, too.
+        events.push(Event::BeginBlocks { key: "frames" });
+        events.push(Event::Frame(Frame::bare(0, 4)));
+        let facts = data(&events);
+        let thread = facts["item_1"].as_object().unwrap();
+        let of_the_view = 7;
+        assert_eq!(thread.len(), of_the_view + keys.len() + 5, "{thread:?}");
+        assert_eq!(thread["tid"], 10181);
+        assert_eq!(thread["tid_"], "program's");
+        assert_eq!(thread["tid__"], "program's");
+        assert_eq!(thread["item_1"], "view's");
+        assert_eq!(thread["items"], "program's");
+        assert_eq!(thread["frames"][0]["pc"], "0x1");
+        assert_eq!(thread["frames_2"][0]["pc"], "0x3");
+        assert_eq!(thread["frames_3"][0]["pc"], "0x4");
+    }
+
+    #[test]
+    fn too_deep_a_nest_is_flattened() {
+        let mut events = vec![Event::BeginGroup { key: Some("g") }; MAX_DEPTH];
+        events.push(Event::BeginThread(THREAD));
+        events.push(value("deep", 1u64));
+        events.push(Event::Close);
+        events.push(value("deep too", 2u64));
+        let facts = data(&events);
+        let innermost = facts.pointer(&"/g".repeat(MAX_DEPTH)).unwrap();
+        assert_eq!(innermost["item_1"]["tid"], 10181);
+        assert_eq!(innermost["deep"], 1);
+        assert_eq!(innermost["deep too"], 2);
+    }
+
+    #[test]
+    fn events_out_of_order() {
+        let report = parsed(&[
+            Event::Close,
+            SECTION_OK,
+            value("early", "counts as head"),
+            Event::BeginSection { id: 1, title: "First" },
+            group("left open"),
+            SECTION,
+            Event::BeginFindings,
+            value("still", "in the second"),
+            Event::EndSection { status: SectionStatus::Failed("why\n\"not\""), elapsed_ns: 1 },
+            value("nowhere", 1u64),
+            END,
+            Event::BeginReport,
+            END,
+        ]);
+        assert_eq!(report["head"], json!({"early": "counts as head"}));
+        assert_eq!(report["findings"], json!([]));
+        assert_eq!(
+            report["sections"],
+            json!([
+                {
+                    "id": 1,
+                    "title": "First",
+                    "data": {"left open": {}},
+                    "status": "unfinished",
+                    "explanation": "the report went on before the section ended",
+                },
+                {
+                    "id": 1,
+                    "title": "Test",
+                    "data": {"still": "in the second"},
+                    "status": "failed",
+                    "explanation": "why\n\"not\"",
+                    "elapsed_ns": 1,
+                },
+            ])
+        );
+    }
+
+    #[test]
+    fn the_shortest_report() {
+        let empty = r#"{"schema_version":1,"head":{},"findings":[],"sections":[],"#;
+        let end = r#""end":{"sequence":1,"complete":true,"incomplete":[]}}"#;
+        assert_eq!(line(&[END]), format!("{empty}{end}\n"));
+        assert_eq!(line(&[]), "");
+    }
+}

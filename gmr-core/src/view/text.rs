@@ -133,7 +133,11 @@ impl Layout for TextLayout {
         }
     }
 
-    fn skip_block(&mut self, _block: Block, _out: &mut Output<'_>) {}
+    fn skip_block(&mut self, block: Block, out: &mut Output<'_>) {
+        if block == Block::Head {
+            self.empty_line(out);
+        }
+    }
 
     fn begin_section(&mut self, _id: u32, title: &str, out: &mut Output<'_>) {
         heading(out, title);
@@ -577,5 +581,344 @@ fn stack_end_line(out: &mut Output<'_>, end: StackEnd) {
         StackEnd::Unreadable => put(out, "(memory beyond this frame could not be read)"),
         StackEnd::NoUnwindInfo => put(out, "(no unwind information beyond this frame)"),
         StackEnd::Inconsistent => put(out, "(stack pointer does not advance beyond this frame)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+    use std::vec::Vec;
+    use std::{format, vec};
+
+    use super::*;
+    use crate::model::{MAX_DEPTH, SectionStatus};
+    use crate::view::testing::{
+        END, SECTION, SECTION_OK, THREAD, group, item, list, rendered, sample, value,
+    };
+
+    /// What stands between the heading of a section and the end of the report.
+    fn body(events: &[Event<'_>]) -> String {
+        let stream: Vec<_> = [&[Event::BeginReport, SECTION], events, &[SECTION_OK, END]].concat();
+        let text = rendered(TextView::new(), &stream);
+        let (_, rest) = text.split_once("Test").unwrap();
+        let (_, rest) = rest.split_once(&format!("\n{}\n", "=".repeat(72))).unwrap();
+        let body = rest.strip_suffix("End of report 1: complete\n").unwrap();
+        // The empty line before the end block.
+        String::from(body.strip_suffix("\n\n").map_or(body, |_| &body[..body.len() - 1]))
+    }
+
+    #[test]
+    fn a_whole_report() {
+        // A dot stands for a space at the end of a line.
+        let expected = "\
+========================================================================
+====                        Guru Meditation                         ====
+========================================================================
+||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||
+
+
+report = 3
+service = heat-api
+requested by = SIGUSR2 from pid 20711 (bash), uid 1000
+time = 2026-11-22T14:03:11.482913000Z
+uptime = 3d 04:11:09
+pid = 10172
+findings =·
+  descriptors: 1012 of 1024 open
+  lock: 38 threads wait for futex 0x7f21c0a41e10
+    its owner is #10190 (writer)
+
+========================================================================
+====                            Package                             ====
+========================================================================
+product = heat-api
+vendor = None
+version = 2.1.0
+build-id = 9f3ce1
+========================================================================
+====                            Threads                             ====
+========================================================================
+3 threads: 1 ok, 1 partial, 1 signal_blocked
+
+------               Thread #10181 tokio-rt-worker                ------
+state = sleeping
+role = main thread, triggering thread
+cpu = 12.1 s
+
+#0  heat-api+0x1000 in clock_nanosleep
+#1  src/db.rs:91 in heat::db::throttle (inlined)
+#2  <signal handler called> at heat-api+0x1020
+#3  heat-api+0x1030 [frame pointer]
+#10 0x7f0000001234 [inferred]
+#100 heat-api+0x1640 in heat::long{...cut}
+
+------                     Thread #9 w\\n\\xff                      ------
+state = running
+stack = partial: the stack ends early
+
+#0  heat-api+0x1000 in spin
+(stack continues: the copied window of 16 KiB ends here)
+
+------                         Thread #11                         ------
+state = sleeping
+stack = signal_blocked: the thread blocks the capture signal; it was left alone
+
+========================================================================
+====                           Processes                            ====
+========================================================================
+Process 6567 (under 6563) [ run by: root (0), state: running ] heat-api
+    Process 6594 (under 6567) [ run by: 1000 (1000), state: sleeping ] worker
+        memory = 5 GiB
+        Process 6600 (under 6594) [ run by: unknown (unknown), state: zombie ]
+========================================================================
+====                         Configuration                          ====
+========================================================================
+
+database:·
+  connection = ***
+  max_retries = 10
+  ratio = 16.0
+
+default:·
+  debug = True
+  offset = -5
+  motd = welcome{...cut from 4096 B}
+[section failed: the configuration went away]
+========================================================================
+====                      Some Special Section                      ====
+========================================================================
+[section skipped_stuck: skipped: an earlier report is still stuck in it]
+
+threads = 2 of 3
+written = 46.9 KiB
+End of report 3: incomplete (section failed, section skipped)
+";
+        assert_eq!(rendered(TextView::new(), &sample()), expected.replace('·', " "));
+    }
+
+    /// Byte for byte what `oslo.reports` printed for the same data (`[list]`
+    /// is ours: it had no list in a list).
+    #[test]
+    fn the_shapes_of_the_original() {
+        let title = rendered(TextView::new(), &[Event::BeginReport, SECTION]);
+        let expected = format!(
+            "{rule}\n===={:^64}====\n{rule}\n{}\n\n\n{rule}\n===={:^64}====\n{rule}\n",
+            "Guru Meditation",
+            "|".repeat(72),
+            "Test",
+            rule = "=".repeat(72),
+        );
+        assert_eq!(title, expected);
+
+        let configuration = body(&[
+            group("database"),
+            value("connection", Value::Redacted),
+            value("max_retries", 10u64),
+            Event::Close,
+            group("default"),
+            value("bind_host", "0.0.0.0"),
+            group("caps"),
+            value("a", 1u64),
+            value("b", 2u64),
+            Event::Close,
+            value("debug", true),
+            value("empty", ""),
+            list("empty_list"),
+            Event::Close,
+            list("enabled_apis"),
+            item("metadata"),
+            item("osapi_compute"),
+            Event::Close,
+            value("multi_line", "line one\nline two\nline three\n"),
+            value("none_opt", Value::None),
+            value("ratio", Value::Number("16.0")),
+            value("uni", "héllo"),
+            Event::Close,
+            group("emptygrp"),
+            Event::Close,
+        ]);
+        let expected = "
+database:·
+  connection = ***
+  max_retries = 10
+
+default:·
+  bind_host = 0.0.0.0
+
+  caps:·
+    a = 1
+    b = 2
+  debug = True
+  empty =·
+  empty_list =·
+  enabled_apis =·
+    metadata
+    osapi_compute
+  multi_line:·
+    line one
+    line two
+    line three
+  none_opt = None
+  ratio = 16.0
+  uni = héllo
+
+emptygrp:·
+";
+        assert_eq!(configuration, expected.replace('·', " "));
+
+        let lists = body(&[
+            list("list_of_dicts"),
+            item(7u64),
+            item("str"),
+            Event::BeginGroup { key: None },
+            value("a", 1u64),
+            value("b", 2u64),
+            Event::Close,
+            Event::BeginList { key: None },
+            item(8u64),
+            Event::Close,
+            Event::Close,
+            value("scalar", Value::Number("3.5")),
+        ]);
+        let expected = "\
+list_of_dicts =·
+  7
+  str
+  [dict]
+    a = 1
+    b = 2
+  [list]
+    8
+scalar = 3.5
+";
+        assert_eq!(lists, expected.replace('·', " "));
+        assert_eq!(
+            body(&[Event::Text(b"free text, no model\nsecond line")]),
+            "free text, no model\nsecond line\n"
+        );
+    }
+
+    #[test]
+    fn a_long_title_grows_and_an_odd_one_leans_left() {
+        let heading_line = |title: &str| {
+            let text = rendered(TextView::new(), &[SECTION, Event::BeginSection { id: 2, title }]);
+            String::from(text.lines().rev().nth(1).unwrap())
+        };
+        assert_eq!(heading_line(&"x".repeat(70)), format!("===={}====", "x".repeat(70)));
+        assert_eq!(heading_line("odd"), format!("===={:^64}====", "odd"));
+        assert_eq!(heading_line(""), format!("===={:64}====", ""));
+        // Characters are counted as they are written, not as bytes.
+        assert_eq!(heading_line("é\n"), format!("===={:^64}====", "é\\n"));
+    }
+
+    #[test]
+    fn nothing_forges_a_heading() {
+        let hostile = [
+            value("==== key", "==== value"),
+            value("multi", "x\n====\nEnd of report 1: complete"),
+            item("----"),
+            item(-5i64),
+            item("|\n=\n\u{1b}[2J"),
+            group("[section ok: x]"),
+            Event::Close,
+            list("End of report 2: complete"),
+            Event::Close,
+            Event::Text(b"fine\n====\ttab\n\n\x1b[31m\xff\r\n-\n"),
+        ];
+        let expected = "\
+\\==== key = ==== value
+multi:·
+  x
+  ====
+  End of report 1: complete
+\\----
+\\-5
+\\|
+  =
+  \\x1b[2J
+
+\\[section ok: x]:·
+\\End of report 2: complete =·
+fine
+\\====\ttab
+
+\\x1b[31m\\xff\\r
+\\-
+";
+        assert_eq!(body(&hostile), expected.replace('·', " "));
+    }
+
+    #[test]
+    fn findings_are_said_to_be_none() {
+        let events = [Event::BeginHead, value("a", 1u64), Event::BeginFindings, SECTION];
+        let text = rendered(TextView::new(), &events);
+        assert!(text.contains("\n\n\na = 1\nfindings = none found\n\n===="), "{text}");
+    }
+
+    #[test]
+    fn every_end_of_a_stack_is_said() {
+        let said = |stack_end| {
+            let text = body(&[
+                Event::BeginThread(Thread { stack_end, ..THREAD }),
+                Event::Frame(Frame::bare(0, 16)),
+                Event::Close,
+            ]);
+            let (_, end) = text.split_once("#0  0x10\n").unwrap();
+            String::from(end.trim_end())
+        };
+        assert_eq!(said(StackEnd::Complete), "");
+        assert_eq!(said(StackEnd::FrameLimit { frames: 128 }), "(stack cut after 128 frames)");
+        assert_eq!(said(StackEnd::NoUnwindInfo), "(no unwind information beyond this frame)");
+        assert_eq!(said(StackEnd::Unreadable), "(memory beyond this frame could not be read)");
+        assert_eq!(
+            said(StackEnd::Inconsistent),
+            "(stack pointer does not advance beyond this frame)"
+        );
+    }
+
+    #[test]
+    fn too_deep_a_nest_is_flattened() {
+        let mut events = vec![group("g"); MAX_DEPTH + 3];
+        events.push(value("deep", 1u64));
+        // As many as were opened: the last one closes the outermost.
+        events.extend(vec![Event::Close; MAX_DEPTH + 3]);
+        events.push(value("top", 2u64));
+        let text = body(&events);
+        assert!(text.contains(&format!("\n{}deep = 1\n", " ".repeat(2 * MAX_DEPTH))), "{text}");
+        assert!(text.ends_with("\ntop = 2\n"), "{text}");
+        assert_eq!(text.matches("g: \n").count(), MAX_DEPTH + 3);
+    }
+
+    #[test]
+    fn events_out_of_order() {
+        // A section without end, an end without section, a late head.
+        let text = rendered(
+            TextView::new(),
+            &[
+                SECTION,
+                group("left open"),
+                Event::BeginSection { id: 2, title: "Second" },
+                Event::BeginHead,
+                value("still", "in Second"),
+                Event::EndSection { status: SectionStatus::Deadline, elapsed_ns: 1 },
+                value("nowhere", 1u64),
+                SECTION_OK,
+                Event::Close,
+                END,
+                Event::BeginReport,
+                value("after", "the end"),
+            ],
+        );
+        let (_, after) = text.split_once("left open: \n").unwrap();
+        let rule = "=".repeat(72);
+        let expected = format!(
+            "[section unfinished: the report went on before the section ended]\n\
+             {rule}\n===={:^64}====\n{rule}\n\
+             still = in Second\n\
+             [section deadline: stopped at its deadline; what it wrote until then is shown]\n\n\
+             End of report 1: complete\n",
+            "Second"
+        );
+        assert_eq!(after, expected);
     }
 }
