@@ -49,7 +49,7 @@ pub(super) fn json(out: &mut Output<'_>, bytes: &[u8]) {
     escape(out, bytes, Style::Json);
 }
 
-/// How many characters [`line`] writes.
+/// How many characters [`line()`] writes.
 pub(super) fn line_width(bytes: &[u8]) -> usize {
     let mut counter = CharCounter(0);
     line(&mut counter, bytes);

@@ -1,10 +1,10 @@
 //! Numbers, times and amounts as text, without `core::fmt`.
 //!
-//! `core::fmt` is signal-safe but not small: its padding and its trait objects
-//! cost stack and code, and its integer paths contain panics that the optimiser
-//! has to remove. ufmt's own integers and `write_char` rest on deprecated
-//! `mem::uninitialized`. What a report needs is little, so it is written here,
-//! over `write_str` alone:
+//! `core::fmt` is signal-safe but not small: its trait objects and paddings cost
+//! stack and code, and an optimiser has to prove its panics away. ufmt formats
+//! no hexadecimal with padding, no times and no strings that must be escaped,
+//! and its `write_char` rests on the deprecated `mem::uninitialized`. What a
+//! report needs is little, so it is written here, over `write_str` alone:
 //!
 //! - decimal and hexadecimal, padded with zeros;
 //! - durations (`3.1 us`, `12.4 s`, `04:11:09`, `3d 04:11:09`) and amounts of

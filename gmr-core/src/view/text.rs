@@ -1,5 +1,7 @@
 //! The report for people: the shapes of the original (`oslo.reports`).
 //!
+//! The shapes:
+//!
 //! 1. A title or section heading is a box of three lines, 72 columns wide, its
 //!    text centred in 64. A longer title is not cut; its line grows.
 //! 2. `key = value` is one line. A group is `key: ` after an empty line, a list
@@ -37,7 +39,7 @@ const INDENT: u16 = 2;
 /// The same for what belongs to a process.
 const PROCESS_INDENT: u16 = 4;
 
-/// Writes a report as text; see the examples in the crate's documentation.
+/// Writes a report as text.
 ///
 /// Signal-safe: no allocation, no lock, no panic; about 300 bytes of state.
 #[derive(Debug)]
