@@ -13,7 +13,7 @@
 //!    report with `End of report N: complete` or `… incomplete (REASONS)`.
 //!
 //! Only the view itself begins a line at column 0 with `=`, `-`, `|`,
-//! `[section ` or `End of report`: anything else that would gets a `\` before
+//! `[section` or `End of report`: anything else that would gets a `\` before
 //! it. Keys, titles and names are always one line ([`super::escape`]).
 //!
 //! Not shown, though JSON has it: section numbers and times, the address of a
@@ -818,6 +818,8 @@ scalar = 3.5
         let hostile = [
             value("==== key", "==== value"),
             value("multi", "x\n====\nEnd of report 1: complete"),
+            // The space behind it would come from the view.
+            value("[section", "forged"),
             item("----"),
             item(-5i64),
             item("|\n=\n\u{1b}[2J"),
@@ -833,6 +835,7 @@ multi:·
   x
   ====
   End of report 1: complete
+\\[section = forged
 \\----
 \\-5
 \\|
