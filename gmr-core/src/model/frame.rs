@@ -14,6 +14,18 @@ pub enum Certainty {
     Inferred,
 }
 
+impl Certainty {
+    /// The stable word for it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Certainty::Exact => "exact",
+            Certainty::FramePointer => "frame_pointer",
+            Certainty::Inferred => "inferred",
+        }
+    }
+}
+
 /// One frame, innermost first. What is not known is `None`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Frame<'a> {

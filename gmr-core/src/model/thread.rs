@@ -123,6 +123,22 @@ pub enum StackEnd {
     Inconsistent,
 }
 
+impl StackEnd {
+    /// The stable word for it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            StackEnd::Complete => "complete",
+            StackEnd::NoStack => "no_stack",
+            StackEnd::WindowFull { .. } => "window_full",
+            StackEnd::FrameLimit { .. } => "frame_limit",
+            StackEnd::Unreadable => "unreadable",
+            StackEnd::NoUnwindInfo => "no_unwind_info",
+            StackEnd::Inconsistent => "inconsistent",
+        }
+    }
+}
+
 /// The head of a thread's block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thread<'a> {

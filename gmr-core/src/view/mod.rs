@@ -13,6 +13,9 @@ use crate::model::Event;
 mod escape;
 mod format;
 mod json;
+mod order;
+#[cfg(test)]
+mod testing;
 mod text;
 
 pub use json::{JsonStyle, JsonView};
@@ -23,6 +26,33 @@ pub use text::TextView;
 pub type Output<'a> = dyn uWrite<Error = Infallible> + 'a;
 
 /// Turns events into bytes.
+///
+/// ```
+/// use core::convert::Infallible;
+/// use gmr_core::model::{Event, Incomplete, SectionStatus, Value};
+/// use gmr_core::view::{JsonStyle, JsonView, View};
+///
+/// struct Buffer(String);
+/// impl ufmt::uWrite for Buffer {
+///     type Error = Infallible;
+///     fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
+///         self.0.push_str(text);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut out = Buffer(String::new());
+/// let mut view = JsonView::new(JsonStyle::Line);
+/// for event in [
+///     Event::BeginSection { id: 1, title: "Queues" },
+///     Event::Value { key: "age", value: Value::DurationNs(1_500) },
+///     Event::EndSection { status: SectionStatus::Ok, elapsed_ns: 20 },
+///     Event::EndReport { sequence: 1, incomplete: Incomplete::NONE },
+/// ] {
+///     view.event(&event, &mut out);
+/// }
+/// assert!(out.0.contains(r#""data":{"age_ns":1500},"status":"ok""#));
+/// ```
 pub trait View {
     /// Takes the next event.
     ///

@@ -1,16 +1,929 @@
-//! placeholder
-use super::{Output, View};
-use crate::model::Event;
-/// Text.
+//! The report for people: the shapes of the original (`oslo.reports`).
+//!
+//! The shapes:
+//!
+//! 1. A title or section heading is a box of three lines, 72 columns wide, its
+//!    text centred in 64. A longer title is not cut; its line grows.
+//! 2. `key = value` is one line. A group is `key: ` after an empty line, a list
+//!    `key = `, text of several lines `key: `; what is in them is indented by
+//!    two. A group without a key is `[dict]`, a list `[list]`.
+//! 3. A thread is a rule with its number and name, facts, an empty line and its
+//!    frames, innermost first. Processes are a tree, indented by four.
+//! 4. A section that is not whole ends with `[section CODE: EXPLANATION]`, the
+//!    report with `End of report N: complete` or `… incomplete (REASONS)`.
+//!
+//! Only the view itself begins a line at column 0 with `=`, `-`, `|`,
+//! `[section` or `End of report`: anything else that would gets a `\` before
+//! it. Keys, titles and names are always one line ([`super::escape`]).
+//!
+//! Not shown, though JSON has it: section numbers and times, the address of a
+//! frame whose file is known, and figures that are rounded for eyes.
+
+use super::format::{
+    address, byte_count, decimal, decimal_width, duration, hex_bytes, is_json_number, put, repeat,
+    signed, spaces, timestamp,
+};
+use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
+use super::{Output, View, escape};
+use crate::model::{
+    Capture, Certainty, Event, Frame, Incomplete, Process, StackEnd, Thread, Value, state_name,
+};
+
+/// Columns of a heading, a title within it, and a thread's title.
+const WIDTH: usize = 72;
+const TITLE_WIDTH: usize = 64;
+const THREAD_WIDTH: usize = 60;
+
+/// Columns that a group's members and a list's items are indented by.
+const INDENT: u16 = 2;
+/// The same for what belongs to a process.
+const PROCESS_INDENT: u16 = 4;
+
+/// Writes a report as text.
+///
+/// Signal-safe: no allocation, no lock, no panic; about 300 bytes of state.
 #[derive(Debug)]
-pub struct TextView {}
+pub struct TextView(Ordered<TextLayout>);
+
 impl TextView {
     /// A view for one report.
     #[must_use]
     pub const fn new() -> Self {
-        TextView {}
+        TextView(Ordered::new(TextLayout {
+            open: [Open { indent: 0, stack_end: None }; CONTAINERS],
+            depth: 0,
+            last: Line::Heading,
+            findings: Findings::Elsewhere,
+        }))
     }
 }
+
+impl Default for TextView {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl View for TextView {
-    fn event(&mut self, _event: &Event<'_>, _out: &mut Output<'_>) {}
+    fn event(&mut self, event: &Event<'_>, out: &mut Output<'_>) {
+        self.0.event(event, out);
+    }
+}
+
+#[derive(Debug)]
+struct TextLayout {
+    /// `open[0]` is the block or section, the rest what is open inside it.
+    open: [Open; CONTAINERS],
+    depth: usize,
+    last: Line,
+    findings: Findings,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    /// Columns before what is inside.
+    indent: u16,
+    /// For a thread: what to say when it closes.
+    stack_end: Option<StackEnd>,
+}
+
+/// What the last line was, so that empty lines neither lack nor double.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Heading,
+    Content,
+    Empty,
+}
+
+/// `findings = ` can be written only when it is known whether there are any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Findings {
+    Elsewhere,
+    NoneYet,
+    Some,
+}
+
+impl Layout for TextLayout {
+    fn begin_report(&mut self, out: &mut Output<'_>) {
+        heading(out, "Guru Meditation");
+        repeat(out, "|", WIDTH);
+        put(out, "\n\n");
+        self.last = Line::Heading;
+    }
+
+    fn begin_block(&mut self, block: Block, out: &mut Output<'_>) {
+        self.depth = 0;
+        self.set_innermost(0, None);
+        match block {
+            // With the empty line below the bars: two, as in the original.
+            Block::Head => self.empty_line(out),
+            Block::Findings => {
+                self.findings = Findings::NoneYet;
+                self.set_innermost(INDENT, None);
+            }
+            Block::Sections | Block::End => self.separate(out),
+        }
+    }
+
+    fn end_block(&mut self, block: Block, out: &mut Output<'_>) {
+        if block == Block::Findings {
+            if self.findings == Findings::NoneYet {
+                put(out, "findings = none found\n");
+                self.last = Line::Content;
+            }
+            self.findings = Findings::Elsewhere;
+        }
+    }
+
+    fn skip_block(&mut self, block: Block, out: &mut Output<'_>) {
+        if block == Block::Head {
+            self.empty_line(out);
+        }
+    }
+
+    fn begin_section(&mut self, _id: u32, title: &str, out: &mut Output<'_>) {
+        heading(out, title);
+        self.last = Line::Heading;
+        self.depth = 0;
+        self.set_innermost(0, None);
+    }
+
+    fn end_section(&mut self, end: SectionEnd, out: &mut Output<'_>) {
+        if !end.is_ok() {
+            put(out, "[section ");
+            put(out, end.code);
+            put(out, ": ");
+            escape::line(out, end.explanation.as_bytes());
+            put(out, "]\n");
+            self.last = Line::Content;
+        }
+    }
+
+    fn end_report(&mut self, sequence: u64, incomplete: Incomplete, out: &mut Output<'_>) {
+        put(out, "End of report ");
+        decimal(out, sequence);
+        if incomplete.is_complete() {
+            return put(out, ": complete\n");
+        }
+        put(out, ": incomplete (");
+        let mut separator = "";
+        for reason in incomplete.reasons() {
+            put(out, separator);
+            put(out, reason);
+            separator = ", ";
+        }
+        put(out, ")\n");
+    }
+
+    fn value(&mut self, key: Option<&str>, value: &Value<'_>, out: &mut Output<'_>) {
+        let lines = value_text(value).filter(|text| text.contains(&b'\n'));
+        let Some(key) = key else {
+            return match lines {
+                None => self.one_line(first_byte(value), out, |out| one_line_value(out, value)),
+                Some(text) => self.lines(text, value, LineStyle::Item, out),
+            };
+        };
+        self.one_line(key.as_bytes(), out, |out| {
+            escape::line(out, key.as_bytes());
+            if lines.is_none() {
+                put(out, " = ");
+                one_line_value(out, value);
+            } else {
+                put(out, ": ");
+            }
+        });
+        if let Some(text) = lines {
+            self.lines(text, value, LineStyle::BelowKey, out);
+        }
+    }
+
+    fn text(&mut self, text: &[u8], out: &mut Output<'_>) {
+        self.lines(text, &Value::None, LineStyle::Paragraph, out);
+    }
+
+    fn open(&mut self, container: Container<'_>, out: &mut Output<'_>) {
+        let indent = self.innermost().indent;
+        let (inner_indent, stack_end) = match container {
+            Container::Group(Some(key)) => {
+                self.begin_findings(out);
+                // In front of every group, also of the first below a heading.
+                self.separate_always(out);
+                self.one_line(key.as_bytes(), out, |out| {
+                    escape::line(out, key.as_bytes());
+                    put(out, ": ");
+                });
+                (indent.saturating_add(INDENT), None)
+            }
+            Container::Group(None) => {
+                self.one_line(b"", out, |out| put(out, "[dict]"));
+                (indent.saturating_add(INDENT), None)
+            }
+            Container::List(Some(key)) => {
+                self.one_line(key.as_bytes(), out, |out| {
+                    escape::line(out, key.as_bytes());
+                    put(out, " = ");
+                });
+                (indent.saturating_add(INDENT), None)
+            }
+            Container::List(None) => {
+                self.one_line(b"", out, |out| put(out, "[list]"));
+                (indent.saturating_add(INDENT), None)
+            }
+            Container::Blocks(_) => (indent, None),
+            Container::Thread(thread) => {
+                self.begin_findings(out);
+                self.separate(out);
+                self.thread(thread, out);
+                (indent, Some(thread.stack_end))
+            }
+            Container::Process(process) => {
+                self.one_line(b"", out, |out| process_line(out, process));
+                (indent.saturating_add(PROCESS_INDENT), None)
+            }
+        };
+        self.depth = self.depth.saturating_add(1);
+        self.set_innermost(inner_indent, stack_end);
+    }
+
+    fn close(&mut self, out: &mut Output<'_>) {
+        if let Some(end) = self.innermost().stack_end {
+            if !matches!(end, StackEnd::Complete | StackEnd::NoStack) {
+                self.one_line(b"", out, |out| stack_end_line(out, end));
+            }
+            self.separate_always(out);
+        }
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn begin_frames(&mut self, out: &mut Output<'_>) {
+        self.begin_findings(out);
+        self.separate(out);
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>, out: &mut Output<'_>) {
+        self.one_line(b"", out, |out| frame_line(out, frame));
+    }
+
+    fn end_frames(&mut self, _out: &mut Output<'_>) {}
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LineStyle {
+    /// An item: the lines after the first are indented.
+    Item,
+    /// Below a line with its key: all lines are indented.
+    BelowKey,
+    /// Text as it is.
+    Paragraph,
+}
+
+impl TextLayout {
+    fn innermost(&self) -> Open {
+        self.open.get(self.depth).copied().unwrap_or(Open { indent: 0, stack_end: None })
+    }
+
+    fn set_innermost(&mut self, indent: u16, stack_end: Option<StackEnd>) {
+        if let Some(open) = self.open.get_mut(self.depth) {
+            *open = Open { indent, stack_end };
+        }
+    }
+
+    fn empty_line(&mut self, out: &mut Output<'_>) {
+        put(out, "\n");
+        self.last = Line::Empty;
+    }
+
+    /// An empty line between content and what follows.
+    fn separate(&mut self, out: &mut Output<'_>) {
+        if self.last == Line::Content {
+            self.empty_line(out);
+        }
+    }
+
+    /// The same, but below a heading too.
+    fn separate_always(&mut self, out: &mut Output<'_>) {
+        if self.last != Line::Empty {
+            self.empty_line(out);
+        }
+    }
+
+    /// Announces the findings before the first one.
+    fn begin_findings(&mut self, out: &mut Output<'_>) {
+        if self.findings == Findings::NoneYet {
+            self.findings = Findings::Some;
+            put(out, "findings = \n");
+            self.last = Line::Content;
+        }
+    }
+
+    /// One line at the current indentation; `start` is what it begins with, if
+    /// that is not the view's own.
+    fn one_line(&mut self, start: &[u8], out: &mut Output<'_>, body: impl FnOnce(&mut Output<'_>)) {
+        self.begin_findings(out);
+        let indent = self.innermost().indent;
+        begin_line(out, indent, start);
+        body(out);
+        put(out, "\n");
+        self.last = Line::Content;
+    }
+
+    /// Text of several lines. A last line end is not a line of its own.
+    fn lines(&mut self, text: &[u8], value: &Value<'_>, style: LineStyle, out: &mut Output<'_>) {
+        self.begin_findings(out);
+        let outer = self.innermost().indent;
+        let inner = outer.saturating_add(INDENT);
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        let mut separator = "";
+        for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let indent = match style {
+                LineStyle::Item if number == 0 => outer,
+                LineStyle::Item | LineStyle::BelowKey => inner,
+                LineStyle::Paragraph => outer,
+            };
+            put(out, separator);
+            if !line.is_empty() {
+                begin_line(out, indent, line);
+            }
+            if style == LineStyle::Paragraph {
+                escape::paragraph_line(out, line);
+            } else {
+                escape::line(out, line);
+            }
+            self.last = if line.is_empty() { Line::Empty } else { Line::Content };
+            separator = "\n";
+        }
+        if cut_mark(out, value) {
+            self.last = Line::Content;
+        }
+        put(out, "\n");
+    }
+
+    fn thread(&mut self, thread: &Thread<'_>, out: &mut Output<'_>) {
+        spaces(out, usize::from(self.innermost().indent));
+        put(out, "------");
+        let tid = u64::from(thread.tid);
+        let name_width = match escape::line_width(thread.name) {
+            0 => 0,
+            width => width.saturating_add(1),
+        };
+        let width =
+            " Thread # ".len().saturating_add(decimal_width(tid)).saturating_add(name_width);
+        centred(out, width, THREAD_WIDTH, |out| {
+            put(out, " Thread #");
+            decimal(out, tid);
+            put(out, " ");
+            if name_width > 0 {
+                escape::line(out, thread.name);
+                put(out, " ");
+            }
+        });
+        put(out, "------\n");
+
+        self.one_line(b"", out, |out| {
+            put(out, "state = ");
+            put(out, state_name(thread.state));
+        });
+        let role = match (thread.is_main, thread.is_triggering) {
+            (true, true) => "role = main thread, triggering thread",
+            (true, false) => "role = main thread",
+            (false, true) => "role = triggering thread",
+            (false, false) => "",
+        };
+        if !role.is_empty() {
+            self.one_line(b"", out, |out| put(out, role));
+        }
+        if thread.capture != Capture::Ok {
+            self.one_line(b"", out, |out| {
+                put(out, "stack = ");
+                put(out, thread.capture.code());
+                put(out, ": ");
+                put(out, thread.capture.explanation());
+            });
+        }
+    }
+}
+
+fn heading(out: &mut Output<'_>, title: &str) {
+    repeat(out, "=", WIDTH);
+    put(out, "\n====");
+    let title = title.as_bytes();
+    centred(out, escape::line_width(title), TITLE_WIDTH, |out| escape::line(out, title));
+    put(out, "====\n");
+    repeat(out, "=", WIDTH);
+    put(out, "\n");
+}
+
+/// Centres what `body` writes, `width` characters, in `columns`: the odd space
+/// stands right. What is too wide is not cut.
+fn centred(out: &mut Output<'_>, width: usize, columns: usize, body: impl FnOnce(&mut Output<'_>)) {
+    let padding = columns.saturating_sub(width);
+    let left = padding / 2;
+    spaces(out, left);
+    body(out);
+    spaces(out, padding.saturating_sub(left));
+}
+
+/// The indentation; at column 0 a mark before what could forge a heading.
+fn begin_line(out: &mut Output<'_>, indent: u16, start: &[u8]) {
+    spaces(out, usize::from(indent));
+    if indent == 0 && escape::forges_heading(start) {
+        put(out, "\\");
+    }
+}
+
+/// The value, if it is free text.
+fn value_text<'a>(value: &Value<'a>) -> Option<&'a [u8]> {
+    match *value {
+        Value::Text(text) => Some(text.as_bytes()),
+        Value::Number(text) if !is_json_number(text) => Some(text.as_bytes()),
+        Value::Bytes(bytes) | Value::Truncated { text: bytes, .. } => Some(bytes),
+        _ => None,
+    }
+}
+
+/// What the value's line begins with, as far as it could forge a heading.
+fn first_byte<'a>(value: &Value<'a>) -> &'a [u8] {
+    match *value {
+        Value::I64(i64::MIN..=-1) => b"-",
+        Value::Number(text) => text.as_bytes(),
+        _ => value_text(value).unwrap_or_default(),
+    }
+}
+
+fn one_line_value(out: &mut Output<'_>, value: &Value<'_>) {
+    match *value {
+        // These three as Python prints them: so did the original.
+        Value::None => put(out, "None"),
+        Value::Bool(true) => put(out, "True"),
+        Value::Bool(false) => put(out, "False"),
+        Value::U64(number) => decimal(out, number),
+        Value::I64(number) => signed(out, number),
+        Value::Number(text) | Value::Text(text) => escape::line(out, text.as_bytes()),
+        Value::Bytes(bytes) => escape::line(out, bytes),
+        Value::ByteCount(bytes) => byte_count(out, bytes),
+        Value::DurationNs(nanoseconds) => duration(out, nanoseconds),
+        Value::Timestamp(time) => timestamp(out, time),
+        Value::Address(number) => address(out, number),
+        Value::Hex(bytes) => hex_bytes(out, bytes),
+        Value::Redacted => put(out, "***"),
+        Value::Truncated { text, .. } => {
+            escape::line(out, text);
+            cut_mark(out, value);
+        }
+    }
+}
+
+/// Says that text was cut, if it was.
+fn cut_mark(out: &mut Output<'_>, value: &Value<'_>) -> bool {
+    let Value::Truncated { full_len_bytes, .. } = *value else {
+        return false;
+    };
+    put(out, "{...cut");
+    if let Some(bytes) = full_len_bytes {
+        put(out, " from ");
+        decimal(out, bytes);
+        put(out, " B");
+    }
+    put(out, "}");
+    true
+}
+
+/// The original's line, with the name at its end.
+fn process_line(out: &mut Output<'_>, process: &Process<'_>) {
+    put(out, "Process ");
+    decimal(out, u64::from(process.pid));
+    put(out, " (under ");
+    decimal(out, u64::from(process.parent_pid));
+    put(out, ") [ run by: ");
+    match (process.user, process.uid) {
+        (Some(user), _) => escape::line(out, user),
+        // Without a name for it, the original shows the number twice as well.
+        (None, Some(uid)) => decimal(out, u64::from(uid)),
+        (None, None) => put(out, "unknown"),
+    }
+    put(out, " (");
+    match process.uid {
+        Some(uid) => decimal(out, u64::from(uid)),
+        None => put(out, "unknown"),
+    }
+    put(out, "), state: ");
+    put(out, state_name(process.state));
+    put(out, " ]");
+    if !process.name.is_empty() {
+        put(out, " ");
+        escape::line(out, process.name);
+    }
+}
+
+fn frame_line(out: &mut Output<'_>, frame: &Frame<'_>) {
+    put(out, "#");
+    let index = u64::from(frame.index);
+    decimal(out, index);
+    // As gdb does: aligned below 100 frames, never without a space.
+    spaces(out, 3usize.saturating_sub(decimal_width(index)).max(1));
+
+    if frame.is_signal_frame {
+        put(out, "<signal handler called>");
+        if frame.file.is_some() || frame.module.is_some() {
+            put(out, " at ");
+            place(out, frame);
+        }
+    } else {
+        place(out, frame);
+    }
+    if let Some(function) = frame.function {
+        put(out, " in ");
+        escape::line(out, function.as_bytes());
+        if frame.function_truncated {
+            put(out, "{...cut}");
+        }
+    }
+    if frame.inlined {
+        put(out, " (inlined)");
+    }
+    match frame.certainty {
+        Certainty::Exact => {}
+        Certainty::FramePointer => put(out, " [frame pointer]"),
+        Certainty::Inferred => put(out, " [inferred]"),
+    }
+}
+
+/// The best that is known of: file and line, module and offset, address.
+fn place(out: &mut Output<'_>, frame: &Frame<'_>) {
+    match (frame.file, frame.module) {
+        (Some(file), _) => {
+            escape::line(out, file);
+            if let Some(line) = frame.line {
+                put(out, ":");
+                decimal(out, u64::from(line));
+            }
+        }
+        (None, Some(module)) => {
+            escape::line(out, module);
+            put(out, "+");
+            address(out, frame.module_offset);
+        }
+        (None, None) => address(out, frame.pc),
+    }
+}
+
+fn stack_end_line(out: &mut Output<'_>, end: StackEnd) {
+    match end {
+        StackEnd::Complete | StackEnd::NoStack => {}
+        StackEnd::WindowFull { window_bytes } => {
+            put(out, "(stack continues: the copied window of ");
+            byte_count(out, u64::from(window_bytes));
+            put(out, " ends here)");
+        }
+        StackEnd::FrameLimit { frames } => {
+            put(out, "(stack cut after ");
+            decimal(out, u64::from(frames));
+            put(out, " frames)");
+        }
+        StackEnd::Unreadable => put(out, "(memory beyond this frame could not be read)"),
+        StackEnd::NoUnwindInfo => put(out, "(no unwind information beyond this frame)"),
+        StackEnd::Inconsistent => put(out, "(stack pointer does not advance beyond this frame)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+    use std::vec::Vec;
+    use std::{format, vec};
+
+    use super::*;
+    use crate::model::{MAX_DEPTH, SectionStatus};
+    use crate::view::testing::{
+        END, SECTION, SECTION_OK, THREAD, group, item, list, rendered, sample, value,
+    };
+
+    /// What stands between the heading of a section and the end of the report.
+    fn body(events: &[Event<'_>]) -> String {
+        let stream: Vec<_> = [&[Event::BeginReport, SECTION], events, &[SECTION_OK, END]].concat();
+        let text = rendered(TextView::new(), &stream);
+        let (_, rest) = text.split_once("Test").unwrap();
+        let (_, rest) = rest.split_once(&format!("\n{}\n", "=".repeat(72))).unwrap();
+        let body = rest.strip_suffix("End of report 1: complete\n").unwrap();
+        // The empty line before the end block.
+        String::from(body.strip_suffix("\n\n").map_or(body, |_| &body[..body.len() - 1]))
+    }
+
+    #[test]
+    fn a_whole_report() {
+        // A dot stands for a space at the end of a line.
+        let expected = "\
+========================================================================
+====                        Guru Meditation                         ====
+========================================================================
+||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||
+
+
+report = 3
+service = heat-api
+requested by = SIGUSR2 from pid 20711 (bash), uid 1000
+time = 2026-11-22T14:03:11.482913000Z
+uptime = 3d 04:11:09
+pid = 10172
+findings =·
+  descriptors: 1012 of 1024 open
+  lock: 38 threads wait for futex 0x7f21c0a41e10
+    its owner is #10190 (writer)
+
+========================================================================
+====                            Package                             ====
+========================================================================
+product = heat-api
+vendor = None
+version = 2.1.0
+build-id = 9f3ce1
+========================================================================
+====                            Threads                             ====
+========================================================================
+3 threads: 1 ok, 1 partial, 1 signal_blocked
+
+------               Thread #10181 tokio-rt-worker                ------
+state = sleeping
+role = main thread, triggering thread
+cpu = 12.1 s
+
+#0  heat-api+0x1000 in clock_nanosleep
+#1  src/db.rs:91 in heat::db::throttle (inlined)
+#2  <signal handler called> at heat-api+0x1020
+#3  heat-api+0x1030 [frame pointer]
+#10 0x7f0000001234 [inferred]
+#100 heat-api+0x1640 in heat::long{...cut}
+
+------                     Thread #9 w\\n\\xff                      ------
+state = running
+stack = partial: the stack ends early
+
+#0  heat-api+0x1000 in spin
+(stack continues: the copied window of 16 KiB ends here)
+
+------                         Thread #11                         ------
+state = sleeping
+stack = signal_blocked: the thread blocks the capture signal; it was left alone
+
+========================================================================
+====                           Processes                            ====
+========================================================================
+Process 6567 (under 6563) [ run by: root (0), state: running ] heat-api
+    Process 6594 (under 6567) [ run by: 1000 (1000), state: sleeping ] worker
+        memory = 5 GiB
+        Process 6600 (under 6594) [ run by: unknown (unknown), state: zombie ]
+========================================================================
+====                         Configuration                          ====
+========================================================================
+
+database:·
+  connection = ***
+  max_retries = 10
+  ratio = 16.0
+
+default:·
+  debug = True
+  offset = -5
+  motd = welcome{...cut from 4096 B}
+[section failed: the configuration went away]
+========================================================================
+====                      Some Special Section                      ====
+========================================================================
+[section skipped_stuck: skipped: an earlier report is still stuck in it]
+
+threads = 2 of 3
+written = 46.9 KiB
+End of report 3: incomplete (section failed, section skipped)
+";
+        assert_eq!(rendered(TextView::new(), &sample()), expected.replace('·', " "));
+    }
+
+    /// Byte for byte what `oslo.reports` printed for the same data (`[list]`
+    /// is ours: it had no list in a list).
+    #[test]
+    fn the_shapes_of_the_original() {
+        let title = rendered(TextView::new(), &[Event::BeginReport, SECTION]);
+        let expected = format!(
+            "{rule}\n===={:^64}====\n{rule}\n{}\n\n\n{rule}\n===={:^64}====\n{rule}\n",
+            "Guru Meditation",
+            "|".repeat(72),
+            "Test",
+            rule = "=".repeat(72),
+        );
+        assert_eq!(title, expected);
+
+        let configuration = body(&[
+            group("database"),
+            value("connection", Value::Redacted),
+            value("max_retries", 10u64),
+            Event::Close,
+            group("default"),
+            value("bind_host", "0.0.0.0"),
+            group("caps"),
+            value("a", 1u64),
+            value("b", 2u64),
+            Event::Close,
+            value("debug", true),
+            value("empty", ""),
+            list("empty_list"),
+            Event::Close,
+            list("enabled_apis"),
+            item("metadata"),
+            item("osapi_compute"),
+            Event::Close,
+            value("multi_line", "line one\nline two\nline three\n"),
+            value("none_opt", Value::None),
+            value("ratio", Value::Number("16.0")),
+            value("uni", "héllo"),
+            Event::Close,
+            group("emptygrp"),
+            Event::Close,
+        ]);
+        let expected = "
+database:·
+  connection = ***
+  max_retries = 10
+
+default:·
+  bind_host = 0.0.0.0
+
+  caps:·
+    a = 1
+    b = 2
+  debug = True
+  empty =·
+  empty_list =·
+  enabled_apis =·
+    metadata
+    osapi_compute
+  multi_line:·
+    line one
+    line two
+    line three
+  none_opt = None
+  ratio = 16.0
+  uni = héllo
+
+emptygrp:·
+";
+        assert_eq!(configuration, expected.replace('·', " "));
+
+        let lists = body(&[
+            list("list_of_dicts"),
+            item(7u64),
+            item("str"),
+            Event::BeginGroup { key: None },
+            value("a", 1u64),
+            value("b", 2u64),
+            Event::Close,
+            Event::BeginList { key: None },
+            item(8u64),
+            Event::Close,
+            Event::Close,
+            value("scalar", Value::Number("3.5")),
+        ]);
+        let expected = "\
+list_of_dicts =·
+  7
+  str
+  [dict]
+    a = 1
+    b = 2
+  [list]
+    8
+scalar = 3.5
+";
+        assert_eq!(lists, expected.replace('·', " "));
+        assert_eq!(
+            body(&[Event::Text(b"free text, no model\nsecond line")]),
+            "free text, no model\nsecond line\n"
+        );
+    }
+
+    #[test]
+    fn a_long_title_grows_and_an_odd_one_leans_left() {
+        let heading_line = |title: &str| {
+            let text = rendered(TextView::new(), &[SECTION, Event::BeginSection { id: 2, title }]);
+            String::from(text.lines().rev().nth(1).unwrap())
+        };
+        assert_eq!(heading_line(&"x".repeat(70)), format!("===={}====", "x".repeat(70)));
+        assert_eq!(heading_line("odd"), format!("===={:^64}====", "odd"));
+        assert_eq!(heading_line(""), format!("===={:64}====", ""));
+        // Characters are counted as they are written, not as bytes.
+        assert_eq!(heading_line("é\n"), format!("===={:^64}====", "é\\n"));
+    }
+
+    #[test]
+    fn nothing_forges_a_heading() {
+        let hostile = [
+            value("==== key", "==== value"),
+            value("multi", "x\n====\nEnd of report 1: complete"),
+            // The space behind it would come from the view.
+            value("[section", "forged"),
+            item("----"),
+            item(-5i64),
+            item("|\n=\n\u{1b}[2J"),
+            group("[section ok: x]"),
+            Event::Close,
+            list("End of report 2: complete"),
+            Event::Close,
+            Event::Text(b"fine\n====\ttab\n\n\x1b[31m\xff\r\n-\n"),
+        ];
+        let expected = "\
+\\==== key = ==== value
+multi:·
+  x
+  ====
+  End of report 1: complete
+\\[section = forged
+\\----
+\\-5
+\\|
+  =
+  \\x1b[2J
+
+\\[section ok: x]:·
+\\End of report 2: complete =·
+fine
+\\====\ttab
+
+\\x1b[31m\\xff\\r
+\\-
+";
+        assert_eq!(body(&hostile), expected.replace('·', " "));
+    }
+
+    #[test]
+    fn findings_are_said_to_be_none() {
+        let events = [Event::BeginHead, value("a", 1u64), Event::BeginFindings, SECTION];
+        let text = rendered(TextView::new(), &events);
+        assert!(text.contains("\n\n\na = 1\nfindings = none found\n\n===="), "{text}");
+    }
+
+    #[test]
+    fn every_end_of_a_stack_is_said() {
+        let said = |stack_end| {
+            let text = body(&[
+                Event::BeginThread(Thread { stack_end, ..THREAD }),
+                Event::Frame(Frame::bare(0, 16)),
+                Event::Close,
+            ]);
+            let (_, end) = text.split_once("#0  0x10\n").unwrap();
+            String::from(end.trim_end())
+        };
+        assert_eq!(said(StackEnd::Complete), "");
+        assert_eq!(said(StackEnd::FrameLimit { frames: 128 }), "(stack cut after 128 frames)");
+        assert_eq!(said(StackEnd::NoUnwindInfo), "(no unwind information beyond this frame)");
+        assert_eq!(said(StackEnd::Unreadable), "(memory beyond this frame could not be read)");
+        assert_eq!(
+            said(StackEnd::Inconsistent),
+            "(stack pointer does not advance beyond this frame)"
+        );
+    }
+
+    #[test]
+    fn too_deep_a_nest_is_flattened() {
+        let mut events = vec![group("g"); MAX_DEPTH + 3];
+        events.push(value("deep", 1u64));
+        // As many as were opened: the last one closes the outermost.
+        events.extend(vec![Event::Close; MAX_DEPTH + 3]);
+        events.push(value("top", 2u64));
+        let text = body(&events);
+        assert!(text.contains(&format!("\n{}deep = 1\n", " ".repeat(2 * MAX_DEPTH))), "{text}");
+        assert!(text.ends_with("\ntop = 2\n"), "{text}");
+        assert_eq!(text.matches("g: \n").count(), MAX_DEPTH + 3);
+    }
+
+    #[test]
+    fn events_out_of_order() {
+        // A section without end, an end without section, a late head.
+        let text = rendered(
+            TextView::new(),
+            &[
+                SECTION,
+                group("left open"),
+                Event::BeginSection { id: 2, title: "Second" },
+                Event::BeginHead,
+                value("still", "in Second"),
+                Event::EndSection { status: SectionStatus::Deadline, elapsed_ns: 1 },
+                value("nowhere", 1u64),
+                SECTION_OK,
+                Event::Close,
+                END,
+                Event::BeginReport,
+                value("after", "the end"),
+            ],
+        );
+        let (_, after) = text.split_once("left open: \n").unwrap();
+        let rule = "=".repeat(72);
+        let expected = format!(
+            "[section unfinished: the report went on before the section ended]\n\
+             {rule}\n===={:^64}====\n{rule}\n\
+             still = in Second\n\
+             [section deadline: stopped at its deadline; what it wrote until then is shown]\n\n\
+             End of report 1: complete\n",
+            "Second"
+        );
+        assert_eq!(after, expected);
+    }
 }
