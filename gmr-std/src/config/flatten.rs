@@ -21,7 +21,7 @@ use gmr_core::model::MAX_DEPTH;
 use serde::ser::{self, Serialize, Serializer};
 
 use super::error::ConfigError;
-use super::mask::{is_secret_key, mask_text};
+use super::mask::{MASK, is_secret_key, mask_text};
 use super::node::Node;
 use super::secret::{SECRET_NAME, flattening};
 
@@ -102,7 +102,9 @@ struct Flattener<'s> {
 
 impl<'s> Flattener<'s> {
     fn text(self, text: &str) -> Node {
-        if self.secret {
+        // The mask itself is what a `Secret` wrote through a serializer that
+        // dropped its name.
+        if self.secret || text == MASK {
             return Node::Text(text.to_owned()).masked_whole();
         }
         // Masked first: what is cut must not hide the end of a URL's password.
@@ -143,7 +145,7 @@ impl<'s> Flattener<'s> {
         self.leaf(Node::Number(text))
     }
 
-    fn items(self, shape: Shape) -> Container<'s> {
+    fn container(self, shape: Shape) -> Container<'s> {
         Container::new(self, shape)
     }
 
@@ -153,7 +155,7 @@ impl<'s> Flattener<'s> {
         variant: &'static str,
         value: &T,
     ) -> Result<Node, SerError> {
-        let mut map = self.items(Shape::Map { name: "" });
+        let mut map = self.container(Shape::Map { name: "" });
         map.entry(variant, value)?;
         Ok(map.finish())
     }
@@ -289,11 +291,11 @@ impl<'s> Serializer for Flattener<'s> {
     }
 
     fn serialize_seq(self, _len: Option<usize>) -> Result<Container<'s>, SerError> {
-        Ok(self.items(Shape::List { pair: false, variant: None }))
+        Ok(self.container(Shape::List { pair: false, variant: None }))
     }
 
     fn serialize_tuple(self, len: usize) -> Result<Container<'s>, SerError> {
-        Ok(self.items(Shape::List { pair: len == 2, variant: None }))
+        Ok(self.container(Shape::List { pair: len == 2, variant: None }))
     }
 
     fn serialize_tuple_struct(
@@ -311,15 +313,15 @@ impl<'s> Serializer for Flattener<'s> {
         variant: &'static str,
         len: usize,
     ) -> Result<Container<'s>, SerError> {
-        Ok(self.items(Shape::List { pair: len == 2, variant: Some(variant) }))
+        Ok(self.container(Shape::List { pair: len == 2, variant: Some(variant) }))
     }
 
     fn serialize_map(self, _len: Option<usize>) -> Result<Container<'s>, SerError> {
-        Ok(self.items(Shape::Map { name: "" }))
+        Ok(self.container(Shape::Map { name: "" }))
     }
 
     fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Container<'s>, SerError> {
-        Ok(self.items(Shape::Map { name }))
+        Ok(self.container(Shape::Map { name }))
     }
 
     fn serialize_struct_variant(
@@ -329,7 +331,7 @@ impl<'s> Serializer for Flattener<'s> {
         variant: &'static str,
         _len: usize,
     ) -> Result<Container<'s>, SerError> {
-        Ok(self.items(Shape::StructVariant { variant }))
+        Ok(self.container(Shape::StructVariant { variant }))
     }
 }
 
@@ -372,7 +374,9 @@ impl<'s> Container<'s> {
             Shape::List { variant: Some(variant), .. } | Shape::StructVariant { variant } => {
                 (around.depth + 1, around.secret || is_secret_key(variant))
             }
-            Shape::List { .. } | Shape::Map { .. } => (around.depth, around.secret),
+            // A bare list stands in the group `default`.
+            Shape::List { .. } => (around.depth.max(1), around.secret),
+            Shape::Map { .. } => (around.depth, around.secret),
         };
         Container {
             budget: around.budget,
