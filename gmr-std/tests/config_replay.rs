@@ -1,7 +1,9 @@
 //! Replaying a configuration neither allocates nor frees.
+#![cfg(not(loom))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use core::alloc::{GlobalAlloc, Layout};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::alloc::System;
 
 use gmr_core::model::Event;
 use gmr_core::section::{EventSink, SectionWriter, SignalSafeSection, Stop};

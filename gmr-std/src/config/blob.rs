@@ -269,7 +269,7 @@ impl BlobBuilder {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 impl Blob {
     /// A blob of any bytes, as damage would leave them.
     pub(super) fn from_bytes(bytes: &[u8]) -> Self {

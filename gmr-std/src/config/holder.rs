@@ -12,11 +12,18 @@
 //!
 //! # Why nothing is freed too early
 //!
-//! All accesses are sequentially consistent. A reader that got the old pointer
-//! loaded it before the swap, so it was counted before the swap, so before the
-//! free's look at the count. If that look finds zero, the reader has counted
-//! itself out, and its reads happen before the drop. Readers that come later
-//! load a newer pointer: what is retired is out of reach for good.
+//! The freeing thread looks at the count by a read-modify-write, so it and each
+//! reader's counting in have an order:
+//!
+//! - the reader was counted first: the look finds it, unless it has counted
+//!   itself out, and then its reads happen before the drop;
+//! - the look came first: the reader's counting in reads what the look wrote,
+//!   so the swap, which came before the look, happens before the reader's
+//!   load: it gets a newer pointer. What is retired is out of reach for good.
+//!
+//! A plain load in place of the read-modify-write would need sequential
+//! consistency of all four accesses to be right; this way acquire and release
+//! are enough, and loom, which knows no more, can prove it.
 //!
 //! The retired list is pushed to one by one and taken whole, so that a node
 //! that comes back at the same address does no harm (no ABA).
@@ -41,7 +48,10 @@
 use core::marker::PhantomData;
 use core::ptr;
 
-use super::sync::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
+use super::sync::{
+    AtomicPtr, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
 /// Replaced values that may wait for a reader to end. A report takes
 /// milliseconds, a reload happens once in minutes: more than a few mean that
@@ -106,12 +116,12 @@ impl<T> Holder<T> {
         struct Counted<'a>(&'a AtomicUsize);
         impl Drop for Counted<'_> {
             fn drop(&mut self) {
-                self.0.fetch_sub(1, SeqCst);
+                self.0.fetch_sub(1, AcqRel);
             }
         }
-        self.readers.fetch_add(1, SeqCst);
+        self.readers.fetch_add(1, AcqRel);
         let _counted = Counted(&self.readers);
-        let node = self.current.load(SeqCst);
+        let node = self.current.load(Acquire);
         if node.is_null() {
             return read(None);
         }
@@ -124,17 +134,17 @@ impl<T> Holder<T> {
 
     /// Makes `value` the current one. Never waits.
     pub(super) fn replace(&self, value: T) -> Result<(), TooManyRetired> {
-        if self.retired_len.load(SeqCst) >= MAX_RETIRED {
+        if self.retired_len.load(Relaxed) >= MAX_RETIRED {
             self.free_retired();
-            let waiting = self.retired_len.load(SeqCst);
+            let waiting = self.retired_len.load(Relaxed);
             if waiting >= MAX_RETIRED {
                 return Err(TooManyRetired(waiting));
             }
         }
         let node = Box::into_raw(Box::new(Node { value, next: ptr::null_mut() }));
-        let old = self.current.swap(node, SeqCst);
+        let old = self.current.swap(node, AcqRel);
         if !old.is_null() {
-            self.retired_len.fetch_add(1, SeqCst);
+            self.retired_len.fetch_add(1, Relaxed);
             self.retire(old, old);
         }
         self.free_retired();
@@ -143,13 +153,13 @@ impl<T> Holder<T> {
 
     /// Pushes the chain from `first` to `last`, which this thread alone holds.
     fn retire(&self, first: *mut Node<T>, last: *mut Node<T>) {
-        let mut head = self.retired.load(SeqCst);
+        let mut head = self.retired.load(Relaxed);
         loop {
             // SAFETY: `last` is a node out of both lists' reach. Readers may
             // still read its value, never its `next`; the write goes to that
             // field alone.
             unsafe { (*last).next = head };
-            match self.retired.compare_exchange(head, first, SeqCst, SeqCst) {
+            match self.retired.compare_exchange(head, first, AcqRel, Relaxed) {
                 Ok(_) => return,
                 Err(now) => head = now,
             }
@@ -158,14 +168,15 @@ impl<T> Holder<T> {
 
     /// Frees the retired values if nobody reads.
     fn free_retired(&self) {
-        let first = self.retired.swap(ptr::null_mut(), SeqCst);
+        let first = self.retired.swap(ptr::null_mut(), AcqRel);
         if first.is_null() {
             return;
         }
         // Only now: a reader of any of these was counted before it was retired.
-        if self.readers.load(SeqCst) == 0 {
+        // Not a load: see "Why nothing is freed too early".
+        if self.readers.fetch_add(0, AcqRel) == 0 {
             let freed = drop_chain(first);
-            self.retired_len.fetch_sub(freed, SeqCst);
+            self.retired_len.fetch_sub(freed, Relaxed);
             return;
         }
         let mut last = first;
@@ -197,8 +208,8 @@ fn drop_chain<T>(mut node: *mut Node<T>) -> usize {
 impl<T> Drop for Holder<T> {
     fn drop(&mut self) {
         // A reader borrows the holder, so there is none.
-        drop_chain(self.retired.swap(ptr::null_mut(), SeqCst));
-        drop_chain(self.current.swap(ptr::null_mut(), SeqCst));
+        drop_chain(self.retired.swap(ptr::null_mut(), AcqRel));
+        drop_chain(self.current.swap(ptr::null_mut(), AcqRel));
     }
 }
 
