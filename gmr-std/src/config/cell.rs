@@ -11,7 +11,7 @@
 //! # Safety
 //!
 //! The one `unsafe` here is the promise that the section is signal-safe; the
-//! memory it reads is the business of [`Holder`](super::holder::Holder).
+//! memory it reads is the business of [`Holder`].
 #![expect(unsafe_code, reason = "promises that the section is signal-safe")]
 
 use core::fmt;

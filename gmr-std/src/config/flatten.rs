@@ -21,7 +21,7 @@ use gmr_core::model::MAX_DEPTH;
 use serde::ser::{self, Serialize, Serializer};
 
 use super::error::ConfigError;
-use super::mask::{MASK, is_secret_key, mask_text};
+use super::mask::{MASK, char_boundary, is_secret_key, mask_text};
 use super::node::Node;
 use super::secret::{SECRET_NAME, flattening};
 
@@ -457,15 +457,6 @@ impl<'s> Container<'s> {
             }
         }
     }
-}
-
-/// The largest character boundary at or before `index`. (std's own is newer
-/// than our oldest compiler.)
-fn char_boundary(text: &str, index: usize) -> usize {
-    if index >= text.len() {
-        return text.len();
-    }
-    (0..=index).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
 }
 
 /// A key as it is shown, and whether it names a secret.

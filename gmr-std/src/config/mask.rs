@@ -92,6 +92,14 @@ const SECRET_PAIRS: &[(&str, &str)] = &[
 /// data, and looking at them all would make long texts slow.
 const MAX_NAME_BYTES: usize = 64;
 
+/// The longest label after `BEGIN` that is looked at, in bytes. The longest in
+/// use is `ENCRYPTED PRIVATE KEY`.
+const MAX_LABEL_BYTES: usize = 128;
+
+/// How far after `Pwd=` a semicolon is looked for, in bytes: it tells a data
+/// source name, in which values may hold spaces.
+const MAX_DSN_VALUE_BYTES: usize = 1024;
+
 /// Whether a value under this key is a secret.
 pub(super) fn is_secret_key(key: &str) -> bool {
     let words = words(key);
@@ -187,8 +195,9 @@ fn pem_private_keys(text: &str) -> Vec<Range<usize>> {
         from = begin + "BEGIN ".len();
         let rest = &text[from..];
         // The label ends at its dashes, or at the end of a damaged line.
-        let label_len = rest.find(['-', '\n', '\\']).unwrap_or(rest.len());
-        let label = &rest[..label_len];
+        let label = &rest[..char_boundary(rest, MAX_LABEL_BYTES)];
+        let label_len = label.find(['-', '\n', '\\']).unwrap_or(label.len());
+        let label = &label[..label_len];
         if !(label.contains("PRIVATE KEY") || label.contains("SECRET KEY")) {
             continue;
         }
@@ -343,18 +352,23 @@ fn value_after(text: &str, at: usize, sign: &str, before_name: Option<char>) -> 
         let inside = &trimmed[1..];
         return start + 1..start + 1 + closing_quote(inside, quote);
     }
-    let line = &trimmed[..trimmed.find('\n').unwrap_or(trimmed.len())];
-    let len = match (sign, before_name) {
-        (":", _) => line.trim_end().len(),
-        (_, Some('?' | '&' | '#')) => {
-            line.find(|c: char| c.is_whitespace() || "&#\"'".contains(c)).unwrap_or(line.len())
-        }
-        // `Server=db;Password=two words;`
-        _ if line.contains(';') => line.find(';').unwrap_or(line.len()),
-        (_, Some(',')) => line.find(|c: char| c.is_whitespace() || c == ',').unwrap_or(line.len()),
-        _ => line.find(char::is_whitespace).unwrap_or(line.len()),
-    };
-    start..start + len
+    let end_at = |is_end: &dyn Fn(char) -> bool| trimmed.find(is_end).unwrap_or(trimmed.len());
+    if sign == ":" {
+        let line = &trimmed[..end_at(&|c| c == '\n')];
+        return start..start + line.trim_end().len();
+    }
+    if let Some('?' | '&' | '#') = before_name {
+        return start..start + end_at(&|c| c.is_whitespace() || "&#\"'".contains(c));
+    }
+    // `Server=db;Password=two words;`
+    let near = &trimmed[..char_boundary(trimmed, MAX_DSN_VALUE_BYTES)];
+    if let Some(len) = near.find([';', '\n'])
+        && near[len..].starts_with(';')
+    {
+        return start..start + len;
+    }
+    let in_list = before_name == Some(',');
+    start..start + end_at(&|c| c.is_whitespace() || (in_list && c == ','))
 }
 
 /// Where the quote closes that opened before `text`; a backslash escapes it,
@@ -423,6 +437,15 @@ fn is_basic(token: &str) -> bool {
         }
     }
     has_colon
+}
+
+/// The largest character boundary at or before `index`. (std's own is newer
+/// than our oldest compiler.)
+pub(super) fn char_boundary(text: &str, index: usize) -> usize {
+    if index >= text.len() {
+        return text.len();
+    }
+    (0..=index).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
 }
 
 fn find_from(text: &str, from: usize, needle: &str) -> Option<usize> {
@@ -571,6 +594,33 @@ mod tests {
             "Authors: me",
         ] {
             assert_eq!(mask_text(text), text);
+        }
+    }
+
+    /// Texts that make a careless search quadratic: this test would hang.
+    #[test]
+    fn long_texts_take_linear_time() {
+        for part in [
+            "token=a&",
+            "token=a ",
+            "token=",
+            "a://b:c",
+            "BEGIN ",
+            "BEGIN PRIVATE KEY",
+            "a:b@",
+            "bearer ",
+            "basic a",
+            "\"token\":",
+            "token: \"",
+            "token: ",
+            "=",
+            ":",
+            "\\\"",
+            "aB",
+        ] {
+            let text = part.repeat(512 * 1024 / part.len());
+            mask_text(&text);
+            is_secret_key(&text);
         }
     }
 
