@@ -7,8 +7,9 @@
 //! 3. where the size limit left something out, a last entry says how much.
 
 use super::blob::{Blob, BlobBuilder};
-use super::flatten::{MAX_CONFIG_BYTES, sort_and_distinguish};
+use super::flatten::MAX_CONFIG_BYTES;
 use super::node::Node;
+use super::tidy::sort_and_distinguish;
 
 use gmr_core::model::{Event, Value};
 

@@ -3,7 +3,8 @@
 //! 1. A serde serializer walks the value; each leaf is masked before it is
 //!    kept: below a secret key, inside a [`Secret`](super::Secret), or by what
 //!    the text itself shows ([`mask_text`]);
-//! 2. keys become text, maps are sorted by key, equal keys told apart;
+//! 2. [`container`](super::container) collects the entries of maps and lists,
+//!    [`tidy`](super::tidy) makes keys text, sorts them, tells equal ones apart;
 //! 3. what goes beyond a limit is counted, not kept, and the count shown.
 //!
 //! Limits: [`MAX_NESTING`] levels, [`MAX_TEXT_BYTES`] for one value,
@@ -15,13 +16,12 @@
 //! [`mask_text`] finds in them. If the keys are the secret, use `Secret`.
 
 use core::fmt::{self, Display};
-use std::collections::{HashMap, HashSet};
-
 use gmr_core::model::MAX_DEPTH;
 use serde::ser::{self, Serialize, Serializer};
 
+use super::container::{Container, Shape};
 use super::error::ConfigError;
-use super::mask::{MASK, char_boundary, is_secret_key, mask_text};
+use super::mask::{MASK, char_boundary, mask_text};
 use super::node::Node;
 use super::secret::{SECRET_NAME, flattening};
 
@@ -81,23 +81,23 @@ impl ser::Error for SerError {
 }
 
 /// What may still be kept.
-struct Budget {
-    bytes_left: usize,
+pub(super) struct Budget {
+    pub(super) bytes_left: usize,
 }
 
 impl Budget {
-    fn spend(&mut self, bytes: usize) {
+    pub(super) fn spend(&mut self, bytes: usize) {
         self.bytes_left = self.bytes_left.saturating_sub(bytes);
     }
 }
 
 /// Serializes one node.
-struct Flattener<'s> {
-    budget: &'s mut Budget,
+pub(super) struct Flattener<'s> {
+    pub(super) budget: &'s mut Budget,
     /// Containers around this node; 0 for the configuration itself.
-    depth: usize,
+    pub(super) depth: usize,
     /// Below a secret key.
-    secret: bool,
+    pub(super) secret: bool,
 }
 
 impl<'s> Flattener<'s> {
@@ -332,339 +332,5 @@ impl<'s> Serializer for Flattener<'s> {
         _len: usize,
     ) -> Result<Container<'s>, SerError> {
         Ok(self.container(Shape::StructVariant { variant }))
-    }
-}
-
-/// What a container becomes.
-#[derive(Clone, Copy)]
-enum Shape {
-    List {
-        /// A tuple of two: perhaps a key and its value.
-        pair: bool,
-        variant: Option<&'static str>,
-    },
-    Map {
-        /// The struct's name, empty for a map.
-        name: &'static str,
-    },
-    StructVariant {
-        variant: &'static str,
-    },
-}
-
-/// Collects the entries of a map or the items of a list.
-struct Container<'s> {
-    budget: &'s mut Budget,
-    shape: Shape,
-    /// Containers around its entries.
-    depth: usize,
-    secret: bool,
-    too_deep: bool,
-    /// Keys are empty in a list.
-    entries: Vec<(String, Node)>,
-    left_out: u64,
-    /// The key of the value that comes next, and whether it names a secret.
-    key: Option<(String, bool)>,
-}
-
-impl<'s> Container<'s> {
-    fn new(around: Flattener<'s>, shape: Shape) -> Self {
-        let (depth, secret) = match shape {
-            // A variant's group is one more container.
-            Shape::List { variant: Some(variant), .. } | Shape::StructVariant { variant } => {
-                (around.depth + 1, around.secret || is_secret_key(variant))
-            }
-            // A bare list stands in the group `default`.
-            Shape::List { .. } => (around.depth.max(1), around.secret),
-            Shape::Map { .. } => (around.depth, around.secret),
-        };
-        Container {
-            budget: around.budget,
-            shape,
-            depth: depth + 1,
-            secret,
-            too_deep: depth > MAX_NESTING,
-            entries: Vec::new(),
-            left_out: 0,
-            key: None,
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        !self.too_deep && self.budget.bytes_left > 0
-    }
-
-    fn keep<T: Serialize + ?Sized>(
-        &mut self,
-        key: String,
-        secret: bool,
-        value: &T,
-    ) -> Result<(), SerError> {
-        self.budget.spend(ENTRY_BYTES + key.len());
-        let node = value.serialize(Flattener {
-            budget: self.budget,
-            depth: self.depth,
-            secret: self.secret || secret,
-        })?;
-        self.entries.push((key, node));
-        Ok(())
-    }
-
-    fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerError> {
-        if !self.has_room() {
-            self.left_out += 1;
-            return Ok(());
-        }
-        self.keep(String::new(), false, value)
-    }
-
-    fn entry<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), SerError> {
-        if !self.has_room() {
-            self.left_out += 1;
-            return Ok(());
-        }
-        let (key, secret) = shown_key(key);
-        self.keep(key, secret, value)
-    }
-
-    fn finish(self) -> Node {
-        if self.too_deep {
-            let text = format!("{} entries, nested too deep to be shown", self.left_out);
-            return Node::Truncated { text, full_len_bytes: None };
-        }
-        let Container { shape, mut entries, left_out, .. } = self;
-        match shape {
-            Shape::List { pair, variant } => {
-                let mut items: Vec<Node> = entries.into_iter().map(|(_, node)| node).collect();
-                if pair {
-                    mask_pair(&mut items);
-                }
-                mask_arguments(&mut items);
-                let list = Node::List { items, left_out };
-                match variant {
-                    Some(variant) => Node::single(variant, list),
-                    None => list,
-                }
-            }
-            Shape::Map { name } => {
-                if let Some(inner) = unwrap_private(name, &mut entries) {
-                    return inner;
-                }
-                Node::Map { entries: tidy(entries), left_out }
-            }
-            Shape::StructVariant { variant } => {
-                Node::single(variant, Node::Map { entries: tidy(entries), left_out })
-            }
-        }
-    }
-}
-
-/// A key as it is shown, and whether it names a secret.
-fn shown_key(key: &str) -> (String, bool) {
-    let masked = mask_text(key);
-    let keep = char_boundary(&masked, MAX_KEY_BYTES);
-    let mut shown = masked.get(..keep).unwrap_or_default().to_owned();
-    if keep < masked.len() {
-        shown.push('…');
-    }
-    (shown, is_secret_key(key))
-}
-
-/// What serde_json and toml write for numbers and dates they cannot say
-/// otherwise: a struct of one field whose name starts with `$`.
-fn unwrap_private(name: &str, entries: &mut Vec<(String, Node)>) -> Option<Node> {
-    let is_private =
-        name.starts_with('$') && matches!(entries.as_slice(), [(key, _)] if key.starts_with('$'));
-    if !is_private {
-        return None;
-    }
-    match entries.pop()?.1 {
-        Node::Text(text) if name.ends_with("::Number") => Some(Node::Number(text)),
-        node => Some(node),
-    }
-}
-
-/// Sorts a map's entries, tells equal keys apart, and masks
-/// `{name: DB_PASSWORD, value: …}`.
-fn tidy(mut entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
-    let names_secret = entries.iter().any(|(key, node)| {
-        (key.eq_ignore_ascii_case("name") || key.eq_ignore_ascii_case("key"))
-            && matches!(node, Node::Text(text) if is_secret_key(text))
-    });
-    if names_secret {
-        for (key, node) in &mut entries {
-            if key.eq_ignore_ascii_case("value") {
-                *node = core::mem::replace(node, Node::None).masked_leaves();
-            }
-        }
-    }
-    sort_and_distinguish(&mut entries);
-    entries
-}
-
-/// Sorts by key; the second of two equal keys becomes `key (2)`.
-pub(super) fn sort_and_distinguish(entries: &mut [(String, Node)]) {
-    // Stable: equal keys keep their order.
-    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-    if entries.is_sorted_by(|(a, _), (b, _)| a < b) {
-        return;
-    }
-    let mut taken: HashSet<String> = entries.iter().map(|(key, _)| key.clone()).collect();
-    let mut last_number: HashMap<String, u64> = HashMap::new();
-    for (key, _) in entries.iter_mut() {
-        let Some(number) = last_number.get_mut(key.as_str()) else {
-            last_number.insert(key.clone(), 1);
-            continue;
-        };
-        *key = loop {
-            *number += 1;
-            let candidate = format!("{key} ({number})");
-            if taken.insert(candidate.clone()) {
-                break candidate;
-            }
-        };
-    }
-    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-}
-
-/// `("Authorization", …)`: a list of headers is a list of pairs.
-fn mask_pair(items: &mut [Node]) {
-    if let [Node::Text(key), value] = items
-        && is_secret_key(key)
-    {
-        *value = core::mem::replace(value, Node::None).masked_leaves();
-    }
-}
-
-/// `["--password", …]`: a command line.
-fn mask_arguments(items: &mut [Node]) {
-    let mut follows_secret = false;
-    for item in items {
-        let (is_option, is_secret) = match item {
-            Node::Text(text) if text.starts_with('-') => (true, is_secret_key(text)),
-            _ => (false, false),
-        };
-        if follows_secret && !is_option {
-            *item = core::mem::replace(item, Node::None).masked_leaves();
-        }
-        follows_secret = is_secret;
-    }
-}
-
-impl ser::SerializeSeq for Container<'_> {
-    type Ok = Node;
-    type Error = SerError;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerError> {
-        self.item(value)
-    }
-
-    fn end(self) -> Result<Node, SerError> {
-        Ok(self.finish())
-    }
-}
-
-impl ser::SerializeTuple for Container<'_> {
-    type Ok = Node;
-    type Error = SerError;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerError> {
-        self.item(value)
-    }
-
-    fn end(self) -> Result<Node, SerError> {
-        Ok(self.finish())
-    }
-}
-
-impl ser::SerializeTupleStruct for Container<'_> {
-    type Ok = Node;
-    type Error = SerError;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerError> {
-        self.item(value)
-    }
-
-    fn end(self) -> Result<Node, SerError> {
-        Ok(self.finish())
-    }
-}
-
-impl ser::SerializeTupleVariant for Container<'_> {
-    type Ok = Node;
-    type Error = SerError;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerError> {
-        self.item(value)
-    }
-
-    fn end(self) -> Result<Node, SerError> {
-        Ok(self.finish())
-    }
-}
-
-impl ser::SerializeMap for Container<'_> {
-    type Ok = Node;
-    type Error = SerError;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), SerError> {
-        self.key = None;
-        if self.has_room() {
-            // The key's own text is cut by `shown_key`, after the secret words
-            // in it were looked for.
-            let mut budget = Budget { bytes_left: MAX_TEXT_BYTES };
-            let depth = self.depth;
-            let node = key.serialize(Flattener { budget: &mut budget, depth, secret: false })?;
-            self.key = Some(shown_key(&node.into_key()));
-        }
-        Ok(())
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerError> {
-        match self.key.take() {
-            Some((key, secret)) => self.keep(key, secret, value),
-            None => {
-                self.left_out += 1;
-                Ok(())
-            }
-        }
-    }
-
-    fn end(self) -> Result<Node, SerError> {
-        Ok(self.finish())
-    }
-}
-
-impl ser::SerializeStruct for Container<'_> {
-    type Ok = Node;
-    type Error = SerError;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-    ) -> Result<(), SerError> {
-        self.entry(key, value)
-    }
-
-    fn end(self) -> Result<Node, SerError> {
-        Ok(self.finish())
-    }
-}
-
-impl ser::SerializeStructVariant for Container<'_> {
-    type Ok = Node;
-    type Error = SerError;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-    ) -> Result<(), SerError> {
-        self.entry(key, value)
-    }
-
-    fn end(self) -> Result<Node, SerError> {
-        Ok(self.finish())
     }
 }

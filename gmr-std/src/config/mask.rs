@@ -98,7 +98,7 @@ const MAX_LABEL_BYTES: usize = 128;
 
 /// How far after `Pwd=` a semicolon is looked for, in bytes: it tells a data
 /// source name, in which values may hold spaces.
-const MAX_DSN_VALUE_BYTES: usize = 1024;
+const MAX_DSN_VALUE_BYTES: usize = 256;
 
 /// Whether a value under this key is a secret.
 pub(super) fn is_secret_key(key: &str) -> bool {

@@ -12,6 +12,7 @@
 
 mod blob;
 mod cell;
+mod container;
 mod encode;
 mod error;
 mod flatten;
@@ -20,6 +21,7 @@ mod mask;
 mod node;
 mod secret;
 mod sync;
+mod tidy;
 
 // Under loom only the holder is tested: loom's atomics work inside a model.
 #[cfg(all(test, not(loom)))]
