@@ -16,6 +16,7 @@
 //! [`mask_text`] finds in them. If the keys are the secret, use `Secret`.
 
 use core::fmt::{self, Display};
+
 use gmr_core::model::MAX_DEPTH;
 use serde::ser::{self, Serialize, Serializer};
 

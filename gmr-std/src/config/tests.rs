@@ -2,7 +2,6 @@
 //! report.
 
 use std::collections::{BTreeMap, HashMap};
-use std::string::String;
 
 use gmr_core::model::{Event, MAX_DEPTH, Value};
 use gmr_core::section::{EventSink, SectionError, SectionWriter, SignalSafeSection, Stop};
@@ -484,6 +483,23 @@ fn a_toml_date_is_text() {
         lines_of(&config),
         ["default {", "  n = #1.5", "  when = \"2026-01-02T03:04:05Z\"", "}"]
     );
+}
+
+/// serde_json's feature `arbitrary_precision` writes numbers like this, and
+/// any crate of a program may switch it on.
+#[test]
+fn an_arbitrary_precision_number_is_a_number() {
+    struct Number;
+    impl Serialize for Number {
+        fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeStruct;
+            let mut number = s.serialize_struct("$serde_json::private::Number", 1)?;
+            number.serialize_field("$serde_json::private::Number", "1.25")?;
+            number.end()
+        }
+    }
+    let lines = lines_of(&BTreeMap::from([("n", Number), ("token", Number)]));
+    assert_eq!(lines, ["default {", "  n = #1.25", "  token = ***", "}"]);
 }
 
 #[test]
