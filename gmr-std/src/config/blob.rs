@@ -1,0 +1,282 @@
+//! A configuration as a recorded stream of events.
+//!
+//! 1. [`BlobBuilder`] writes each event as a tag byte and its fields: numbers
+//!    little-endian, text and bytes as a 32-bit length and the bytes;
+//! 2. [`Blob::replay`] reads them back and emits them.
+//!
+//! Replaying is signal-safe: it reads immutable memory, bounds-checked,
+//! borrows all text from there, and neither allocates, locks nor panics. Bytes
+//! that no builder wrote (stray writes of a sick process) end the section as
+//! failed, with what was open closed.
+//!
+//! Only the events and values that a configuration needs are encoded; the
+//! builder leaves others out.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
+use gmr_core::model::{Event, Value};
+use gmr_core::section::{SectionError, SectionResult, SectionWriter};
+
+const EVENT_CLOSE: u8 = 0;
+const EVENT_VALUE: u8 = 1;
+const EVENT_ITEM: u8 = 2;
+const EVENT_GROUP: u8 = 3;
+const EVENT_GROUP_ITEM: u8 = 4;
+const EVENT_LIST: u8 = 5;
+const EVENT_LIST_ITEM: u8 = 6;
+const EVENT_TEXT: u8 = 7;
+
+const VALUE_NONE: u8 = 0;
+const VALUE_FALSE: u8 = 1;
+const VALUE_TRUE: u8 = 2;
+const VALUE_U64: u8 = 3;
+const VALUE_I64: u8 = 4;
+const VALUE_NUMBER: u8 = 5;
+const VALUE_TEXT: u8 = 6;
+const VALUE_BYTES: u8 = 7;
+const VALUE_REDACTED: u8 = 8;
+/// Cut text of which the whole length is not known.
+const VALUE_TRUNCATED: u8 = 9;
+/// Cut text and its whole length.
+const VALUE_TRUNCATED_OF: u8 = 10;
+
+/// Why a section ends that meets bytes of unknown meaning.
+const CORRUPT: SectionError =
+    SectionError::Failed("the recorded configuration is damaged: something wrote into its memory");
+
+/// A recorded stream of events; never changes.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Blob {
+    bytes: Box<[u8]>,
+}
+
+impl core::fmt::Debug for Blob {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Blob").field("len_bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+impl Blob {
+    /// Emits the events.
+    ///
+    /// # Errors
+    ///
+    /// [`SectionError::Stopped`] if `out` said so, [`SectionError::Failed`] if
+    /// the bytes are damaged.
+    ///
+    /// # Signal safety
+    ///
+    /// Safe: no allocation, no lock, no panic, bounded stack.
+    pub(super) fn replay(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+        let mut reader = Reader { rest: &self.bytes };
+        let mut open: usize = 0;
+        while !reader.rest.is_empty() {
+            let event = match reader.event() {
+                Some(Event::Close) if open == 0 => None,
+                event => event,
+            };
+            let Some(event) = event else {
+                for _ in 0..open {
+                    out.event(&Event::Close)?;
+                }
+                return Err(CORRUPT);
+            };
+            match event {
+                Event::Close => open = open.saturating_sub(1),
+                Event::BeginGroup { .. } | Event::BeginList { .. } => {
+                    open = open.saturating_add(1);
+                }
+                _ => {}
+            }
+            out.event(&event)?;
+        }
+        // A builder closes what it opens.
+        if open > 0 {
+            for _ in 0..open {
+                out.event(&Event::Close)?;
+            }
+            return Err(CORRUPT);
+        }
+        Ok(())
+    }
+}
+
+/// Reads what [`BlobBuilder`] wrote; `None` is damage.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
+    fn tag(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[tag]| tag)
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = u32::from_le_bytes(self.array()?);
+        self.take(usize::try_from(len).ok()?)
+    }
+
+    fn str(&mut self) -> Option<&'a str> {
+        core::str::from_utf8(self.bytes()?).ok()
+    }
+
+    fn event(&mut self) -> Option<Event<'a>> {
+        Some(match self.tag()? {
+            EVENT_CLOSE => Event::Close,
+            EVENT_VALUE => Event::Value { key: self.str()?, value: self.value()? },
+            EVENT_ITEM => Event::Item { value: self.value()? },
+            EVENT_GROUP => Event::BeginGroup { key: Some(self.str()?) },
+            EVENT_GROUP_ITEM => Event::BeginGroup { key: None },
+            EVENT_LIST => Event::BeginList { key: Some(self.str()?) },
+            EVENT_LIST_ITEM => Event::BeginList { key: None },
+            EVENT_TEXT => Event::Text(self.bytes()?),
+            _ => return None,
+        })
+    }
+
+    fn value(&mut self) -> Option<Value<'a>> {
+        Some(match self.tag()? {
+            VALUE_NONE => Value::None,
+            VALUE_FALSE => Value::Bool(false),
+            VALUE_TRUE => Value::Bool(true),
+            VALUE_U64 => Value::U64(u64::from_le_bytes(self.array()?)),
+            VALUE_I64 => Value::I64(i64::from_le_bytes(self.array()?)),
+            VALUE_NUMBER => Value::Number(self.str()?),
+            VALUE_TEXT => Value::Text(self.str()?),
+            VALUE_BYTES => Value::Bytes(self.bytes()?),
+            VALUE_REDACTED => Value::Redacted,
+            VALUE_TRUNCATED => Value::Truncated { text: self.bytes()?, full_len_bytes: None },
+            VALUE_TRUNCATED_OF => Value::Truncated {
+                text: self.bytes()?,
+                full_len_bytes: Some(u64::from_le_bytes(self.array()?)),
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// Records events.
+#[derive(Debug, Default)]
+pub(super) struct BlobBuilder {
+    bytes: Vec<u8>,
+}
+
+impl BlobBuilder {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records an event. One that no configuration has is left out.
+    pub(super) fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Close => self.bytes.push(EVENT_CLOSE),
+            Event::Value { key, value } => {
+                self.bytes.push(EVENT_VALUE);
+                self.put(key.as_bytes());
+                self.value(value);
+            }
+            Event::Item { value } => {
+                self.bytes.push(EVENT_ITEM);
+                self.value(value);
+            }
+            Event::BeginGroup { key } => self.begin(EVENT_GROUP, EVENT_GROUP_ITEM, *key),
+            Event::BeginList { key } => self.begin(EVENT_LIST, EVENT_LIST_ITEM, *key),
+            Event::Text(text) => {
+                self.bytes.push(EVENT_TEXT);
+                self.put(text);
+            }
+            _ => debug_assert!(false, "no configuration has this event: {event:?}"),
+        }
+    }
+
+    pub(super) fn finish(self) -> Blob {
+        Blob { bytes: self.bytes.into_boxed_slice() }
+    }
+
+    fn begin(&mut self, keyed: u8, item: u8, key: Option<&str>) {
+        match key {
+            Some(key) => {
+                self.bytes.push(keyed);
+                self.put(key.as_bytes());
+            }
+            None => self.bytes.push(item),
+        }
+    }
+
+    fn value(&mut self, value: &Value<'_>) {
+        match value {
+            Value::None => self.bytes.push(VALUE_NONE),
+            Value::Bool(false) => self.bytes.push(VALUE_FALSE),
+            Value::Bool(true) => self.bytes.push(VALUE_TRUE),
+            Value::U64(number) => {
+                self.bytes.push(VALUE_U64);
+                self.bytes.extend_from_slice(&number.to_le_bytes());
+            }
+            Value::I64(number) => {
+                self.bytes.push(VALUE_I64);
+                self.bytes.extend_from_slice(&number.to_le_bytes());
+            }
+            Value::Number(text) => self.tagged(VALUE_NUMBER, text.as_bytes()),
+            Value::Text(text) => self.tagged(VALUE_TEXT, text.as_bytes()),
+            Value::Bytes(bytes) => self.tagged(VALUE_BYTES, bytes),
+            Value::Truncated { text, full_len_bytes: None } => self.tagged(VALUE_TRUNCATED, text),
+            Value::Truncated { text, full_len_bytes: Some(len) } => {
+                self.tagged(VALUE_TRUNCATED_OF, text);
+                self.bytes.extend_from_slice(&len.to_le_bytes());
+            }
+            Value::Redacted => self.bytes.push(VALUE_REDACTED),
+            // Never shown rather than shown wrongly.
+            _ => {
+                debug_assert!(false, "no configuration has this value");
+                self.bytes.push(VALUE_REDACTED);
+            }
+        }
+    }
+
+    fn tagged(&mut self, tag: u8, bytes: &[u8]) {
+        self.bytes.push(tag);
+        self.put(bytes);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        // The flattener's limits are far below 4 GiB.
+        let len = u32::try_from(bytes.len()).unwrap_or(0);
+        self.bytes.extend_from_slice(&len.to_le_bytes());
+        if len > 0 {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl Blob {
+    /// A blob of any bytes, as damage would leave them.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        Blob { bytes: bytes.into() }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}

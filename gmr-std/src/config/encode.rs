@@ -1,0 +1,119 @@
+//! The tree as the groups of the Configuration section.
+//!
+//! 1. What stands at the top without being a map goes into the group
+//!    `default`, with the entries of a real group of that name;
+//! 2. each map at the top is a group; deeper maps are groups in it, lists keep
+//!    their order, a map in a list is a group without a key;
+//! 3. where the size limit left something out, a last entry says how much.
+
+use super::blob::{Blob, BlobBuilder};
+use super::flatten::MAX_CONFIG_BYTES;
+use super::node::Node;
+use super::tidy::sort_and_distinguish;
+
+use gmr_core::model::{Event, Value};
+
+/// The group of the values that stand at the top, as the original names it.
+const DEFAULT_GROUP: &str = "default";
+
+/// The key of a configuration that is one value only.
+const BARE_KEY: &str = "value";
+
+/// The key of the entry that says how many are missing.
+pub(super) const LEFT_OUT_KEY: &str = "(left out)";
+
+/// Writes `root` as events.
+pub(super) fn encode(root: Node) -> Blob {
+    let mut out = BlobBuilder::new();
+    let (entries, left_out) = match root {
+        Node::Map { entries, left_out } => (entries, left_out),
+        bare => (vec![(BARE_KEY.to_owned(), bare)], 0),
+    };
+    if entries.is_empty() && left_out == 0 {
+        out.event(&Event::Text(b"the configuration has no values"));
+        return out.finish();
+    }
+    for (key, node) in into_groups(entries, left_out) {
+        write(&mut out, Some(&key), &node);
+    }
+    out.finish()
+}
+
+/// The top-level groups, sorted.
+fn into_groups(entries: Vec<(String, Node)>, left_out: u64) -> Vec<(String, Node)> {
+    let mut values = Vec::new();
+    let mut groups = Vec::new();
+    let mut real_default = Vec::new();
+    let mut left_out_of_default = left_out;
+    let mut has_default = left_out > 0;
+    for (key, node) in entries {
+        match node {
+            Node::Map { entries, left_out } if key == DEFAULT_GROUP => {
+                has_default = true;
+                left_out_of_default = left_out_of_default.saturating_add(left_out);
+                real_default = entries;
+            }
+            Node::Map { .. } => groups.push((key, node)),
+            value => values.push((key, value)),
+        }
+    }
+    values.append(&mut real_default);
+    if has_default || !values.is_empty() {
+        sort_and_distinguish(&mut values);
+        let node = Node::Map { entries: values, left_out: left_out_of_default };
+        groups.push((DEFAULT_GROUP.to_owned(), node));
+        groups.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    groups
+}
+
+/// Writes one node; without a key it is an item of a list.
+fn write(out: &mut BlobBuilder, key: Option<&str>, node: &Node) {
+    let value = match node {
+        Node::None => Value::None,
+        Node::Bool(truth) => Value::Bool(*truth),
+        Node::U64(number) => Value::U64(*number),
+        Node::I64(number) => Value::I64(*number),
+        Node::Number(text) => Value::Number(text),
+        Node::Text(text) => Value::Text(text),
+        Node::Bytes(bytes) => Value::Bytes(bytes),
+        Node::Redacted => Value::Redacted,
+        Node::Truncated { text, full_len_bytes } => {
+            Value::Truncated { text: text.as_bytes(), full_len_bytes: *full_len_bytes }
+        }
+        Node::List { items, left_out } => {
+            out.event(&Event::BeginList { key });
+            for item in items {
+                write(out, None, item);
+            }
+            if *left_out > 0 {
+                write(out, None, &left_out_note(*left_out));
+            }
+            out.event(&Event::Close);
+            return;
+        }
+        Node::Map { entries, left_out } => {
+            out.event(&Event::BeginGroup { key });
+            for (key, node) in entries {
+                write(out, Some(key), node);
+            }
+            if *left_out > 0 {
+                write(out, Some(LEFT_OUT_KEY), &left_out_note(*left_out));
+            }
+            out.event(&Event::Close);
+            return;
+        }
+    };
+    match key {
+        Some(key) => out.event(&Event::Value { key, value }),
+        None => out.event(&Event::Item { value }),
+    }
+}
+
+fn left_out_note(left_out: u64) -> Node {
+    let limit_kib = MAX_CONFIG_BYTES / 1024;
+    Node::Truncated {
+        text: format!("{left_out} entries: {limit_kib} KiB of configuration are shown"),
+        full_len_bytes: None,
+    }
+}

@@ -1,0 +1,337 @@
+//! Any `Serialize` value as a tree of masked values.
+//!
+//! 1. A serde serializer walks the value; each leaf is masked before it is
+//!    kept: below a secret key, inside a [`Secret`](super::Secret), or by what
+//!    the text itself shows ([`mask_text`]);
+//! 2. [`container`](super::container) collects the entries of maps and lists,
+//!    [`tidy`](super::tidy) makes keys text, sorts them, tells equal ones apart;
+//! 3. what goes beyond a limit is counted, not kept, and the count shown.
+//!
+//! Limits: [`MAX_NESTING`] levels, [`MAX_TEXT_BYTES`] for one value,
+//! [`MAX_KEY_BYTES`] for a key, [`MAX_CONFIG_BYTES`] for the whole. Which
+//! entries the last one leaves out depends on the order in which the type
+//! serializes them (random for a `HashMap`).
+//!
+//! Not done: a map's keys are shown even below a secret key, except for what
+//! [`mask_text`] finds in them. If the keys are the secret, use `Secret`.
+
+use core::fmt::{self, Display};
+
+use gmr_core::model::MAX_DEPTH;
+use serde::ser::{self, Serialize, Serializer};
+
+use super::container::{Container, Shape};
+use super::error::ConfigError;
+use super::mask::{MASK, char_boundary, mask_text};
+use super::node::Node;
+use super::secret::{SECRET_NAME, flattening};
+
+/// Containers inside one another, counted from a top-level entry. One less
+/// than the model allows: a list at the top stands in the group `default`.
+pub(super) const MAX_NESTING: usize = MAX_DEPTH - 1;
+
+/// How much of one value is kept: more than any certificate chain, and few
+/// enough that one value cannot push all others out.
+pub(super) const MAX_TEXT_BYTES: usize = 64 * 1024;
+
+/// How much of a key is kept: keys are names; a longer one is data.
+pub(super) const MAX_KEY_BYTES: usize = 256;
+
+/// How much is kept in all, keys, values and [`ENTRY_BYTES`] for each. A
+/// report is read by people; a configuration of this size is a database.
+pub(super) const MAX_CONFIG_BYTES: usize = 1024 * 1024;
+
+/// What an entry costs beside its text, so that a list of a million numbers
+/// meets the limit too. About what the blob spends on it.
+pub(super) const ENTRY_BYTES: usize = 16;
+
+/// How much of a type's own error text is kept.
+const MAX_MESSAGE_BYTES: usize = 1024;
+
+/// Flattens `value`.
+pub(super) fn flatten<T: Serialize + ?Sized>(value: &T) -> Result<Node, ConfigError> {
+    flattening(|| shape_of(value)).map_err(|error| {
+        let mut message = mask_text(&error.0).into_owned();
+        message.truncate(char_boundary(&message, MAX_MESSAGE_BYTES));
+        ConfigError::Serialize { message }
+    })
+}
+
+/// The tree of a value by itself, within a flattening that is going on.
+pub(super) fn shape_of<T: Serialize + ?Sized>(value: &T) -> Result<Node, SerError> {
+    let mut budget = Budget { bytes_left: MAX_CONFIG_BYTES };
+    value.serialize(Flattener { budget: &mut budget, depth: 0, secret: false })
+}
+
+/// The error of the user's `Serialize` implementation.
+#[derive(Debug)]
+pub(super) struct SerError(String);
+
+impl Display for SerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl core::error::Error for SerError {}
+
+impl ser::Error for SerError {
+    fn custom<T: Display>(message: T) -> Self {
+        SerError(message.to_string())
+    }
+}
+
+/// What may still be kept.
+pub(super) struct Budget {
+    pub(super) bytes_left: usize,
+}
+
+impl Budget {
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+    }
+}
+
+/// Serializes one node.
+pub(super) struct Flattener<'s> {
+    pub(super) budget: &'s mut Budget,
+    /// Containers around this node; 0 for the configuration itself.
+    pub(super) depth: usize,
+    /// Below a secret key.
+    pub(super) secret: bool,
+}
+
+impl<'s> Flattener<'s> {
+    fn text(self, text: &str) -> Node {
+        // The mask itself is what a `Secret` wrote through a serializer that
+        // dropped its name.
+        if self.secret || text == MASK {
+            return Node::Text(text.to_owned()).masked_whole();
+        }
+        // Masked first: what is cut must not hide the end of a URL's password.
+        let masked = mask_text(text);
+        let keep = char_boundary(&masked, MAX_TEXT_BYTES.min(self.budget.bytes_left));
+        self.budget.spend(keep);
+        if keep == masked.len() {
+            return Node::Text(masked.into_owned());
+        }
+        Node::Truncated {
+            text: masked.get(..keep).unwrap_or_default().to_owned(),
+            full_len_bytes: u64::try_from(masked.len()).ok(),
+        }
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Node {
+        if self.secret {
+            return Node::Bytes(bytes.to_vec()).masked_whole();
+        }
+        let lossy = String::from_utf8_lossy(bytes);
+        let is_text = matches!(lossy, std::borrow::Cow::Borrowed(_));
+        if is_text
+            || matches!(mask_text(&lossy), std::borrow::Cow::Owned(_))
+            || bytes.len() > MAX_TEXT_BYTES.min(self.budget.bytes_left)
+        {
+            return self.text(&lossy);
+        }
+        self.budget.spend(bytes.len());
+        Node::Bytes(bytes.to_vec())
+    }
+
+    fn leaf(self, node: Node) -> Node {
+        if self.secret { node.masked_whole() } else { node }
+    }
+
+    fn number(self, text: String) -> Node {
+        self.budget.spend(text.len());
+        self.leaf(Node::Number(text))
+    }
+
+    fn container(self, shape: Shape) -> Container<'s> {
+        Container::new(self, shape)
+    }
+
+    /// The node inside an enum's variant.
+    fn variant<T: Serialize + ?Sized>(
+        self,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<Node, SerError> {
+        let mut map = self.container(Shape::Map { name: "" });
+        map.entry(variant, value)?;
+        Ok(map.finish())
+    }
+}
+
+impl<'s> Serializer for Flattener<'s> {
+    type Ok = Node;
+    type Error = SerError;
+    type SerializeSeq = Container<'s>;
+    type SerializeTuple = Container<'s>;
+    type SerializeTupleStruct = Container<'s>;
+    type SerializeTupleVariant = Container<'s>;
+    type SerializeMap = Container<'s>;
+    type SerializeStruct = Container<'s>;
+    type SerializeStructVariant = Container<'s>;
+
+    fn serialize_bool(self, v: bool) -> Result<Node, SerError> {
+        Ok(self.leaf(Node::Bool(v)))
+    }
+
+    fn serialize_i8(self, v: i8) -> Result<Node, SerError> {
+        self.serialize_i64(i64::from(v))
+    }
+
+    fn serialize_i16(self, v: i16) -> Result<Node, SerError> {
+        self.serialize_i64(i64::from(v))
+    }
+
+    fn serialize_i32(self, v: i32) -> Result<Node, SerError> {
+        self.serialize_i64(i64::from(v))
+    }
+
+    fn serialize_i64(self, v: i64) -> Result<Node, SerError> {
+        Ok(self.leaf(Node::I64(v)))
+    }
+
+    fn serialize_i128(self, v: i128) -> Result<Node, SerError> {
+        match i64::try_from(v) {
+            Ok(small) => self.serialize_i64(small),
+            Err(_) => Ok(self.number(v.to_string())),
+        }
+    }
+
+    fn serialize_u8(self, v: u8) -> Result<Node, SerError> {
+        self.serialize_u64(u64::from(v))
+    }
+
+    fn serialize_u16(self, v: u16) -> Result<Node, SerError> {
+        self.serialize_u64(u64::from(v))
+    }
+
+    fn serialize_u32(self, v: u32) -> Result<Node, SerError> {
+        self.serialize_u64(u64::from(v))
+    }
+
+    fn serialize_u64(self, v: u64) -> Result<Node, SerError> {
+        Ok(self.leaf(Node::U64(v)))
+    }
+
+    fn serialize_u128(self, v: u128) -> Result<Node, SerError> {
+        match u64::try_from(v) {
+            Ok(small) => self.serialize_u64(small),
+            Err(_) => Ok(self.number(v.to_string())),
+        }
+    }
+
+    // `{:?}` is the shortest text that reads back as the same number, and is in
+    // JSON's grammar unless the number is not finite.
+    fn serialize_f32(self, v: f32) -> Result<Node, SerError> {
+        let text = format!("{v:?}");
+        Ok(if v.is_finite() { self.number(text) } else { self.text(&text) })
+    }
+
+    fn serialize_f64(self, v: f64) -> Result<Node, SerError> {
+        let text = format!("{v:?}");
+        Ok(if v.is_finite() { self.number(text) } else { self.text(&text) })
+    }
+
+    fn serialize_char(self, v: char) -> Result<Node, SerError> {
+        Ok(self.text(v.encode_utf8(&mut [0; 4])))
+    }
+
+    fn serialize_str(self, v: &str) -> Result<Node, SerError> {
+        Ok(self.text(v))
+    }
+
+    fn serialize_bytes(self, v: &[u8]) -> Result<Node, SerError> {
+        Ok(self.bytes(v))
+    }
+
+    fn serialize_none(self) -> Result<Node, SerError> {
+        Ok(Node::None)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Node, SerError> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<Node, SerError> {
+        Ok(Node::None)
+    }
+
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<Node, SerError> {
+        Ok(Node::None)
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+    ) -> Result<Node, SerError> {
+        Ok(self.text(variant))
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<Node, SerError> {
+        let node = value.serialize(self)?;
+        Ok(if name == SECRET_NAME { node.masked_whole() } else { node })
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<Node, SerError> {
+        self.variant(variant, value)
+    }
+
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Container<'s>, SerError> {
+        Ok(self.container(Shape::List { pair: false, variant: None }))
+    }
+
+    fn serialize_tuple(self, len: usize) -> Result<Container<'s>, SerError> {
+        Ok(self.container(Shape::List { pair: len == 2, variant: None }))
+    }
+
+    fn serialize_tuple_struct(
+        self,
+        _name: &'static str,
+        len: usize,
+    ) -> Result<Container<'s>, SerError> {
+        self.serialize_tuple(len)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Container<'s>, SerError> {
+        Ok(self.container(Shape::List { pair: len == 2, variant: Some(variant) }))
+    }
+
+    fn serialize_map(self, _len: Option<usize>) -> Result<Container<'s>, SerError> {
+        Ok(self.container(Shape::Map { name: "" }))
+    }
+
+    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Container<'s>, SerError> {
+        Ok(self.container(Shape::Map { name }))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        _len: usize,
+    ) -> Result<Container<'s>, SerError> {
+        Ok(self.container(Shape::StructVariant { variant }))
+    }
+}

@@ -1,0 +1,119 @@
+//! A configuration as a tree, already masked.
+
+use core::fmt::Write as _;
+
+/// One value, list or map.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Node {
+    None,
+    Bool(bool),
+    U64(u64),
+    I64(i64),
+    /// A number in JSON's grammar.
+    Number(String),
+    Text(String),
+    Bytes(Vec<u8>),
+    Redacted,
+    /// Text that was cut, or a note on what is missing here.
+    Truncated {
+        text: String,
+        full_len_bytes: Option<u64>,
+    },
+    List {
+        items: Vec<Node>,
+        /// How many more there were when the size limit was reached.
+        left_out: u64,
+    },
+    Map {
+        entries: Vec<(String, Node)>,
+        /// How many more there were when the size limit was reached.
+        left_out: u64,
+    },
+}
+
+impl Node {
+    /// A map of one entry.
+    pub(super) fn single(key: &str, node: Node) -> Node {
+        Node::Map { entries: vec![(key.to_owned(), node)], left_out: 0 }
+    }
+
+    /// Whether there is nothing to hide: unset and empty stay visible.
+    fn is_unset(&self) -> bool {
+        match self {
+            Node::None => true,
+            Node::Text(text) => text.is_empty(),
+            Node::Bytes(bytes) => bytes.is_empty(),
+            Node::List { items, left_out } => items.is_empty() && *left_out == 0,
+            Node::Map { entries, left_out } => entries.is_empty() && *left_out == 0,
+            _ => false,
+        }
+    }
+
+    /// Hides the node and all that is below it behind one mask.
+    pub(super) fn masked_whole(self) -> Node {
+        if self.is_unset() { self } else { Node::Redacted }
+    }
+
+    /// Hides every leaf; keys and the number of items stay visible.
+    pub(super) fn masked_leaves(self) -> Node {
+        match self {
+            Node::List { items, left_out } => {
+                Node::List { items: items.into_iter().map(Node::masked_leaves).collect(), left_out }
+            }
+            Node::Map { entries, left_out } => Node::Map {
+                entries: entries.into_iter().map(|(k, v)| (k, v.masked_leaves())).collect(),
+                left_out,
+            },
+            leaf => leaf.masked_whole(),
+        }
+    }
+
+    /// The node as a map's key.
+    pub(super) fn into_key(self) -> String {
+        if let Node::Text(text) = self {
+            return text;
+        }
+        let mut key = String::new();
+        self.write_key(&mut key);
+        key
+    }
+
+    fn write_key(&self, out: &mut String) {
+        match self {
+            Node::None => out.push_str("None"),
+            Node::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+            // Writing to a String cannot fail.
+            Node::U64(n) => _ = write!(out, "{n}"),
+            Node::I64(n) => _ = write!(out, "{n}"),
+            Node::Number(text) | Node::Text(text) => out.push_str(text),
+            Node::Truncated { text, .. } => {
+                out.push_str(text);
+                out.push('…');
+            }
+            Node::Bytes(bytes) => out.push_str(&String::from_utf8_lossy(bytes)),
+            Node::Redacted => out.push_str(super::mask::MASK),
+            Node::List { items, .. } => {
+                out.push('(');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push_str(", ");
+                    }
+                    item.write_key(out);
+                }
+                out.push(')');
+            }
+            Node::Map { entries, .. } => {
+                out.push('{');
+                for (i, (key, node)) in entries.iter().enumerate() {
+                    if i > 0 {
+                        out.push_str(", ");
+                    }
+                    out.push_str(key);
+                    out.push_str(": ");
+                    node.write_key(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}

@@ -1,0 +1,739 @@
+//! A configuration on its way from the program's type to the events of a
+//! report.
+
+use std::collections::{BTreeMap, HashMap};
+
+use gmr_core::model::{Event, MAX_DEPTH, Value};
+use gmr_core::section::{EventSink, SectionError, SectionWriter, SignalSafeSection, Stop};
+use proptest::prelude::*;
+use serde::Serialize;
+use serde_json::json;
+
+use super::blob::Blob;
+use super::encode::{LEFT_OUT_KEY, encode};
+use super::flatten::{MAX_CONFIG_BYTES, MAX_TEXT_BYTES, flatten};
+use super::holder::MAX_RETIRED;
+use super::{ConfigCell, ConfigError, Secret};
+
+/// One line for each event, indented as nested; panics on a stream that is not
+/// well nested.
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    open: Vec<&'static str>,
+    /// Stop after so many events.
+    stop_after: Option<usize>,
+}
+
+impl Lines {
+    fn line(&mut self, text: &str) {
+        self.lines.push(format!("{}{text}", "  ".repeat(self.open.len())));
+    }
+}
+
+fn show(value: &Value<'_>) -> String {
+    match value {
+        Value::Text(text) => format!("{text:?}"),
+        Value::Number(text) => format!("#{text}"),
+        Value::Redacted => "***".into(),
+        Value::Bytes(bytes) => format!("b{:?}", String::from_utf8_lossy(bytes)),
+        Value::Truncated { text, full_len_bytes } => {
+            format!("cut {:?} of {full_len_bytes:?}", String::from_utf8_lossy(text))
+        }
+        Value::None => "None".into(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::U64(n) => format!("u{n}"),
+        Value::I64(n) => format!("i{n}"),
+        other => panic!("no configuration has this value: {other:?}"),
+    }
+}
+
+impl EventSink for Lines {
+    fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        if self.stop_after == Some(self.lines.len()) {
+            return Err(Stop);
+        }
+        match event {
+            Event::Value { key, value } => {
+                assert_ne!(self.open.last(), Some(&"list"), "keyed value in a list");
+                self.line(&format!("{key} = {}", show(value)));
+            }
+            Event::Item { value } => {
+                assert_eq!(self.open.last(), Some(&"list"), "item outside a list");
+                self.line(&show(value));
+            }
+            Event::BeginGroup { key } => {
+                assert_eq!(key.is_none(), self.open.last() == Some(&"list"));
+                self.line(&format!("{} {{", key.unwrap_or("-")));
+                self.open.push("group");
+            }
+            Event::BeginList { key } => {
+                assert_eq!(key.is_none(), self.open.last() == Some(&"list"));
+                self.line(&format!("{} [", key.unwrap_or("-")));
+                self.open.push("list");
+            }
+            Event::Close => {
+                let closed = self.open.pop().expect("Close without Begin");
+                self.line(if closed == "list" { "]" } else { "}" });
+            }
+            Event::Text(text) => self.line(&format!("| {}", String::from_utf8_lossy(text))),
+            other => panic!("no configuration has this event: {other:?}"),
+        }
+        assert!(self.open.len() <= MAX_DEPTH);
+        Ok(())
+    }
+}
+
+fn replayed(blob: &Blob) -> Vec<String> {
+    let mut lines = Lines::default();
+    blob.replay(&mut SectionWriter::new(&mut lines)).expect("a sound blob");
+    assert!(lines.open.is_empty(), "left open");
+    lines.lines
+}
+
+fn lines_of<T: Serialize + ?Sized>(config: &T) -> Vec<String> {
+    replayed(&encode(flatten(config).expect("serializes")))
+}
+
+fn section(cell: &ConfigCell) -> Vec<String> {
+    let mut lines = Lines::default();
+    cell.generate(&mut SectionWriter::new(&mut lines)).expect("a sound section");
+    lines.lines
+}
+
+#[derive(Serialize)]
+struct Golden {
+    workers: u32,
+    ratio: f64,
+    nan: f32,
+    huge: u128,
+    offset: i32,
+    letter: char,
+    nothing: Option<u8>,
+    something: Option<bool>,
+    unit: (),
+    level: Level,
+    store: Level,
+    span: Level,
+    listener: Level,
+    hosts: Vec<&'static str>,
+    servers: Vec<BTreeMap<&'static str, u16>>,
+    by_number: BTreeMap<i32, &'static str>,
+    by_pair: BTreeMap<(u8, bool), u8>,
+    database: Database,
+    #[serde(rename = "default")]
+    real_default: BTreeMap<&'static str, u8>,
+    #[serde(flatten)]
+    limits: Limits,
+}
+
+#[derive(Serialize)]
+enum Level {
+    Debug,
+    File(String),
+    Range(u8, u8),
+    Tcp { port: u16 },
+}
+
+#[derive(Serialize)]
+struct Database {
+    url: &'static str,
+    password: Secret<String>,
+    unset_password: Option<Secret<String>>,
+    empty_password: &'static str,
+    pool: Pool,
+}
+
+#[derive(Serialize)]
+struct Pool {
+    size: u8,
+    comment: &'static str,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    max_open: u64,
+}
+
+#[test]
+fn golden() {
+    let config = Golden {
+        workers: 4,
+        ratio: 16.0,
+        nan: f32::NAN,
+        huge: u128::MAX,
+        offset: -3,
+        letter: 'x',
+        nothing: None,
+        something: Some(true),
+        unit: (),
+        level: Level::Debug,
+        store: Level::File("/var/lib/x".into()),
+        span: Level::Range(1, 2),
+        listener: Level::Tcp { port: 80 },
+        hosts: vec!["b", "a"],
+        servers: vec![BTreeMap::from([("port", 1)]), BTreeMap::new()],
+        by_number: BTreeMap::from([(-1, "minus"), (10, "ten")]),
+        by_pair: BTreeMap::from([((1, true), 9)]),
+        database: Database {
+            url: "postgres://app:pw@db/app",
+            password: Secret::from(String::from("pw")),
+            unset_password: None,
+            empty_password: "",
+            pool: Pool { size: 5, comment: "one\ntwo" },
+        },
+        real_default: BTreeMap::from([("workers", 8), ("zone", 1)]),
+        limits: Limits { max_open: 7 },
+    };
+    let expected = r##"
+by_number {
+  -1 = "minus"
+  10 = "ten"
+}
+by_pair {
+  (1, true) = u9
+}
+database {
+  empty_password = ""
+  password = ***
+  pool {
+    comment = "one\ntwo"
+    size = u5
+  }
+  unset_password = None
+  url = "postgres://app:***@db/app"
+}
+default {
+  hosts [
+    "b"
+    "a"
+  ]
+  huge = #340282366920938463463374607431768211455
+  letter = "x"
+  level = "Debug"
+  max_open = u7
+  nan = "NaN"
+  nothing = None
+  offset = i-3
+  ratio = #16.0
+  servers [
+    - {
+      port = u1
+    }
+    - {
+    }
+  ]
+  something = true
+  unit = None
+  workers = u4
+  workers (2) = u8
+  zone = u1
+}
+listener {
+  Tcp {
+    port = u80
+  }
+}
+span {
+  Range [
+    u1
+    u2
+  ]
+}
+store {
+  File = "/var/lib/x"
+}
+"##;
+    assert_eq!(lines_of(&config).join("\n"), expected.trim());
+}
+
+#[test]
+fn a_bare_value_is_a_value_of_default() {
+    assert_eq!(lines_of("text"), ["default {", "  value = \"text\"", "}"]);
+    assert_eq!(lines_of(&[1u8]), ["default {", "  value [", "    u1", "  ]", "}"]);
+    assert_eq!(lines_of(&Secret::new(3)), ["default {", "  value = ***", "}"]);
+    assert_eq!(lines_of(&Level::Tcp { port: 1 }), ["Tcp {", "  port = u1", "}"]);
+    assert_eq!(lines_of(&json!({})), ["| the configuration has no values"]);
+}
+
+#[test]
+fn equal_keys_are_all_kept() {
+    struct Twice;
+    impl Serialize for Twice {
+        fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+            s.collect_map([("k", 1), ("k (2)", 2), ("k", 3), ("k", 4)])
+        }
+    }
+    let lines = lines_of(&Twice);
+    assert_eq!(
+        lines,
+        ["default {", "  k = i1", "  k (2) = i2", "  k (3) = i3", "  k (4) = i4", "}"]
+    );
+}
+
+/// Every canary holds this word, so one search finds any.
+const CANARY: &str = "canary";
+
+fn assert_no_canary<T: Serialize + ?Sized>(config: &T) -> Vec<String> {
+    let lines = lines_of(config);
+    for line in &lines {
+        assert!(!line.contains(CANARY), "leaked: {line}\nin {lines:#?}");
+    }
+    lines
+}
+
+#[test]
+fn canaries_under_secret_keys() {
+    let lines = assert_no_canary(&json!({
+        "password": "canary1",
+        "nested": {"deep": {"deeper": {"apiKey": "canary2", "API-KEY": "canary3", "port": 1}}},
+        "secrets": {"a": "canary4", "b": ["canary5", {"c": "canary6"}], "n": 7, "t": true},
+        "tokens": ["canary7", ["canary8"]],
+        "list": [{"db_password": "canary9"}, [{"private_key": "Y2FuYXJ5canary=="}]],
+        "env": [{"name": "DB_PASSWORD", "value": "canary10"}],
+        "args": ["--token", "canary11", "--verbose", "--password=canary12"],
+        "db.password 2": "canary13",
+    }));
+    for kept in ["port = u1", "n = ***", "t = ***", "\"--verbose\"", "\"--password=***\""] {
+        assert!(lines.iter().any(|line| line.trim() == kept), "{kept} not in {lines:#?}");
+    }
+}
+
+#[test]
+fn canaries_in_texts() {
+    assert_no_canary(&json!({
+        "amqp://user:canary1@host/": "key",
+        "m": {"https://canary2@host/x": 1, "password=canary3": 2},
+        "url": "amqp://u:canary4@h1:5672,u2:canary5@h2:5672//",
+        "two": ["see http://a:canary6@b/ and redis://:canary7@c/0 done"],
+        "pem": "-----BEGIN RSA PRIVATE KEY-----\ncanary8\ncanary9\n-----END RSA PRIVATE KEY-----\n",
+        "cut_pem": "x -----BEGIN PRIVATE KEY-----\ncanary10",
+        "one_line_pem": "-----BEGIN EC PRIVATE KEY-----\\ncanary11\\n-----END EC PRIVATE KEY-----",
+        "header": "Authorization: Bearer canary12",
+        "dsn": "host=db password='canary13 canary' user=x",
+        "odbc": "Server=db;Pwd=canary14 canary;Encrypt=1",
+        "query": "https://h/p?a=1&access_token=canary15&b=2",
+        "json": "{\"user\": \"x\", \"password\": \"canary16\"}",
+        "go": "app:canary17@tcp(db:3306)/app",
+    }));
+}
+
+/// Kinds of places in which serde treats a value in a way of its own.
+#[derive(Serialize)]
+struct Places {
+    option: Option<Secret<&'static str>>,
+    list: Vec<Secret<&'static str>>,
+    map: HashMap<&'static str, Secret<&'static str>>,
+    as_key: BTreeMap<Secret2, u8>,
+    whole_map: Secret<BTreeMap<&'static str, &'static str>>,
+    whole_list: Secret<Vec<&'static str>>,
+    whole_struct: Secret<Inner>,
+    nested: Secret<Option<Secret<&'static str>>>,
+    variant: Enum,
+    struct_variant: Enum,
+    internally_tagged: Tagged,
+    adjacently_tagged: Adjacent,
+    untagged: Untagged,
+    #[serde(flatten)]
+    flattened: Inner,
+    #[serde(flatten)]
+    flattened_secret: Secret<Inner>,
+    #[serde(flatten)]
+    flattened_map: Option<Secret<BTreeMap<&'static str, &'static str>>>,
+    by_value: ThroughJson,
+}
+
+/// `Secret` has no order, a key of a `BTreeMap` needs one.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Secret2(&'static str);
+
+impl Serialize for Secret2 {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        Secret::new(self.0).serialize(s)
+    }
+}
+
+#[derive(Serialize)]
+struct Inner {
+    plain: Secret<&'static str>,
+}
+
+#[derive(Serialize)]
+enum Enum {
+    New(Secret<&'static str>),
+    Fields { field: Secret<&'static str> },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum Tagged {
+    Some(Secret<Inner>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "t", content = "c")]
+enum Adjacent {
+    Some(Secret<&'static str>),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Untagged {
+    Some(Secret<&'static str>),
+}
+
+/// A type that serializes itself by way of another serializer.
+struct ThroughJson(Secret<&'static str>);
+
+impl Serialize for ThroughJson {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_value(self.0).map_err(serde::ser::Error::custom)?.serialize(s)
+    }
+}
+
+#[test]
+fn canaries_in_secret() {
+    let secret = || Secret::new("canary");
+    let inner = || Inner { plain: secret() };
+    let places = Places {
+        option: Some(secret()),
+        list: vec![secret(), Secret::new("")],
+        map: HashMap::from([("k", secret())]),
+        as_key: BTreeMap::from([(Secret2("canary"), 1)]),
+        whole_map: Secret::new(BTreeMap::from([("canary", "canary")])),
+        whole_list: Secret::new(vec!["canary"]),
+        whole_struct: Secret::new(inner()),
+        nested: Secret::new(Some(secret())),
+        variant: Enum::New(secret()),
+        struct_variant: Enum::Fields { field: secret() },
+        internally_tagged: Tagged::Some(Secret::new(inner())),
+        adjacently_tagged: Adjacent::Some(secret()),
+        untagged: Untagged::Some(secret()),
+        flattened: inner(),
+        flattened_secret: Secret::new(inner()),
+        flattened_map: Some(Secret::new(BTreeMap::from([("canary", "canary")]))),
+        by_value: ThroughJson(secret()),
+    };
+    let lines = assert_no_canary(&places);
+    for kept in ["option = ***", "plain = ***", "\"\"", "whole_map = ***", "nested = ***"] {
+        assert!(lines.iter().any(|line| line.trim() == kept), "{kept} not in {lines:#?}");
+    }
+}
+
+#[test]
+fn unset_and_empty_secrets_stay_visible() {
+    #[derive(Serialize)]
+    struct Config {
+        none: Secret<Option<u8>>,
+        empty: Secret<&'static str>,
+        set: Secret<u8>,
+        password: Option<&'static str>,
+        token: &'static str,
+    }
+    let config = Config {
+        none: Secret::new(None),
+        empty: Secret::new(""),
+        set: Secret::new(0),
+        password: None,
+        token: "",
+    };
+    assert_eq!(
+        lines_of(&config),
+        [
+            "default {",
+            "  empty = \"\"",
+            "  none = None",
+            "  password = None",
+            "  set = ***",
+            "  token = \"\"",
+            "}"
+        ]
+    );
+}
+
+#[test]
+fn other_serializers_write_the_real_value() {
+    #[derive(Serialize, serde::Deserialize, PartialEq, Debug)]
+    struct Config {
+        password: Secret<String>,
+        nested: Option<Secret<Vec<u8>>>,
+        #[serde(flatten)]
+        flattened: Secret<BTreeMap<String, String>>,
+    }
+    let config = Config {
+        password: Secret::new("real".into()),
+        nested: Some(Secret::new(vec![1])),
+        flattened: Secret::new(BTreeMap::from([("k".into(), "v".into())])),
+    };
+    // A report's view of it must leave nothing behind on this thread.
+    lines_of(&config);
+    let json = serde_json::to_string(&config).unwrap();
+    assert_eq!(json, r#"{"password":"real","nested":[1],"k":"v"}"#);
+    assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
+    let toml = toml::to_string(&config).unwrap();
+    assert!(toml.contains("password = \"real\""), "{toml}");
+    assert_eq!(toml::from_str::<Config>(&toml).unwrap(), config);
+    assert!(!format!("{config:?}").contains("real"));
+}
+
+#[test]
+fn a_toml_date_is_text() {
+    let config: toml::Table = "when = 2026-01-02T03:04:05Z\nn = 1.5".parse().unwrap();
+    assert_eq!(
+        lines_of(&config),
+        ["default {", "  n = #1.5", "  when = \"2026-01-02T03:04:05Z\"", "}"]
+    );
+}
+
+/// serde_json's feature `arbitrary_precision` writes numbers like this, and
+/// any crate of a program may switch it on.
+#[test]
+fn an_arbitrary_precision_number_is_a_number() {
+    struct Number;
+    impl Serialize for Number {
+        fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeStruct;
+            let mut number = s.serialize_struct("$serde_json::private::Number", 1)?;
+            number.serialize_field("$serde_json::private::Number", "1.25")?;
+            number.end()
+        }
+    }
+    let lines = lines_of(&BTreeMap::from([("n", Number), ("token", Number)]));
+    assert_eq!(lines, ["default {", "  n = #1.25", "  token = ***", "}"]);
+}
+
+#[test]
+fn too_deep_is_said() {
+    let mut value = json!({"leaf": 1});
+    for _ in 0..40 {
+        value = json!({"n": value});
+    }
+    let lines = lines_of(&value);
+    assert!(lines.iter().any(|line| line.contains("nested too deep")), "{lines:#?}");
+    let mut value = json!([1]);
+    for _ in 0..40 {
+        value = json!([value]);
+    }
+    let lines = lines_of(&value);
+    assert!(lines.iter().any(|line| line.contains("nested too deep")), "{lines:#?}");
+}
+
+#[test]
+fn too_large_is_said() {
+    let numbers = vec![7u8; MAX_CONFIG_BYTES];
+    let lines = lines_of(&json!({"numbers": numbers, "z": 1}));
+    assert!(lines.iter().any(|line| line.contains("entries: 1024 KiB")), "numbers");
+    assert!(lines.iter().any(|line| line.contains(&format!("{LEFT_OUT_KEY} = cut \"1 entries"))));
+    let blob = encode(flatten(&vec!["x".repeat(1000); 5000]).unwrap());
+    assert!(blob.as_bytes().len() < 2 * MAX_CONFIG_BYTES);
+    let lines = lines_of(&"é".repeat(MAX_TEXT_BYTES));
+    assert!(lines[1].ends_with(&format!("of Some({})", 2 * MAX_TEXT_BYTES)));
+    // What is cut is masked first.
+    assert_no_canary(&format!("{}://u:{}@h", "x".repeat(MAX_TEXT_BYTES - 20), "canary".repeat(9)));
+}
+
+#[test]
+fn a_failing_serialize_keeps_the_previous() {
+    struct Fails;
+    impl Serialize for Fails {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("cannot: amqp://u:canary@h"))
+        }
+    }
+    let cell = ConfigCell::new();
+    let given = section(&cell);
+    assert_eq!(given, ["| no configuration was given (setup_autorun(...).conf(&config))"]);
+    cell.set(&json!({"a": 1})).unwrap();
+    let before = section(&cell);
+    let error = cell.set(&json!({"a": 2}).as_object().map(|_| Fails)).unwrap_err();
+    assert_eq!(error, ConfigError::Serialize { message: "cannot: amqp://u:***@h".into() });
+    assert_eq!(section(&cell), before);
+    cell.set(&json!({"a": 3})).unwrap();
+    assert_eq!(section(&cell), ["default {", "  a = u3", "}"]);
+}
+
+#[test]
+fn a_stuck_reader_bounds_what_is_kept() {
+    struct SetsWhileRead<'a>(&'a ConfigCell, Vec<Result<(), ConfigError>>);
+    impl EventSink for SetsWhileRead<'_> {
+        fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+            if let Event::Value { key: "n", value } = event {
+                for n in 0..MAX_RETIRED + 2 {
+                    self.1.push(self.0.set(&json!({"n": n})));
+                }
+                assert_eq!(*value, Value::U64(1000), "the value being read stays");
+            }
+            Ok(())
+        }
+    }
+    let cell = ConfigCell::new();
+    cell.set(&json!({"n": 1000})).unwrap();
+    let mut sink = SetsWhileRead(&cell, Vec::new());
+    cell.generate(&mut SectionWriter::new(&mut sink)).unwrap();
+    let refused = Err(ConfigError::ReaderStuck { waiting: MAX_RETIRED });
+    assert_eq!(sink.1.iter().filter(|r| r.is_ok()).count(), MAX_RETIRED);
+    assert_eq!(sink.1.last(), Some(&refused));
+    let lines = section(&cell);
+    assert_eq!(lines.last().unwrap(), "(updates refused, the values are older) = u2");
+    cell.set(&json!({"n": 5})).unwrap();
+    assert_eq!(section(&cell), ["default {", "  n = u5", "}"]);
+}
+
+#[test]
+fn stop_is_passed_on() {
+    let blob = encode(flatten(&json!({"a": 1, "b": {"c": 2}})).unwrap());
+    let mut sink = Lines { stop_after: Some(1), ..Lines::default() };
+    let outcome = blob.replay(&mut SectionWriter::new(&mut sink));
+    assert_eq!(outcome, Err(SectionError::Stopped));
+    assert_eq!(sink.lines.len(), 1);
+}
+
+#[test]
+fn replace_beside_replay() {
+    static CELL: ConfigCell = ConfigCell::new();
+    let config =
+        |n: u64| json!({"a": n, "text": "x".repeat(usize::try_from(n % 97).unwrap()), "z": n});
+    CELL.set(&config(0)).unwrap();
+    std::thread::scope(|scope| {
+        let setters: Vec<_> = (0..2u64)
+            .map(|setter| {
+                scope.spawn(move || {
+                    for n in 0..500 {
+                        // Refused while readers overlap for long: allowed.
+                        _ = CELL.set(&config(n * 2 + setter));
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    let lines = section(&CELL);
+                    let number = |line: &str| line.split('u').nth(1).unwrap().to_owned();
+                    assert_eq!(number(&lines[1]), number(&lines[3]), "{lines:?}");
+                }
+            });
+        }
+        for setter in setters {
+            setter.join().unwrap();
+        }
+    });
+    CELL.set(&config(1)).unwrap();
+    assert_eq!(section(&CELL).len(), 5);
+}
+
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let key = "[a-z_:/@=\"é-]{0,6}|password|default|k|api_key|http://u:p@h";
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".{0,12}".prop_map(Into::into),
+        "[ :/@=&;,\"'a-z?-]{0,24}".prop_map(Into::into),
+        "(BEGIN |END |PRIVATE KEY|-----|bearer |basic |token|password|://|@|=|: |\\n|\"|\\\\|é){0,8}"
+            .prop_map(Into::into),
+    ];
+    leaf.prop_recursive(20, 128, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+            prop::collection::btree_map(key, inner, 0..5)
+                .prop_map(|map| map.into_iter().collect::<serde_json::Map<_, _>>().into()),
+        ]
+    })
+}
+
+/// Checks the order of keys, group by group.
+#[derive(Default)]
+struct SortedKeys {
+    last: Vec<Option<String>>,
+    top: Option<String>,
+}
+
+impl EventSink for SortedKeys {
+    fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        let key = match event {
+            Event::Value { key, .. } => Some(*key),
+            Event::BeginGroup { key } | Event::BeginList { key } => *key,
+            _ => None,
+        };
+        if let Some(key) = key {
+            let last = self.last.last_mut().unwrap_or(&mut self.top);
+            assert!(last.as_deref() < Some(key), "{last:?} before {key:?}");
+            *last = Some(key.to_owned());
+        }
+        match event {
+            Event::BeginGroup { .. } | Event::BeginList { .. } => self.last.push(None),
+            Event::Close => _ = self.last.pop(),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_value_is_well_nested_and_sorted(value in any_json()) {
+        let blob = encode(flatten(&value).unwrap());
+        replayed(&blob);
+        blob.replay(&mut SectionWriter::new(&mut SortedKeys::default())).unwrap();
+    }
+
+    #[test]
+    fn every_plain_leaf_is_present(numbers in prop::collection::vec(any::<u64>(), 1..40)) {
+        // Numbers spread over a tree of plain keys.
+        let mut root = serde_json::Map::new();
+        for (i, n) in numbers.iter().enumerate() {
+            match i % 4 {
+                0 => _ = root.insert(format!("top{i}"), json!(n)),
+                1 => _ = root.insert(format!("group{i}"), json!({"a": {"b": n}})),
+                2 => _ = root.insert(format!("list{i}"), json!([[n], {"x": n}])),
+                _ => _ = root.insert("default".into(), json!({"own": n})),
+            }
+        }
+        let lines = lines_of(&root).join("\n");
+        for (i, n) in numbers.iter().enumerate() {
+            // Only the last group `default` is in the map.
+            if i % 4 != 3 {
+                let shown = format!("u{n}");
+                prop_assert!(lines.contains(&shown), "{shown} not in {lines}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_never_leaves(value in any_json(), word in "canary[a-z0-9]{4}") {
+        let secret = json!({"tree": value, "leaf": word});
+        let lines = lines_of(&json!({"x": {"password": secret, "y": [{"token": [word]}]}}));
+        prop_assert!(!lines.join("\n").contains("canary"));
+    }
+
+    #[test]
+    fn damage_never_panics(
+        value in any_json(),
+        hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let blob = encode(flatten(&value).unwrap());
+        let mut bytes = blob.as_bytes().to_vec();
+        for (index, byte) in hits {
+            let at = index.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.index(bytes.len() + 1));
+        struct Nesting(usize);
+        impl EventSink for Nesting {
+            fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+                match event {
+                    Event::BeginGroup { .. } | Event::BeginList { .. } => self.0 += 1,
+                    Event::Close => self.0 = self.0.checked_sub(1).expect("Close without Begin"),
+                    _ => {}
+                }
+                Ok(())
+            }
+        }
+        let mut nesting = Nesting(0);
+        _ = Blob::from_bytes(&bytes).replay(&mut SectionWriter::new(&mut nesting));
+        prop_assert_eq!(nesting.0, 0);
+    }
+}

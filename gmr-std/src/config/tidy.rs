@@ -1,0 +1,105 @@
+//! What can only be said of a key, a map or a list as a whole.
+//!
+//! - A key is masked and cut;
+//! - a map is sorted, and equal keys are told apart;
+//! - a value is masked if its neighbour says that it is a secret:
+//!   `{name: DB_PASSWORD, value: …}`, `("Authorization", …)`,
+//!   `["--password", …]`.
+
+use std::collections::{HashMap, HashSet};
+
+use super::flatten::MAX_KEY_BYTES;
+use super::mask::{char_boundary, is_secret_key, mask_text};
+use super::node::Node;
+
+/// A key as it is shown, and whether it names a secret.
+pub(super) fn shown_key(key: &str) -> (String, bool) {
+    let masked = mask_text(key);
+    let keep = char_boundary(&masked, MAX_KEY_BYTES);
+    let mut shown = masked.get(..keep).unwrap_or_default().to_owned();
+    if keep < masked.len() {
+        shown.push('…');
+    }
+    (shown, is_secret_key(key))
+}
+
+/// What serde_json and toml write for numbers and dates they cannot say
+/// otherwise: a struct of one field whose name starts with `$`.
+pub(super) fn unwrap_private(name: &str, entries: &mut Vec<(String, Node)>) -> Option<Node> {
+    let is_private =
+        name.starts_with('$') && matches!(entries.as_slice(), [(key, _)] if key.starts_with('$'));
+    if !is_private {
+        return None;
+    }
+    match entries.pop()?.1 {
+        Node::Text(text) if name.ends_with("::Number") => Some(Node::Number(text)),
+        node => Some(node),
+    }
+}
+
+/// Sorts a map's entries, tells equal keys apart, and masks
+/// `{name: DB_PASSWORD, value: …}`.
+pub(super) fn tidy(mut entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
+    let names_secret = entries.iter().any(|(key, node)| {
+        (key.eq_ignore_ascii_case("name") || key.eq_ignore_ascii_case("key"))
+            && matches!(node, Node::Text(text) if is_secret_key(text))
+    });
+    if names_secret {
+        for (key, node) in &mut entries {
+            if key.eq_ignore_ascii_case("value") {
+                *node = core::mem::replace(node, Node::None).masked_leaves();
+            }
+        }
+    }
+    sort_and_distinguish(&mut entries);
+    entries
+}
+
+/// Sorts by key; the second of two equal keys becomes `key (2)`.
+pub(super) fn sort_and_distinguish(entries: &mut [(String, Node)]) {
+    // Stable: equal keys keep their order.
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if entries.is_sorted_by(|(a, _), (b, _)| a < b) {
+        return;
+    }
+    let mut taken: HashSet<String> = entries.iter().map(|(key, _)| key.clone()).collect();
+    let mut last_number: HashMap<String, u64> = HashMap::new();
+    for (key, _) in entries.iter_mut() {
+        let Some(number) = last_number.get_mut(key.as_str()) else {
+            last_number.insert(key.clone(), 1);
+            continue;
+        };
+        *key = loop {
+            *number += 1;
+            let candidate = format!("{key} ({number})");
+            if taken.insert(candidate.clone()) {
+                break candidate;
+            }
+        };
+    }
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+}
+
+/// `("Authorization", …)`: a list of headers is a list of pairs.
+pub(super) fn mask_pair(items: &mut [Node]) {
+    if let [Node::Text(key), value] = items
+        && is_secret_key(key)
+    {
+        *value = core::mem::replace(value, Node::None).masked_leaves();
+    }
+}
+
+/// `["--password", …]`: a command line.
+pub(super) fn mask_arguments(items: &mut [Node]) {
+    let mut follows_secret = false;
+    for item in items {
+        let (is_option, is_secret) = match item {
+            Node::Text(text) if text.starts_with('-') => (true, is_secret_key(text)),
+            _ => (false, false),
+        };
+        if follows_secret && !is_option {
+            *item = core::mem::replace(item, Node::None).masked_leaves();
+        }
+        follows_secret = is_secret;
+    }
+}
