@@ -20,4 +20,7 @@ extern crate std;
 
 pub mod model;
 pub mod section;
+#[cfg(feature = "symbols")]
+#[doc(hidden)]
+pub mod symbols;
 pub mod view;
