@@ -13,11 +13,23 @@
 //! *Time.* v0 names refer back to earlier parts of themselves, so a short one
 //! can describe gigabytes. Every step that branches also prints, so the cut
 //! after 512 bytes ends it; between two printed bytes at most one walk over
-//! the mangled name happens, which is what [`MAX_MANGLED_BYTES`] is for.
+//! the mangled name happens, which is what [`MAX_MANGLED_BYTES`] is for. The
+//! slowest name we could make takes 0.2 ms (debug: 9 ms), a real one 1 µs.
 //!
 //! *Stack.* rustc-demangle recurses, up to 500 levels (its `MAX_DEPTH`), and
 //! it does so while it *checks* a name, before anything is printed: the cut
-//! does not bound it. STACK_FIGURES
+//! does not bound it. Measured with Rust 1.95 on x86-64, on a painted stack:
+//!
+//! | names                                            | release | debug  |
+//! |--------------------------------------------------|---------|--------|
+//! | all 125,823 of `librustc_driver`                 |  12 KB  |  71 KB |
+//! | 498 nested function pointers                     | 128 KB  | 831 KB |
+//! | 498 nested generic `dyn` (worst known)           | 160 KB  | 832 KB |
+//!
+//! No compiler writes the last two, but a file may hold them. Whoever calls
+//! this has [`MAX_STACK_BYTES`] free. To reproduce: the tests
+//! `the_deepest_name_stays_within_the_budget` and, ignored,
+//! `stack_of_real_names`.
 //!
 //! *Panics.* rustc-demangle has `expect`s and slices. They were read through
 //! (0.1.28): those on `fmt::Error` need an error that is lost on the way, and
@@ -35,6 +47,11 @@ pub const MAX_NAME_BYTES: usize = 512;
 /// (deeply nested futures and iterators) but their first 512 demangled bytes
 /// are not worth an unbounded walk; they are shown mangled and cut.
 pub const MAX_MANGLED_BYTES: usize = 4096;
+
+/// How much stack [`demangle_into`] may take, in bytes, for the worst name:
+/// what a stack it runs on has to have free. Measured (see the module), and a
+/// test holds it to that.
+pub const MAX_STACK_BYTES: usize = if cfg!(debug_assertions) { 896 << 10 } else { 192 << 10 };
 
 /// What became of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

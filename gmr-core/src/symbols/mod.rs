@@ -32,7 +32,7 @@ pub mod source;
 pub mod test_support;
 
 pub use arena::{NameArena, NameRef};
-pub use demangle::{Cut, MAX_MANGLED_BYTES, MAX_NAME_BYTES, demangle_into};
+pub use demangle::{Cut, MAX_MANGLED_BYTES, MAX_NAME_BYTES, MAX_STACK_BYTES, demangle_into};
 pub use elf::{BuildId, ElfError, build_id};
 pub use resolve::{MIN_SCRATCH_BYTES, ResolveStatus, Resolved, Wanted, resolve};
 #[cfg(target_os = "linux")]

@@ -3,8 +3,8 @@
 //! 1. Sort the wanted addresses.
 //! 2. Stream `.symtab` through the scratch buffer. For each function find the
 //!    wanted addresses inside it by binary search, and let it compete for
-//!    them. If some are left, do the same with `.dynsym`: all that a stripped
-//!    object has.
+//!    them. If some are left, do the same for those with `.dynsym`: all that
+//!    a stripped object has.
 //! 3. Read the winners' names, demangle and store each once.
 //!
 //! A symbol wins an address if it is the smallest that covers it; among equal
@@ -17,9 +17,24 @@
 //! guess that is wrong sends the reader to the wrong function; module and
 //! offset are always there.
 //!
-//! Cost: TIME_FIGURES
+//! # Cost
 //!
-//! No allocation, no panic; stack: a few hundred bytes, and then what
+//! Measured on `librustc_driver` of Rust 1.95 (154 MB, 165,439 symbols), in
+//! the page cache, with 64 KiB of scratch: 1.2 ms for ten addresses, that is
+//! 7 ns per symbol; 4.8 ms for a thousand in as many functions, that is 3.6 µs
+//! more per name (a `pread` and the demangling). With 8 KiB of scratch it
+//! takes 6 % longer, with 256 KiB no less. A program of 7,437 symbols takes
+//! 58 µs for ten addresses. Without optimisation a symbol takes 0.8 µs. To
+//! reproduce:
+//!
+//! ```text
+//! GMR_ELF=OBJECT cargo test --release -p gmr-core --features symbols -- \
+//!     --ignored --nocapture time_of_one_pass
+//! ```
+//!
+//! # Signal safety
+//!
+//! No allocation, no lock, no panic. Stack: a few hundred bytes, and then what
 //! [`demangle`](super::demangle) takes.
 
 use super::arena::{NameArena, NameRef};
@@ -363,7 +378,8 @@ impl Pass<'_> {
                     return Err(ResolveStatus::Stopped);
                 }
             }
-            if entry.best.is_none_or(|best| candidate.beats(&best)) {
+            // What an earlier table found is settled.
+            if entry.best.is_none_or(|best| best.table == self.id && candidate.beats(&best)) {
                 entry.best = Some(candidate);
             }
         }
