@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::symbols::test_support::{DEEP_NAME_BYTES, deep_v0_name};
+use core::time::Duration;
 use proptest::prelude::*;
 use std::format;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 fn demangled(name: &str) -> (String, bool) {
     let mut out = [0; 2 * MAX_NAME_BYTES];
