@@ -17,6 +17,28 @@
 //! Addresses are *SVMA*s: virtual addresses as stated in the file. The
 //! address in the process (*AVMA*) is the SVMA plus the object's load bias.
 //!
+//! # Example
+//!
+//! ```
+//! # #[cfg(target_os = "linux")] fn main() -> Result<(), rustix::io::Errno> {
+//! use gmr_core::symbols::{FdSource, MIN_SCRATCH_BYTES, NameArena, Wanted, resolve};
+//! use rustix::fd::AsFd;
+//! use rustix::fs::{Mode, OFlags, open};
+//!
+//! let exe = open("/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+//! let (mut memory, mut scratch) = ([0; 4096], [0; MIN_SCRATCH_BYTES]);
+//! let mut names = NameArena::new(&mut memory);
+//! // Two addresses in the executable, its load bias subtracted.
+//! let mut wanted = [Wanted::new(0x4711, 0), Wanted::new(0x12345, 1)];
+//! resolve(&FdSource(exe.as_fd()), &mut wanted, &mut names, &mut scratch, &mut || true);
+//! for found in &wanted {
+//!     println!("{:#x} is in {:?}", found.svma, found.name.map(|name| names.get(name)));
+//! }
+//! # Ok(())
+//! # }
+//! # #[cfg(not(target_os = "linux"))] fn main() {}
+//! ```
+//!
 //! # Limitations
 //!
 //! - 64-bit little-endian objects only.

@@ -65,7 +65,7 @@ pub(super) fn note(kind: u32, desc: &[u8]) -> Vec<u8> {
     bytes.extend(kind.to_le_bytes());
     bytes.extend(b"GNU\0");
     bytes.extend(desc);
-    while !bytes.len().is_multiple_of(4) {
+    while bytes.len() % 4 != 0 {
         bytes.push(0);
     }
     bytes

@@ -94,6 +94,21 @@ fn the_vdso_is_read_from_memory() {
     assert!(names.iter().flatten().any(|name| name.contains("clock_gettime")), "{names:?}");
 }
 
+#[test]
+fn descriptors_end_and_refuse() {
+    let mut buf = [0; 16];
+    let exe = open("/proc/self/exe").unwrap();
+    let source = FdSource(exe.as_fd());
+    assert_eq!(source.read_at(0, &mut buf), Ok(16));
+    assert_eq!(&buf[..4], b"\x7fELF");
+    for offset in [1 << 50, i64::MAX as u64 - 1000, i64::MAX as u64 + 1, u64::MAX] {
+        assert_eq!(source.read_at(offset, &mut buf), Ok(0), "{offset:#x}");
+    }
+    let folder = open("/").unwrap();
+    let refused = FdSource(folder.as_fd()).read_at(0, &mut buf);
+    assert_eq!(refused, Err(ReadError::Os { errno: libc::EISDIR }));
+}
+
 /// All sized functions of an object, found by another way: by a scan of the
 /// sections of each kind, without limits.
 fn functions(bytes: &[u8]) -> Vec<Symbol> {
