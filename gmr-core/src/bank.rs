@@ -31,10 +31,11 @@ use crate::{
 const SINK_BYTES: usize = 64 * 1024;
 
 /// A report's own stack. Demangling the deepest name rustc-demangle accepts
-/// (500 levels) takes the largest part of it in a debug build; a test paints
-/// it and asserts what is left.
+/// (500 levels) takes the largest part of it: up to 192 KiB, and 896 KiB
+/// without optimisation ([`crate::symbols`]). A test paints it and asserts what
+/// is left. Only what is used is ever backed by memory.
 #[cfg(feature = "signal")]
-pub(crate) const STACK_BYTES: usize = 1024 * 1024;
+pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 2 << 20 } else { 1 << 20 };
 
 /// For the contents of one /proc file: a `status` with the names of all groups
 /// is the longest.
@@ -53,7 +54,7 @@ pub(crate) struct Bank {
     pub(crate) threads: &'static mut [ThreadRecord],
     #[cfg(feature = "stacks")]
     pub(crate) stacks: Stacks,
-    #[cfg(feature = "symbols")]
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
     pub(crate) names: crate::names::Names,
 }
 
@@ -143,7 +144,7 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
             .saturating_add(slots.saturating_add(1).saturating_mul(window.saturating_add(64)))
             .saturating_add(4096);
     }
-    #[cfg(feature = "symbols")]
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
     {
         bytes = bytes.saturating_add(crate::names::Names::bytes_needed());
     }
@@ -166,7 +167,7 @@ pub(crate) fn build(
         threads: region.carve_with(options.max_threads as usize, || ThreadRecord::EMPTY)?,
         #[cfg(feature = "stacks")]
         stacks: build_stacks(region, options)?,
-        #[cfg(feature = "symbols")]
+        #[cfg(all(feature = "stacks", feature = "symbols"))]
         names: crate::names::Names::carve(region)?,
     };
     Some(BankCell {

@@ -177,6 +177,10 @@ impl EventSink for Emitter<'_> {
         if !(self.is_current)() || clock::monotonic_ns() >= self.section_deadline_ns {
             return Err(Stop);
         }
+        // The report's own structure is not a section's to write.
+        if !event.is_content() {
+            return Ok(());
+        }
         self.put(event);
         Ok(())
     }
@@ -325,7 +329,7 @@ fn compose(
         frames: bank.stacks.frames.records,
         #[cfg(feature = "stacks")]
         table: tables.as_ref().map(|tables| tables.table),
-        #[cfg(feature = "symbols")]
+        #[cfg(all(feature = "stacks", feature = "symbols"))]
         names: &bank.names,
     };
     report.judge_threads(&facts);
@@ -610,7 +614,7 @@ impl Report<'_> {
         if lost > 0 {
             self.out.value("not taken by the destination", Value::ByteCount(lost));
         }
-        #[cfg(feature = "symbols")]
+        #[cfg(all(feature = "stacks", feature = "symbols"))]
         self.out.value("names", self.names_summary(facts).as_str());
         #[cfg(feature = "stacks")]
         if collected.longest_capture_tid != 0 {
@@ -643,7 +647,7 @@ impl Report<'_> {
         }
     }
 
-    #[cfg(feature = "symbols")]
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
     fn names_summary(&self, facts: &threads_section::Facts<'_>) -> heapless::String<128> {
         facts.names.summary()
     }

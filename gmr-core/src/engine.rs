@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use crate::bank::{self, BankCell};
@@ -39,7 +39,7 @@ pub(crate) struct Engine {
     pub(crate) null: OwnedFd,
     /// The executable, open since setup: it survives chroot and upgrade.
     pub(crate) executable: Option<OwnedFd>,
-    pub(crate) build_id: heapless::Vec<u8, { crate::symbols::MAX_BUILD_ID_BYTES }>,
+    pub(crate) build_id: Option<crate::symbols::BuildId>,
     pub(crate) facts: processes::Facts,
     pub(crate) set_up_at: Timestamp,
     pub(crate) banks: [Option<BankCell>; MAX_BANKS],
@@ -134,16 +134,15 @@ impl Engine {
         }
 
         let mut facts = processes::Facts::new();
-        let mut build_id = heapless::Vec::new();
         let executable = open_executable();
         if let Some(bank) = banks.iter_mut().flatten().next()
             && let Some(mut lease) = bank.lease(u32::MAX)
         {
             facts.collect(lease.bank().bytes);
         }
-        if let Some(executable) = &executable {
-            build_id = crate::symbols::build_id_of(executable);
-        }
+        let build_id = executable.as_ref().and_then(|executable| {
+            crate::symbols::build_id(&crate::symbols::FdSource(executable.as_fd()))
+        });
         let engine = Engine {
             options,
             package,

@@ -35,6 +35,8 @@ mod sections;
 #[doc(hidden)]
 pub mod sink;
 mod sync;
+#[doc(hidden)]
+pub mod symbols;
 pub mod view;
 
 #[cfg(gmr_engine)]
@@ -43,6 +45,8 @@ mod bank;
 mod compose;
 #[cfg(gmr_engine)]
 mod engine;
+#[cfg(all(gmr_engine, feature = "stacks", feature = "symbols"))]
+mod names;
 #[cfg(all(gmr_engine, feature = "signal"))]
 mod signal;
 #[cfg(all(feature = "stacks", target_arch = "x86_64"))]

@@ -113,3 +113,20 @@ pub enum Event<'a> {
     /// UTF-8 and control characters are escaped, line ends are kept.
     Text(&'a [u8]),
 }
+
+impl Event<'_> {
+    /// Whether a section may send it: not the report's own structure.
+    #[must_use]
+    pub const fn is_content(&self) -> bool {
+        !matches!(
+            self,
+            Event::BeginReport
+                | Event::BeginHead
+                | Event::BeginFindings
+                | Event::BeginSection { .. }
+                | Event::EndSection { .. }
+                | Event::BeginEnd
+                | Event::EndReport { .. }
+        )
+    }
+}

@@ -197,6 +197,14 @@ impl Registry {
         }
     }
 
+    /// The title of the section with this order number, if it is registered.
+    #[cfg(not(loom))]
+    pub(crate) fn title(&self, order: u32) -> Option<&'static str> {
+        let visit = self.visit_after(order.saturating_sub(1))?;
+        self.leave(&visit);
+        (visit.order == order).then_some(visit.registered.title)
+    }
+
     /// Ends a visit.
     pub(crate) fn leave(&self, visit: &Visit) {
         if let Some(entry) = self.entries.get(visit.index) {

@@ -8,6 +8,8 @@
 pub(crate) mod collect;
 #[cfg(gmr_engine)]
 pub(crate) mod modules;
+#[cfg(gmr_engine)]
+pub(crate) mod fresh;
 pub mod rules;
 pub mod unwind;
 pub mod window;

@@ -75,6 +75,8 @@ pub(crate) struct Module {
     pub(crate) is_vdso: bool,
     /// The file that is mapped there.
     pub(crate) identity: Option<FileIdentity>,
+    /// Its build-id, from memory.
+    pub(crate) build_id: Option<Box<[u8]>>,
     header: Option<Part>,
     frames: Option<Part>,
     /// Set by a report that found something else mapped there.
@@ -302,10 +304,47 @@ fn read_module(
         is_executable: is_first,
         is_vdso,
         identity: None,
+        build_id: read_build_id(bias, headers),
         header,
         frames,
         stale: AtomicBool::new(false),
     })
+}
+
+/// The build-id note (NT_GNU_BUILD_ID) of a loaded object.
+fn read_build_id(bias: u64, headers: &[libc::Elf64_Phdr]) -> Option<Box<[u8]>> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    let is_loaded = |note: &libc::Elf64_Phdr| {
+        let end = note.p_vaddr.saturating_add(note.p_filesz);
+        headers.iter().any(|header| {
+            header.p_type == libc::PT_LOAD
+                && header.p_flags & libc::PF_R != 0
+                && header.p_vaddr <= note.p_vaddr
+                && end <= header.p_vaddr.saturating_add(header.p_filesz)
+        })
+    };
+    let notes = headers.iter().filter(|header| header.p_type == libc::PT_NOTE);
+    for note in notes.filter(|note| is_loaded(note)) {
+        let length = usize::try_from(note.p_filesz).unwrap_or(0);
+        let address = bias.wrapping_add(note.p_vaddr) as *const u8;
+        // SAFETY: in a readable segment; the loader keeps it mapped meanwhile.
+        let mut rest = unsafe { core::slice::from_raw_parts(address, length) };
+        while let Some((header, body)) = rest.split_first_chunk::<12>() {
+            let word = |at: usize| {
+                let bytes = header.get(at..).and_then(|rest| rest.first_chunk::<4>());
+                bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+            };
+            let padded = |size: u32| (size as usize).next_multiple_of(4);
+            let (name, description) = (word(0), word(4));
+            let Some((name_bytes, body)) = body.split_at_checked(padded(name)) else { break };
+            let Some(found) = body.get(..description as usize) else { break };
+            if word(8) == NT_GNU_BUILD_ID && name_bytes.starts_with(b"GNU\0") {
+                return Some(Box::from(found));
+            }
+            rest = body.get(padded(description)..).unwrap_or_default();
+        }
+    }
+    None
 }
 
 /// `.eh_frame_hdr` by its program header, `.eh_frame` by the former's pointer.

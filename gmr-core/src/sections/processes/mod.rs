@@ -43,6 +43,8 @@ use crate::model::Value;
 use crate::procfs::{errno, list};
 use crate::section::{SectionResult, SectionWriter};
 
+pub(crate) const TITLE: &str = "Processes";
+
 /// Bytes of [`Scratch::bytes`] that hold every file read here whole on common
 /// systems.
 pub(crate) const SCRATCH_BYTES: usize = 8192;

@@ -1,0 +1,154 @@
+//! The Threads section: each thread with its stack, innermost frame first.
+//!
+//! The triggering thread and the main thread come first, the reporter's own
+//! last; the others in the order of /proc.
+
+use ufmt::uwrite;
+
+use crate::model::{Capture, Thread};
+use crate::procfs::errno;
+use crate::section::{SectionResult, SectionWriter};
+use crate::threads::{Listed, ThreadRecord};
+
+#[cfg(feature = "stacks")]
+use crate::{
+    model::Frame,
+    stacks::collect::FrameRecord,
+    stacks::modules::Table,
+};
+
+pub(crate) const TITLE: &str = "Threads";
+
+/// What was collected.
+pub(crate) struct Facts<'a> {
+    pub(crate) records: &'a [ThreadRecord],
+    pub(crate) listed: &'a Listed,
+    /// An earlier report is stuck in the collection.
+    pub(crate) is_skipped: bool,
+    #[cfg(feature = "stacks")]
+    pub(crate) frames: &'a [FrameRecord],
+    #[cfg(feature = "stacks")]
+    pub(crate) table: Option<&'a Table>,
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    pub(crate) names: &'a crate::names::Names,
+}
+
+/// Every ending, in the order of the summary.
+const CAPTURES: [Capture; 14] = [
+    Capture::Ok,
+    Capture::Partial,
+    Capture::Timeout,
+    Capture::SignalBlocked,
+    Capture::Exited,
+    Capture::QueueFull,
+    Capture::NoSlot,
+    Capture::HandlerReplaced,
+    Capture::Refused,
+    Capture::Excluded,
+    Capture::KernelWorker,
+    Capture::Changed,
+    Capture::NotBuilt,
+    Capture::Own,
+];
+
+pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionResult {
+    if let Some(error) = facts.listed.error {
+        let mut text = heapless::String::<96>::new();
+        let _ = uwrite!(&mut text, "not readable ({})", errno::name(error));
+        out.value("list of threads", text.as_str())?;
+    }
+    out.value("summary", summary(facts).as_str())?;
+    let missing = facts.listed.total.saturating_sub(facts.listed.count as u64);
+    if missing > 0 {
+        out.value("left out (over max_threads)", missing)?;
+    }
+    out.blocks("threads", |out| {
+        for rank in 0..4 {
+            for record in facts.records.iter().filter(|record| rank_of(record) == rank) {
+                write_thread(facts, record, out)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// `48 threads: 46 ok, 1 signal_blocked, 1 exited`
+fn summary(facts: &Facts<'_>) -> heapless::String<256> {
+    let mut text = heapless::String::new();
+    let _ = uwrite!(&mut text, "{} threads", facts.listed.total);
+    let mut separator = ": ";
+    for capture in CAPTURES {
+        let count = facts.records.iter().filter(|record| record.capture == capture).count();
+        if count > 0 {
+            let _ = uwrite!(&mut text, "{}{} {}", separator, count, capture.code());
+            separator = ", ";
+        }
+    }
+    text
+}
+
+fn is_main(record: &ThreadRecord) -> bool {
+    record.tid == crate::sys::getpid()
+}
+
+fn rank_of(record: &ThreadRecord) -> u32 {
+    match record {
+        _ if record.is_triggering => 0,
+        _ if is_main(record) => 1,
+        _ if record.capture == Capture::Own => 3,
+        _ => 2,
+    }
+}
+
+fn write_thread(
+    facts: &Facts<'_>,
+    record: &ThreadRecord,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    let thread = Thread {
+        tid: record.tid,
+        name: record.name(),
+        state: record.state,
+        capture: record.capture,
+        stack_end: record.stack_end,
+        is_main: is_main(record),
+        is_triggering: record.is_triggering,
+    };
+    out.thread(&thread, |out| {
+        #[cfg(feature = "stacks")]
+        write_frames(facts, record, out)?;
+        #[cfg(not(feature = "stacks"))]
+        let _ = (facts, out);
+        Ok(())
+    })
+}
+
+#[cfg(feature = "stacks")]
+fn write_frames(
+    facts: &Facts<'_>,
+    record: &ThreadRecord,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    use crate::model::Event;
+    let first = record.first_frame as usize;
+    let last = first.saturating_add(record.frame_count as usize);
+    let records = facts.frames.get(first..last).unwrap_or_default();
+    for (index, frame_record) in records.iter().enumerate() {
+        let found = frame_record.found();
+        let mut frame = Frame::bare(index as u32, found.pc);
+        frame.certainty = found.certainty;
+        frame.is_signal_frame = found.is_signal_frame;
+        let module = facts.table.and_then(|table| table.find(found.lookup_address()));
+        if let Some((_, module)) = module.filter(|(_, module)| !module.is_stale()) {
+            frame.module = Some(module.file_name());
+            frame.module_offset = found.pc.wrapping_sub(module.bias);
+        }
+        #[cfg(feature = "symbols")]
+        if let Some((name, is_cut)) = facts.names.of(&found) {
+            frame.function = Some(name);
+            frame.function_truncated = is_cut;
+        }
+        out.event(&Event::Frame(frame))?;
+    }
+    Ok(())
+}
