@@ -71,7 +71,9 @@ fn groups(content: &[u8], scratch: &mut [u8], out: &mut SectionWriter<'_>) -> Se
     match cpu_max(v2.as_ref(), v1(b"cpu").as_ref()) {
         Ok(Some(cpu)) => {
             show(out, "cpu max", Ok(Some(cpu.quota)), us_to_ns)?;
-            out.value("cpu period", us_to_ns(cpu.period_us))?;
+            if cpu.quota != Amount::Unlimited {
+                out.value("cpu period", us_to_ns(cpu.period_us))?;
+            }
         }
         Ok(None) => {}
         Err(error) => out.value("cpu max", not_readable(error).as_str())?,

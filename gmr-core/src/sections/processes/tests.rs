@@ -255,3 +255,107 @@ fn little_scratch_memory_loses_little() {
     assert_eq!(result, Ok(()));
     assert!(recorder.lines.iter().any(|line| line == "+group limits"));
 }
+
+/// Set where a test has a process to itself.
+const ALONE: &str = "GMR_TEST_ALONE";
+
+/// Runs the ignored test `name` in a process of its own, since it changes the
+/// process. `false` if it cannot be started there.
+fn run_alone(name: &str, user: Option<u32>) -> bool {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env(ALONE, "1");
+    if let Some(user) = user {
+        command.uid(user);
+    }
+    let name = format!("sections::processes::tests::{name}");
+    let output = command.args(["--exact", &name, "--ignored", "--nocapture"]).output();
+    let Ok(output) = output else { return false };
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+    true
+}
+
+#[test]
+fn without_descriptors_the_rest_is_said() {
+    assert!(run_alone("alone_without_descriptors", None));
+}
+
+#[test]
+#[ignore = "changes the process; run by without_descriptors_the_rest_is_said"]
+fn alone_without_descriptors() {
+    if std::env::var_os(ALONE).is_none() {
+        return;
+    }
+    let mut rlimit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    rlimit.current = Some(0);
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, rlimit).unwrap();
+    let lines = report();
+    let said = |line: &str| assert!(lines.iter().any(|other| other == line), "{lines:#?}");
+    assert!(lines[1].starts_with(&format!("+process {} under ", std::process::id())));
+    said("open files = not readable (EMFILE)");
+    said("cgroup = not readable (EMFILE)");
+    said("children = not readable (EMFILE)");
+    said("open files limit = 0");
+    said("+group limits");
+}
+
+#[test]
+fn an_undumpable_process_is_described() {
+    // The kernel lets root read everything.
+    if rustix::process::geteuid().is_root() {
+        // Where the test binary lies, another user may not be allowed to go.
+        let _ran = run_alone("alone_undumpable", Some(65534));
+    }
+}
+
+#[test]
+#[ignore = "changes the process; run by an_undumpable_process_is_described"]
+fn alone_undumpable() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if std::env::var_os(ALONE).is_none() {
+        return;
+    }
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap();
+    assert!(std::fs::read("/proc/self/environ").is_err());
+    let mut child = Command::new("sh").args(["-c", "exit 0"]).spawn().unwrap();
+    let lines = report();
+    child.wait().unwrap();
+    assert!(find(&lines, child.id()).is_some());
+    for key in ["rss", "peak rss", "cwd", "exe", "open files"] {
+        let start = format!("{key} = ");
+        let value = lines.iter().find_map(|line| line.strip_prefix(&start)).unwrap();
+        assert!(!value.contains("not readable"), "{key} = {value}");
+    }
+}
+
+/// Counts, so that nothing but the section uses the stack.
+struct Counter(usize);
+
+impl EventSink for Counter {
+    fn emit(&mut self, _event: &Event<'_>) -> Result<(), Stop> {
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_small_stack_is_enough() {
+    let mut facts = Box::new(Facts::new());
+    facts.collect(&mut [0; SCRATCH_BYTES]);
+    let mut table = std::vec![Entry::EMPTY; TABLE_ENTRIES];
+    let mut bytes = std::vec![0; SCRATCH_BYTES];
+    let mut dirents = std::vec![MaybeUninit::uninit(); DIRENTS_BYTES];
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+        let mut scratch = Scratch { table: &mut table, bytes: &mut bytes, dirents: &mut dirents };
+        let mut counter = Counter(0);
+        let result = write(&facts, &mut scratch, &mut SectionWriter::new(&mut counter));
+        (result, counter.0)
+    });
+    let (result, events) = thread.unwrap().join().unwrap();
+    assert_eq!(result, Ok(()));
+    assert!(events > 20);
+}
+
+/// Of a debug build, with what the thread itself needs.
+const STACK_BYTES: usize = 24 * 1024;

@@ -1,0 +1,40 @@
+//! Redaction on arbitrary bytes: it ends, it changes nothing but what it masks,
+//! and a canary that a key or a URL gives away never comes out.
+
+#![no_main]
+
+use gmr_core::redact;
+use libfuzzer_sys::fuzz_target;
+
+const CANARY: &[u8] = b"cAnArY123";
+
+fn redacted(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let masked = redact::argument(text, |piece| out.extend_from_slice(piece));
+    assert!(masked || out == text);
+    out
+}
+
+fn sings(text: &[u8]) -> bool {
+    text.windows(CANARY.len()).any(|window| window == CANARY)
+}
+
+fuzz_target!(|data: &[u8]| {
+    let _text = redacted(data);
+    let _option = (redact::takes_secret(data), redact::is_value(data));
+    if let Ok(key) = core::str::from_utf8(data) {
+        let _secret = redact::is_secret_key(key);
+    }
+    if let Some(range) = redact::url_credentials(data) {
+        assert!(range.start < range.end && range.end <= data.len());
+    }
+    if sings(data) {
+        return;
+    }
+    let whole = [b"--db-password=", data, CANARY, data].concat();
+    assert!(!sings(&redacted(&whole)));
+    let inner = [data, b" password=", CANARY].concat();
+    assert!(!sings(&redacted(&inner)));
+    let url = [data, b" redis://:", CANARY, b"@host/"].concat();
+    assert!(!sings(&redacted(&url)));
+});
