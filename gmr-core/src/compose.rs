@@ -103,9 +103,7 @@ pub(crate) fn serve(
 /// When the report `epoch` is overdue, CLOCK_MONOTONIC in nanoseconds.
 #[cfg(feature = "signal")]
 pub(crate) fn due_ns(engine: &Engine, epoch: Epoch) -> u64 {
-    let began = engine
-        .cell(epoch.bank())
-        .map_or(0, |cell| cell.began_ns.load(Ordering::Acquire));
+    let began = engine.cell(epoch.bank()).map_or(0, |cell| cell.began_ns.load(Ordering::Acquire));
     began.saturating_add(nanoseconds(engine.options.report_deadline))
 }
 
@@ -560,8 +558,7 @@ impl Report<'_> {
         } else {
             self.enter(step);
             let budget = nanoseconds(self.engine.options.section_deadline);
-            self.out.section_deadline_ns =
-                began_ns.saturating_add(budget).min(self.deadline_ns);
+            self.out.section_deadline_ns = began_ns.saturating_add(budget).min(self.deadline_ns);
             match generate(&mut SectionWriter::new(&mut self.out)) {
                 Ok(()) => SectionStatus::Ok,
                 Err(SectionError::Stopped) => SectionStatus::Deadline,
@@ -713,10 +710,8 @@ fn describe_requester(who: Option<&Requester>, bytes: &mut [u8]) -> heapless::Ve
         let _ = uwrite!(&mut text, " from outside this pid namespace");
     } else {
         let _ = uwrite!(&mut text, " from pid {}", who.pid);
-        let mut path = crate::procfs::path::SmallPath::new()
-            .push("/proc/")
-            .number(who.pid)
-            .push("/comm");
+        let mut path =
+            crate::procfs::path::SmallPath::new().push("/proc/").number(who.pid).push("/comm");
         if let Some(path) = path.as_c_str()
             && let Ok(comm) = read::file(rustix::fs::CWD, path, bytes)
         {
@@ -774,8 +769,7 @@ fn outer_pids(bytes: &mut [u8]) -> heapless::Vec<u32, 8> {
 /// Open descriptors and their limit.
 fn descriptors(dirents: &mut [core::mem::MaybeUninit<u8>]) -> Option<(u64, u64)> {
     use rustix::fd::AsFd;
-    let limit =
-        rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
     let dir = read::open_dir(rustix::fs::CWD, c"/proc/self").ok()?;
     let open = list::open_descriptors(dir.as_fd(), dirents).ok()?;
     // `dir` itself is one of them.

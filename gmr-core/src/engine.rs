@@ -97,10 +97,7 @@ impl Engine {
         // First uses that look something up happen here, not in a report.
         clock::prime();
         let destination = Destination::open(options.destination_fd).map_err(|error| {
-            SetupError::Destination {
-                fd: options.destination_fd,
-                errno: error.raw_os_error(),
-            }
+            SetupError::Destination { fd: options.destination_fd, errno: error.raw_os_error() }
         })?;
         let system = |what: &'static str| {
             move |error: rustix::io::Errno| SetupError::System { what, errno: error.raw_os_error() }
@@ -112,10 +109,8 @@ impl Engine {
             .saturating_mul(options.supervisors as usize)
             .saturating_add(Region::bytes_for::<Engine>(1))
             .saturating_add(4096);
-        let memory = |error: rustix::io::Errno| SetupError::Memory {
-            bytes,
-            errno: error.raw_os_error(),
-        };
+        let memory =
+            |error: rustix::io::Errno| SetupError::Memory { bytes, errno: error.raw_os_error() };
         let mut region = Region::map(bytes).map_err(memory)?;
         let mut banks = [None, None];
         for index in 0..options.supervisors as usize {
@@ -253,9 +248,7 @@ fn build_bank(
             bytes: bank::STACK_BYTES,
             errno: error.raw_os_error(),
         })?;
-        crate::sys::stack::StackTop::of(
-            stack.carve::<u8>(bank::STACK_BYTES).ok_or(no_memory)?,
-        )
+        crate::sys::stack::StackTop::of(stack.carve::<u8>(bank::STACK_BYTES).ok_or(no_memory)?)
     };
     let line = destination.line().map_err(|error| SetupError::System {
         what: "duplicating the destination's descriptor",

@@ -34,9 +34,9 @@ pub mod section;
 mod sections;
 #[doc(hidden)]
 pub mod sink;
-mod sync;
 #[doc(hidden)]
 pub mod symbols;
+mod sync;
 pub mod view;
 
 #[cfg(gmr_engine)]
@@ -52,6 +52,8 @@ mod signal;
 #[cfg(all(feature = "stacks", target_arch = "x86_64"))]
 #[doc(hidden)]
 pub mod stacks;
+#[cfg(all(gmr_engine, feature = "signal"))]
+mod supervise;
 #[cfg(gmr_engine)]
 mod sys;
 #[cfg(gmr_engine)]
@@ -62,6 +64,8 @@ pub use options::Options;
 pub use package::Package;
 pub use protocol::registry::{MAX_SECTIONS, MAX_TITLE_BYTES, SectionId};
 pub use protocol::requests::Requester;
+#[cfg(feature = "signal")]
+pub use reporter::arm;
 pub use reporter::{Handle, Reporter, Signal, Stats};
 pub use section::{SectionError, SectionResult, SectionWriter, SignalSafeSection, Stop};
 pub use view::ViewKind;

@@ -55,6 +55,14 @@ macro_rules! package {
             cfg!(debug_assertions),
         )
     };
+    (product: $product:expr $(,)?) => {
+        $crate::Package::new(
+            $product,
+            ::core::option::Option::None,
+            env!("CARGO_PKG_VERSION"),
+            cfg!(debug_assertions),
+        )
+    };
     (vendor: $vendor:expr $(,)?) => {
         $crate::Package::new(
             env!("CARGO_PKG_NAME"),

@@ -147,9 +147,8 @@ fn describe(
     bytes: &mut [u8],
 ) {
     let mut path = SmallPath::of_number(record.tid, "status");
-    let content = path.as_c_str().ok_or(Errno::NAMETOOLONG).and_then(|path| {
-        read::file(task, path, bytes)
-    });
+    let content =
+        path.as_c_str().ok_or(Errno::NAMETOOLONG).and_then(|path| read::file(task, path, bytes));
     match content {
         Ok(content) => {
             let status = status::parse(content.bytes);
@@ -179,8 +178,7 @@ fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: 
     } else if matches!(record.state, b'Z' | b'X' | b'x') {
         // A main thread that ended (pthread_exit) stays as a zombie.
         record.capture = Capture::Exited;
-    } else if status::Status::contains(blocked, signal)
-        || status::Status::contains(pending, signal)
+    } else if status::Status::contains(blocked, signal) || status::Status::contains(pending, signal)
     {
         record.capture = Capture::SignalBlocked;
     }
@@ -210,8 +208,7 @@ mod tests {
         let mut records = [ThreadRecord::EMPTY; 64];
         let mut bytes = [0; 8192];
         let mut dirents = [MaybeUninit::uninit(); list::DIRENTS_BYTES];
-        let asking =
-            Asking { capture_signal: Some(23), own_tids: &[tid], interrupted_tid: None };
+        let asking = Asking { capture_signal: Some(23), own_tids: &[tid], interrupted_tid: None };
         let listed = super::list(&asking, &mut records, &mut bytes, &mut dirents);
         drop(go);
         other.join().unwrap();

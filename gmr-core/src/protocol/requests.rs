@@ -228,7 +228,13 @@ mod loom_tests {
                 .map(|id: u32| {
                     let requests = Arc::clone(&requests);
                     loom::thread::spawn(move || {
-                        requests.push(&Requester::signal(id as i32, id as i32, id, id, u64::from(id)));
+                        requests.push(&Requester::signal(
+                            id as i32,
+                            id as i32,
+                            id,
+                            id,
+                            u64::from(id),
+                        ));
                     })
                 })
                 .collect();

@@ -15,13 +15,7 @@ pub(crate) fn write(engine: &Engine, out: &mut SectionWriter<'_>) -> SectionResu
     out.value("vendor", package.vendor)?;
     out.value("version", package.version)?;
     let mut build = heapless::String::<192>::new();
-    let _ = uwrite!(
-        &mut build,
-        "{}, {}, {}",
-        package.profile,
-        Package::TARGET,
-        Package::RUSTC
-    );
+    let _ = uwrite!(&mut build, "{}, {}, {}", package.profile, Package::TARGET, Package::RUSTC);
     out.value("build", build.as_str())?;
     if let Some(build_id) = &engine.build_id {
         out.value("build-id", Value::Hex(build_id.as_bytes()))?;

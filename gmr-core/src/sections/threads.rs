@@ -11,11 +11,7 @@ use crate::section::{SectionResult, SectionWriter};
 use crate::threads::{Listed, ThreadRecord};
 
 #[cfg(feature = "stacks")]
-use crate::{
-    model::Frame,
-    stacks::collect::FrameRecord,
-    stacks::modules::Table,
-};
+use crate::{model::Frame, stacks::collect::FrameRecord, stacks::modules::Table};
 
 pub(crate) const TITLE: &str = "Threads";
 

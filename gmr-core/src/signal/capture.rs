@@ -215,8 +215,7 @@ pub(crate) fn install(banks: [*mut Slots; MAX_BANKS]) -> Result<i32, NotInstalle
     let needed = crate::sys::signal::min_signal_stack_bytes()
         .saturating_add(HANDLER_BUDGET_BYTES)
         .saturating_add(1024);
-    let on_stack =
-        if needed <= STD_ALTERNATE_STACK_BYTES { libc::SA_ONSTACK } else { 0 };
+    let on_stack = if needed <= STD_ALTERNATE_STACK_BYTES { libc::SA_ONSTACK } else { 0 };
     let mask = Mask::all_asynchronous();
     // SAFETY: `on_capture` is async-signal-safe (module page) and static.
     let previous = unsafe {

@@ -229,11 +229,7 @@ impl OpenLine<'_> {
                 // Offset -1: the current position.
                 match rustix::io::pwritev2(fd, &vector, u64::MAX, ReadWriteFlags::NOWAIT) {
                     Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::SPIPE | Errno::INVAL) => {
-                        if poll(fd, 0) {
-                            rustix::io::write(fd, bytes)
-                        } else {
-                            Err(Errno::AGAIN)
-                        }
+                        if poll(fd, 0) { rustix::io::write(fd, bytes) } else { Err(Errno::AGAIN) }
                     }
                     done => done,
                 }

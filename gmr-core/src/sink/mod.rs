@@ -90,9 +90,8 @@ impl<'b, C: Channel> Sink<'b, C> {
             }
             let most = rest.len().min(self.channel.piece_bytes().max(1));
             let piece = rest.get(..most).unwrap_or(rest);
-            let lines = piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| {
-                at.saturating_add(1)
-            });
+            let lines =
+                piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
             let full = sent == 0 && self.used == self.buffer.len();
             let take = if lines > 0 {
                 lines

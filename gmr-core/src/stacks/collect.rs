@@ -319,8 +319,7 @@ impl Collector<'_> {
             }
             end => end,
         };
-        thread.capture =
-            if end == StackEnd::Complete { Capture::Ok } else { Capture::Partial };
+        thread.capture = if end == StackEnd::Complete { Capture::Ok } else { Capture::Partial };
     }
 
     /// Our handler is not the installed one: does it get the signal all the

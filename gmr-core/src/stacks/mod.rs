@@ -7,9 +7,9 @@
 #[cfg(gmr_engine)]
 pub(crate) mod collect;
 #[cfg(gmr_engine)]
-pub(crate) mod modules;
-#[cfg(gmr_engine)]
 pub(crate) mod fresh;
+#[cfg(gmr_engine)]
+pub(crate) mod modules;
 pub mod rules;
 pub mod unwind;
 pub mod window;

@@ -170,7 +170,8 @@ impl Table {
 
     /// The module at `address`, stale ones included.
     pub(crate) fn find(&self, address: u64) -> Option<(usize, &Module)> {
-        let index = self.modules.partition_point(|module| module.start <= address).checked_sub(1)?;
+        let index =
+            self.modules.partition_point(|module| module.start <= address).checked_sub(1)?;
         let module = self.modules.get(index)?;
         (address < module.end).then_some((index, module))
     }
@@ -446,10 +447,7 @@ impl Drop for InUse<'_> {
 impl Tables {
     pub(crate) const fn new() -> Self {
         Tables {
-            places: [
-                AtomicPtr::new(core::ptr::null_mut()),
-                AtomicPtr::new(core::ptr::null_mut()),
-            ],
+            places: [AtomicPtr::new(core::ptr::null_mut()), AtomicPtr::new(core::ptr::null_mut())],
             readers: [AtomicU32::new(0), AtomicU32::new(0)],
             current: AtomicU32::new(0),
             refreshing: AtomicBool::new(false),

@@ -118,13 +118,12 @@ pub fn judge(info: &CallFrameInfo<'_>, svma: u64, context: &mut Context) -> Rule
             return Rule::Refused;
         }
         match row.cfa() {
-            CfaRule::RegisterAndOffset { register, offset } if is_small(*offset) => {
-                match *register {
-                    X86_64::RSP => Rule::Step { base: Base::StackPointer, offset: *offset },
-                    X86_64::RBP => Rule::Step { base: Base::FramePointer, offset: *offset },
-                    _ => Rule::Refused,
-                }
-            }
+            CfaRule::RegisterAndOffset { register, offset } if is_small(*offset) => match *register
+            {
+                X86_64::RSP => Rule::Step { base: Base::StackPointer, offset: *offset },
+                X86_64::RBP => Rule::Step { base: Base::FramePointer, offset: *offset },
+                _ => Rule::Refused,
+            },
             CfaRule::Expression(expression) if is_straight(frames, expression, encoding) => {
                 Rule::StepByExpression
             }
@@ -142,9 +141,7 @@ pub fn evaluate(
     context: &mut Context,
 ) -> Option<u64> {
     with_row(info, svma, context, |frames, row, _, encoding| match row.cfa() {
-        CfaRule::Expression(expression) => {
-            run(expression.get(frames).ok()?, encoding, registers)
-        }
+        CfaRule::Expression(expression) => run(expression.get(frames).ok()?, encoding, registers),
         CfaRule::RegisterAndOffset { .. } => None,
     })
     .flatten()
@@ -154,23 +151,15 @@ fn with_row<T>(
     info: &CallFrameInfo<'_>,
     svma: u64,
     context: &mut Context,
-    look: impl FnOnce(
-        &EhFrame<Slice<'_>>,
-        &UnwindTableRow<usize, Storage>,
-        bool,
-        gimli::Encoding,
-    ) -> T,
+    look: impl FnOnce(&EhFrame<Slice<'_>>, &UnwindTableRow<usize, Storage>, bool, gimli::Encoding) -> T,
 ) -> Option<T> {
-    let bases = BaseAddresses::default()
-        .set_eh_frame_hdr(info.header_svma)
-        .set_eh_frame(info.frames_svma);
+    let bases =
+        BaseAddresses::default().set_eh_frame_hdr(info.header_svma).set_eh_frame(info.frames_svma);
     let header = EhFrameHdr::new(info.header, NativeEndian).parse(&bases, 8).ok()?;
     let mut frames = EhFrame::new(info.frames, NativeEndian);
     frames.set_address_size(8);
-    let fde = header
-        .table()?
-        .fde_for_address(&frames, &bases, svma, EhFrame::cie_from_offset)
-        .ok()?;
+    let fde =
+        header.table()?.fde_for_address(&frames, &bases, svma, EhFrame::cie_from_offset).ok()?;
     let encoding = fde.cie().encoding();
     let is_signal_frame = fde.is_signal_trampoline();
     let row = fde.unwind_info_for_address(&frames, &bases, context, svma).ok()?;

@@ -39,6 +39,12 @@ pub enum Section {
     Copied(alloc::sync::Arc<[u8]>),
 }
 
+impl Default for Section {
+    fn default() -> Self {
+        Section::Mapped(&[])
+    }
+}
+
 impl core::ops::Deref for Section {
     type Target = [u8];
 
@@ -209,9 +215,7 @@ impl Walker {
             return known.rule;
         }
         let judge = |address: u64, context: &mut Context| match modules.lookup(address) {
-            Some((bias, Some(info))) => {
-                rules::judge(&info, address.wrapping_sub(bias), context)
-            }
+            Some((bias, Some(info))) => rules::judge(&info, address.wrapping_sub(bias), context),
             _ => Rule::Uncovered,
         };
         let mut rule = judge(address, &mut self.context);
@@ -303,8 +307,7 @@ impl Walker {
             Ok(None) if cfa.is_some() => Step::End(StackEnd::Complete),
             Ok(None) => Step::End(StackEnd::NoUnwindInfo),
             Ok(Some(return_address)) => {
-                let next =
-                    Registers { pc: return_address, sp: next.sp(), fp: next.bp() };
+                let next = Registers { pc: return_address, sp: next.sp(), fp: next.bp() };
                 if cfa.is_some_and(|cfa| cfa != next.sp) || next.sp <= registers.sp {
                     return Step::End(StackEnd::Inconsistent);
                 }
@@ -346,9 +349,7 @@ fn interrupted(
         })
     };
     match read() {
-        Ok(registers) => {
-            Step::To { registers, certainty: Certainty::Exact, is_interrupted: true }
-        }
+        Ok(registers) => Step::To { registers, certainty: Certainty::Exact, is_interrupted: true },
         Err(at) => unreadable(at),
     }
 }
@@ -365,7 +366,6 @@ fn called_nowhere(
     if modules.lookup(caller.wrapping_sub(1)).is_none() {
         return Step::End(StackEnd::NoUnwindInfo);
     }
-    let registers =
-        Registers { pc: caller, sp: registers.sp.wrapping_add(8), fp: registers.fp };
+    let registers = Registers { pc: caller, sp: registers.sp.wrapping_add(8), fp: registers.fp };
     Step::To { registers, certainty: Certainty::FramePointer, is_interrupted: false }
 }

@@ -35,10 +35,7 @@ pub(crate) fn boot_ns() -> u64 {
 /// CLOCK_REALTIME: for people.
 pub(crate) fn now() -> Timestamp {
     let time = clock_gettime(ClockId::Realtime);
-    Timestamp {
-        unix_seconds: time.tv_sec,
-        nanoseconds: u32::try_from(time.tv_nsec).unwrap_or(0),
-    }
+    Timestamp { unix_seconds: time.tv_sec, nanoseconds: u32::try_from(time.tv_nsec).unwrap_or(0) }
 }
 
 /// A length of time as the kernel wants it.

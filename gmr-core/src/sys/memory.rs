@@ -59,8 +59,7 @@ impl Region {
             )
         }?;
         // SAFETY: the first page of our own mapping, not yet handed out.
-        let guarded =
-            unsafe { rustix::mm::mprotect(address, GUARD_BYTES, MprotectFlags::empty()) };
+        let guarded = unsafe { rustix::mm::mprotect(address, GUARD_BYTES, MprotectFlags::empty()) };
         let base = NonNull::new(address.cast::<u8>()).ok_or(Errno::NOMEM)?;
         let region = Region { base, mapped_bytes, next: GUARD_BYTES };
         if let Err(error) = guarded {

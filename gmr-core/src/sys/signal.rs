@@ -219,12 +219,7 @@ impl Info {
         let uid = unsafe { info.si_uid() };
         // SAFETY: as above.
         let value = unsafe { info.si_value() };
-        Info {
-            code: info.si_code,
-            pid: pid.cast_unsigned(),
-            uid,
-            value: value.sival_ptr as u64,
-        }
+        Info { code: info.si_code, pid: pid.cast_unsigned(), uid, value: value.sival_ptr as u64 }
     }
 }
 

@@ -32,6 +32,7 @@ unsafe extern "C" fn call_on(
     argument: *mut c_void,
 ) {
     core::arch::naked_asm!(
+        ".cfi_startproc",
         "push rbp",
         ".cfi_def_cfa_offset 16",
         ".cfi_offset rbp, -16",
@@ -44,6 +45,7 @@ unsafe extern "C" fn call_on(
         "pop rbp",
         ".cfi_def_cfa rsp, 8",
         "ret",
+        ".cfi_endproc",
     )
 }
 

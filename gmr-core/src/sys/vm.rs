@@ -149,11 +149,7 @@ mod tests {
         let last = address + 2 * PAGE_BYTES as u64;
         // SAFETY: our own page.
         unsafe {
-            rustix::mm::mprotect(
-                last as *mut _,
-                PAGE_BYTES,
-                rustix::mm::MprotectFlags::empty(),
-            )
+            rustix::mm::mprotect(last as *mut _, PAGE_BYTES, rustix::mm::MprotectFlags::empty())
         }
         .unwrap();
         // SAFETY: both pages are writable.

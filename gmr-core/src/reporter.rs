@@ -1,0 +1,639 @@
+//! The reporter: the one thing a program holds.
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+#[cfg(gmr_engine)]
+use crate::engine::Engine;
+#[cfg(not(gmr_engine))]
+use Unsupported as Engine;
+
+use crate::error::{RegisterError, RunError, SetupError, UnregisterError};
+use crate::options::Options;
+use crate::package::Package;
+#[cfg(not(loom))]
+use crate::protocol::registry::Registry;
+use crate::protocol::registry::{MAX_TITLE_BYTES, Registered, SectionId};
+use crate::protocol::requests::Requester;
+use crate::section::SignalSafeSection;
+
+/// Stands where an engine would.
+#[cfg(not(gmr_engine))]
+#[derive(Debug)]
+pub(crate) enum Unsupported {}
+
+/// A signal that may trigger reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Signal {
+    /// SIGUSR2, the original's choice.
+    Usr2,
+    /// SIGUSR1.
+    Usr1,
+    /// Any other, by its number. Setup refuses those that cannot carry a
+    /// trigger.
+    Number(i32),
+}
+
+impl Signal {
+    /// Its number on this platform.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        match self {
+            #[cfg(gmr_engine)]
+            Signal::Usr2 => libc::SIGUSR2,
+            #[cfg(gmr_engine)]
+            Signal::Usr1 => libc::SIGUSR1,
+            #[cfg(not(gmr_engine))]
+            Signal::Usr2 => 12,
+            #[cfg(not(gmr_engine))]
+            Signal::Usr1 => 10,
+            Signal::Number(number) => number,
+        }
+    }
+}
+
+/// Counters of a reporter since its setup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reports whose last line said `complete`.
+    pub reports_complete: u64,
+    /// Reports that ended, but lacked something; their last line says what.
+    pub reports_incomplete: u64,
+    /// Reports taken over because their supervisor was stuck.
+    pub reports_abandoned: u64,
+    /// Requests answered by a report that another request had begun.
+    pub requests_coalesced: u64,
+    /// Requests ignored: in forked children, and after `shutdown`.
+    pub requests_ignored: u64,
+    /// How long the last report took, in nanoseconds.
+    pub last_duration_ns: u64,
+}
+
+const FRESH: u32 = 0;
+const INSTALLING: u32 = 1;
+/// Set up without a trigger of ours ([`Reporter::setup`]).
+const PLAIN: u32 = 2;
+/// [`Reporter::setup_autorun`].
+const IN_HANDLER: u32 = 3;
+/// [`Reporter::setup_trigger`].
+const LENT: u32 = 4;
+const SHUT_DOWN: u32 = 5;
+
+/// Writes Guru Meditation Reports.
+///
+/// A `static` of the program; everything else follows from its methods.
+///
+/// # Example
+///
+/// ```no_run
+/// # #[cfg(feature = "signal")] {
+/// use gmr_core::{Reporter, Signal};
+///
+/// static GMR: Reporter = Reporter::new(gmr_core::package!());
+///
+/// fn main() {
+///     if let Err(error) = GMR.setup_autorun(Signal::Usr2) {
+///         eprintln!("no reports: {error}");
+///     }
+///     // From here on `kill -USR2` writes a report to stderr.
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Reporter {
+    package: Package,
+    #[cfg(not(loom))]
+    registry: Registry,
+    state: AtomicU32,
+    engine: AtomicPtr<Engine>,
+}
+
+/// What a setup returns: a way to the reporter from anywhere.
+///
+/// It has no destructor: a handle that goes out of scope changes nothing. Only
+/// [`shutdown`](Self::shutdown) ends reports.
+#[derive(Debug, Clone, Copy)]
+pub struct Handle(&'static Reporter);
+
+impl Handle {
+    /// The reporter.
+    #[must_use]
+    pub fn reporter(self) -> &'static Reporter {
+        self.0
+    }
+
+    /// See [`Reporter::stats`].
+    #[must_use]
+    pub fn stats(self) -> Stats {
+        self.0.stats()
+    }
+
+    /// See [`Reporter::shutdown`].
+    pub fn shutdown(self) {
+        self.0.shutdown();
+    }
+}
+
+#[cfg(not(loom))]
+impl Reporter {
+    /// A reporter for `package`, not set up.
+    #[must_use]
+    pub const fn new(package: Package) -> Self {
+        Reporter {
+            package,
+            registry: Registry::new(),
+            state: AtomicU32::new(FRESH),
+            engine: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// Adds a section to every report from now on, after those already
+    /// registered. May be called at any time from any thread, before or after
+    /// the setup, also while a report is written.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`].
+    pub fn register_section(
+        &self,
+        title: &'static str,
+        section: &'static dyn SignalSafeSection,
+    ) -> Result<SectionId, RegisterError> {
+        let is_bad = title.is_empty()
+            || title.len() > MAX_TITLE_BYTES
+            || title.chars().any(char::is_control);
+        if is_bad {
+            return Err(RegisterError::BadTitle);
+        }
+        self.registry.register(Registered { title, section }).ok_or(RegisterError::Full)
+    }
+
+    /// Takes a section out of every later report. If a report is inside it,
+    /// waits for that, at most until the report's deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`UnregisterError`].
+    pub fn unregister_section(&self, id: SectionId) -> Result<(), UnregisterError> {
+        if !self.registry.retire(id) {
+            return Err(UnregisterError::Unknown);
+        }
+        self.wait_until_free(id)
+    }
+
+    /// Counters since the setup; all zero before it.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.read_stats()
+    }
+}
+
+#[cfg(all(gmr_engine, not(loom)))]
+#[expect(unsafe_code, reason = "the engine's pointer")]
+impl Reporter {
+    pub(crate) fn engine(&self) -> Option<&'static Engine> {
+        // SAFETY: null or an engine, which lives for ever.
+        unsafe { self.engine.load(Ordering::Acquire).as_ref() }
+    }
+}
+
+#[cfg(all(gmr_engine, not(loom)))]
+impl Reporter {
+    /// Sets up without taking a signal: for programs that have a signal
+    /// handler or dispatcher of their own. Reports are written by
+    /// [`report_here`](Self::report_here), or, after [`request`](Self::request),
+    /// by a thread inside [`run`](Self::run).
+    ///
+    /// For a normal thread, once, early in main: reads files, maps memory.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`]; the program is then as it was before.
+    pub fn setup(&'static self, options: &Options) -> Result<Handle, SetupError> {
+        self.set_up(options, PLAIN, |_| Ok(()))
+    }
+
+    fn set_up(
+        &'static self,
+        options: &Options,
+        then: u32,
+        finish: impl FnOnce(&'static Engine) -> Result<(), SetupError>,
+    ) -> Result<Handle, SetupError> {
+        let before = self.claim()?;
+        let built = Engine::build(&self.package, &self.registry, options).and_then(|engine| {
+            finish(engine)?;
+            Ok(engine)
+        });
+        match built {
+            Ok(engine) => {
+                self.engine.store(core::ptr::from_ref(engine).cast_mut(), Ordering::Release);
+                self.state.store(then, Ordering::Release);
+                Ok(Handle(self))
+            }
+            Err(error) => {
+                self.state.store(before, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes this the one setup under way. Returns the state to go back to.
+    fn claim(&self) -> Result<u32, SetupError> {
+        let state = self.state.load(Ordering::Acquire);
+        let is_forked_copy = self.engine().is_some_and(Engine::is_forked_copy);
+        let is_allowed = matches!(state, FRESH | SHUT_DOWN) || is_forked_copy;
+        if !is_allowed
+            || self
+                .state
+                .compare_exchange(state, INSTALLING, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+        {
+            return Err(SetupError::AlreadySetUp);
+        }
+        Ok(state)
+    }
+
+    /// Asks for a report by one of the threads inside [`run`](Self::run).
+    ///
+    /// # Signal safety
+    ///
+    /// Safe: two atomic steps and a futex wake. This is what a signal handler
+    /// or dispatcher calls. In a forked child, and after
+    /// [`shutdown`](Self::shutdown), the request is ignored and counted.
+    pub fn request(&self, who: Requester) {
+        #[cfg(feature = "signal")]
+        if let Some(engine) = self.engine() {
+            crate::signal::trigger::request(engine, &who);
+        }
+        #[cfg(not(feature = "signal"))]
+        let _ = who;
+    }
+
+    /// Composes a report here and now, on this thread and its stack: for
+    /// programs that call it from a signal handler of their own. `false`: not
+    /// set up, shut down, or another thread is composing (which then answers
+    /// this request too).
+    ///
+    /// # Signal safety
+    ///
+    /// Safe. Needs about 32 KiB of stack (feature `symbols`: see
+    /// `Options`); a handler on a small alternate stack does not have it.
+    /// Block SIGPIPE meanwhile, or the destination's may reach the program.
+    pub fn report_here(&self, who: Requester) -> bool {
+        let Some(engine) = self.engine() else { return false };
+        if !engine.is_own_process() || engine.is_shut_down.load(Ordering::Acquire) != 0 {
+            return false;
+        }
+        engine.requests.push(&who);
+        let tid = crate::sys::gettid();
+        let Some(mut lease) = engine.cell(0).and_then(|cell| cell.lease(tid)) else {
+            return false;
+        };
+        let interrupted = crate::compose::Interrupted { tid, context: core::ptr::null() };
+        crate::compose::serve(engine, &mut lease, 0, Some(interrupted)).is_ok()
+    }
+
+    /// Ends reports: from now on requests are ignored and counted. The signal
+    /// handlers stay (another library may have chained them), threads leave
+    /// [`run`](Self::run), and a new setup is allowed.
+    pub fn shutdown(&self) {
+        let state = self.state.load(Ordering::Acquire);
+        if !matches!(state, PLAIN | IN_HANDLER | LENT) {
+            return;
+        }
+        if let Some(engine) = self.engine() {
+            engine.is_shut_down.store(1, Ordering::Release);
+            let (word, _) = engine.requests.word();
+            crate::sys::futex::wake(word, u32::MAX >> 1);
+            #[cfg(feature = "stacks")]
+            {
+                engine.refresh_wanted.fetch_add(1, Ordering::AcqRel);
+                crate::sys::futex::wake(&engine.refresh_wanted, u32::MAX >> 1);
+            }
+        }
+        let _ = self.state.compare_exchange(state, SHUT_DOWN, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    fn read_stats(&self) -> Stats {
+        let Some(engine) = self.engine() else { return Stats::default() };
+        let stats = &engine.stats;
+        Stats {
+            reports_complete: stats.complete.load(Ordering::Relaxed),
+            reports_incomplete: stats.incomplete.load(Ordering::Relaxed),
+            reports_abandoned: stats.abandoned.load(Ordering::Relaxed),
+            requests_coalesced: stats.coalesced.load(Ordering::Relaxed),
+            requests_ignored: stats.ignored.load(Ordering::Relaxed),
+            last_duration_ns: stats.last_duration_ns.load(Ordering::Relaxed),
+        }
+    }
+
+    fn wait_until_free(&self, id: SectionId) -> Result<(), UnregisterError> {
+        let Some(engine) = self.engine() else {
+            return if self.registry.free(id) { Ok(()) } else { Err(UnregisterError::Busy) };
+        };
+        let tid = crate::sys::gettid();
+        let is_inside = engine.banks.iter().flatten().any(|cell| cell.lessee() == tid);
+        let limit = u64::try_from(engine.options.report_deadline.as_nanos()).unwrap_or(u64::MAX);
+        let deadline_ns = crate::sys::clock::monotonic_ns().saturating_add(limit);
+        loop {
+            let seen = engine.stats.finished.load(Ordering::Acquire);
+            if self.registry.free(id) {
+                return Ok(());
+            }
+            let left = deadline_ns.saturating_sub(crate::sys::clock::monotonic_ns());
+            // A section that unregisters itself would wait for itself.
+            if left == 0 || is_inside {
+                return Err(UnregisterError::Busy);
+            }
+            crate::sys::futex::wait(&engine.stats.finished, seen, Some(left.min(10_000_000)));
+        }
+    }
+}
+
+#[cfg(all(gmr_engine, feature = "signal", not(loom)))]
+impl Reporter {
+    /// Sets up reports composed in the signal handler itself, with default
+    /// options: no thread of ours, no heap.
+    ///
+    /// The thread that gets the signal pays for the whole report: block the
+    /// signal in latency-critical threads, or use
+    /// [`setup_trigger`](Self::setup_trigger).
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`]; the program is then as it was before.
+    pub fn setup_autorun(&'static self, signal: Signal) -> Result<Handle, SetupError> {
+        self.setup_autorun_with(signal, &Options::new())
+    }
+
+    /// [`setup_autorun`](Self::setup_autorun) with options.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`]; the program is then as it was before.
+    pub fn setup_autorun_with(
+        &'static self,
+        signal: Signal,
+        options: &Options,
+    ) -> Result<Handle, SetupError> {
+        use crate::signal::trigger::{Mode, compose_early};
+        let signal = check(signal)?;
+        let options = options.supervisors(1);
+        let handle =
+            self.set_up(&options, IN_HANDLER, |engine| take(signal, Mode::InHandler, engine))?;
+        if let Some(engine) = self.engine()
+            && let Some(early) = crate::signal::trigger::take_early()
+        {
+            engine.requests.push(&early);
+            compose_early(engine, signal);
+        }
+        Ok(handle)
+    }
+
+    /// Sets up a trigger that only records requests and wakes a thread that the
+    /// program lends: one that calls [`run`](Self::run). Requests are kept until
+    /// there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`]; the program is then as it was before.
+    pub fn setup_trigger(&'static self, signal: Signal) -> Result<Handle, SetupError> {
+        self.setup_trigger_with(signal, &Options::new())
+    }
+
+    /// [`setup_trigger`](Self::setup_trigger) with options.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`]; the program is then as it was before.
+    pub fn setup_trigger_with(
+        &'static self,
+        signal: Signal,
+        options: &Options,
+    ) -> Result<Handle, SetupError> {
+        use crate::signal::trigger::Mode;
+        let signal = check(signal)?;
+        let handle = self.set_up(options, LENT, |engine| take(signal, Mode::Lent, engine))?;
+        self.answer_early();
+        Ok(handle)
+    }
+
+    /// Sets up for a dispatcher that owns the signal's handler and calls
+    /// [`request`](Self::request): gmr-std over signal-hook-registry. A handler
+    /// of ours that the dispatcher chains (from [`arm`](crate::arm)) steps
+    /// aside.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`]; the program is then as it was before.
+    #[doc(hidden)]
+    pub fn setup_external(
+        &'static self,
+        signal: Signal,
+        options: &Options,
+    ) -> Result<Handle, SetupError> {
+        use crate::signal::trigger::Mode;
+        let signal = check(signal)?;
+        self.set_up(options, LENT, |engine| take(signal, Mode::External, engine))
+    }
+
+    /// Answers requests from before the setup.
+    #[doc(hidden)]
+    pub fn answer_early(&self) {
+        if let Some(early) = crate::signal::trigger::take_early() {
+            self.request(early);
+        }
+    }
+
+    /// Composes reports on this thread until [`shutdown`](Self::shutdown). As
+    /// many threads as [`Options::supervisors`] says may be in here; with two,
+    /// the second takes over when the first is stuck.
+    ///
+    /// The thread blocks all signals but synchronous faults and the trigger
+    /// meanwhile, and composes on the bank's own stack: its own may be small.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`], at once.
+    pub fn run(&self) -> Result<(), RunError> {
+        match self.state.load(Ordering::Acquire) {
+            PLAIN | LENT => {}
+            IN_HANDLER => return Err(RunError::ComposedInHandler),
+            _ => return Err(RunError::NotSetUp),
+        }
+        let engine = self.engine().ok_or(RunError::NotSetUp)?;
+        if !engine.is_own_process() {
+            return Err(RunError::NotSetUp);
+        }
+        crate::supervise::run(engine)
+    }
+
+    /// Rebuilds the table of loaded objects, so that frames in objects loaded
+    /// since the setup are unwound and named. For a normal thread: takes the
+    /// loader's lock and allocates. `false`: nothing was done (not set up, or a
+    /// report is reading the older table; try again later).
+    #[cfg(feature = "stacks")]
+    pub fn refresh_modules(&self) -> bool {
+        self.engine().is_some_and(|engine| engine.tables.refresh())
+    }
+
+    /// Refreshes the module table whenever a report asks for it, on this
+    /// thread, until [`shutdown`](Self::shutdown): gmr-std's worker.
+    #[doc(hidden)]
+    #[cfg(feature = "stacks")]
+    pub fn run_refresher(&self) {
+        if let Some(engine) = self.engine() {
+            crate::supervise::refresh_on_request(engine);
+        }
+    }
+}
+
+#[cfg(all(gmr_engine, feature = "signal", not(loom)))]
+fn check(signal: Signal) -> Result<i32, SetupError> {
+    let number = signal.number();
+    match crate::signal::trigger::refusal(number) {
+        Some(reason) => Err(SetupError::BadSignal { signal: number, reason }),
+        None => Ok(number),
+    }
+}
+
+#[cfg(all(gmr_engine, feature = "signal", not(loom)))]
+fn take(
+    signal: i32,
+    mode: crate::signal::trigger::Mode,
+    engine: &'static Engine,
+) -> Result<(), SetupError> {
+    crate::signal::trigger::install(signal, mode, Some(engine))
+        .map_err(|errno| SetupError::System { what: "sigaction", errno })
+}
+
+/// Remembers an early `kill -USR2`, in place of dying of it, until a setup
+/// answers it. The first line of main.
+///
+/// Does nothing where there is no engine, or once something is set up.
+#[cfg(feature = "signal")]
+pub fn arm() {
+    #[cfg(all(gmr_engine, not(loom)))]
+    {
+        let _ = crate::signal::trigger::arm(Signal::Usr2.number());
+    }
+}
+
+#[cfg(all(not(gmr_engine), not(loom)))]
+impl Reporter {
+    /// Not supported on this platform.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Unsupported`], always.
+    pub fn setup(&'static self, _options: &Options) -> Result<Handle, SetupError> {
+        let _ = (&self.package, &self.state, &self.engine, FRESH, INSTALLING, PLAIN);
+        let _ = (IN_HANDLER, LENT, SHUT_DOWN, Handle(self), Ordering::Relaxed);
+        Err(SetupError::Unsupported)
+    }
+
+    /// Not supported on this platform: does nothing.
+    pub fn request(&self, _who: Requester) {}
+
+    /// Not supported on this platform: does nothing.
+    pub fn report_here(&self, _who: Requester) -> bool {
+        false
+    }
+
+    /// Not supported on this platform: does nothing.
+    pub fn shutdown(&self) {}
+
+    fn read_stats(&self) -> Stats {
+        Stats::default()
+    }
+
+    fn wait_until_free(&self, id: SectionId) -> Result<(), UnregisterError> {
+        if self.registry.free(id) { Ok(()) } else { Err(UnregisterError::Busy) }
+    }
+}
+
+#[cfg(all(not(gmr_engine), feature = "signal", not(loom)))]
+impl Reporter {
+    /// Not supported on this platform.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Unsupported`], always.
+    pub fn setup_autorun(&'static self, _signal: Signal) -> Result<Handle, SetupError> {
+        Err(SetupError::Unsupported)
+    }
+
+    /// Not supported on this platform.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Unsupported`], always.
+    pub fn setup_autorun_with(
+        &'static self,
+        _signal: Signal,
+        _options: &Options,
+    ) -> Result<Handle, SetupError> {
+        Err(SetupError::Unsupported)
+    }
+
+    /// Not supported on this platform.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Unsupported`], always.
+    pub fn setup_trigger(&'static self, _signal: Signal) -> Result<Handle, SetupError> {
+        Err(SetupError::Unsupported)
+    }
+
+    /// Not supported on this platform.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Unsupported`], always.
+    pub fn setup_trigger_with(
+        &'static self,
+        _signal: Signal,
+        _options: &Options,
+    ) -> Result<Handle, SetupError> {
+        Err(SetupError::Unsupported)
+    }
+
+    /// Not supported on this platform.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Unsupported`], always.
+    #[doc(hidden)]
+    pub fn setup_external(
+        &'static self,
+        _signal: Signal,
+        _options: &Options,
+    ) -> Result<Handle, SetupError> {
+        Err(SetupError::Unsupported)
+    }
+
+    /// Not supported on this platform: does nothing.
+    #[doc(hidden)]
+    pub fn answer_early(&self) {}
+
+    /// Not supported on this platform.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Unsupported`], always.
+    pub fn run(&self) -> Result<(), RunError> {
+        Err(RunError::Unsupported)
+    }
+
+    /// Not supported on this platform: does nothing.
+    #[cfg(feature = "stacks")]
+    pub fn refresh_modules(&self) -> bool {
+        false
+    }
+
+    /// Not supported on this platform: does nothing.
+    #[doc(hidden)]
+    #[cfg(feature = "stacks")]
+    pub fn run_refresher(&self) {}
+}

@@ -1,0 +1,297 @@
+//! The trigger: the signal that asks for a report.
+//!
+//! In the handler's modes:
+//!
+//! - *armed*: nothing is set up yet; the request is remembered.
+//! - *in the handler* (`setup_autorun`): the report is composed here, on the
+//!   bank's reserved stack, started from the context the signal interrupted.
+//! - *lent* (`setup_trigger`): the request is recorded, a supervisor woken.
+//! - *external*: another dispatcher (signal-hook-registry) calls
+//!   [`Reporter::request`](crate::Reporter::request); this handler, if it was
+//!   chained, keeps out of the way.
+//!
+//! Installed without SA_ONSTACK: a switch away from the alternate stack would
+//! let the next SA_ONSTACK signal overwrite our frame there. While a report is
+//! composed in the handler all asynchronous signals are blocked on that thread,
+//! synchronous faults are not.
+//!
+//! # Safety
+//!
+//! The handler is async-signal-safe: raw system calls, atomics, and
+//! [`crate::compose`], which is too. It keeps `errno`.
+#![expect(unsafe_code, reason = "a signal handler")]
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
+
+use crate::compose::{self, Interrupted};
+use crate::engine::Engine;
+use crate::protocol::requests::{Requester, Requests};
+use crate::sys::signal::{Action, Info, Mask};
+use crate::sys::{clock, errno, futex};
+
+/// Marks a signal that this handler sends to its own thread, to go on with a
+/// request that came too late: "GMhandof".
+const HAND_OFF: u64 = 0x474d_6861_6e64_6f66;
+
+/// Marks a signal that only asks whether it arrives: "GMprobe?".
+const PROBE: u64 = 0x474d_7072_6f62_653f;
+
+/// Reports one delivery of the signal may cost the thread it interrupts: the
+/// one asked for, and one for all that asked meanwhile.
+const MAX_REPORTS_PER_SIGNAL: u32 = 2;
+
+/// What the handler does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Mode {
+    Armed = 0,
+    InHandler = 1,
+    Lent = 2,
+    External = 3,
+}
+
+impl Mode {
+    fn of(word: u32) -> Self {
+        match word {
+            1 => Mode::InHandler,
+            2 => Mode::Lent,
+            3 => Mode::External,
+            _ => Mode::Armed,
+        }
+    }
+}
+
+struct Global {
+    /// 0 until installed.
+    signal: AtomicI32,
+    mode: AtomicU32,
+    engine: AtomicPtr<Engine>,
+    /// Requests from before the setup.
+    early: Requests,
+    /// Answers of the probe.
+    probed: AtomicU32,
+    previous: UnsafeCell<Option<Action>>,
+}
+
+// SAFETY: `previous` is written by the one installer (setup is serialised)
+// before `signal` is set (Release), and only read after that.
+unsafe impl Sync for Global {}
+
+static GLOBAL: Global = Global {
+    signal: AtomicI32::new(0),
+    mode: AtomicU32::new(0),
+    engine: AtomicPtr::new(core::ptr::null_mut()),
+    early: Requests::new(),
+    probed: AtomicU32::new(0),
+    previous: UnsafeCell::new(None),
+};
+
+extern "C" fn on_trigger(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    let _errno = errno::Saved::now();
+    // SAFETY: the kernel's arguments.
+    let told = unsafe { Info::read(info) };
+    if told.code == libc::SI_QUEUE && told.pid == crate::sys::getpid() {
+        if told.value == PROBE {
+            GLOBAL.probed.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
+        if told.value == HAND_OFF {
+            if let Some(engine) = engine() {
+                compose_here(engine, signal, context);
+            }
+            return;
+        }
+    }
+    // SAFETY: written before the handler was installed.
+    if let Some(previous) = unsafe { &*GLOBAL.previous.get() } {
+        // SAFETY: a handler of this signal, with our arguments.
+        unsafe { previous.call(signal, info, context) };
+    }
+    let who = Requester::signal(signal, told.code, told.pid, told.uid, clock::monotonic_ns());
+    match (Mode::of(GLOBAL.mode.load(Ordering::Acquire)), engine()) {
+        (Mode::External, _) => {}
+        (Mode::InHandler, Some(engine)) => {
+            if accepts(engine) {
+                engine.requests.push(&who);
+                compose_here(engine, signal, context);
+            }
+        }
+        (Mode::Lent, Some(engine)) => request(engine, &who),
+        _ => GLOBAL.early.push(&who),
+    }
+}
+
+fn engine() -> Option<&'static Engine> {
+    // SAFETY: set to an engine, which lives for ever.
+    unsafe { GLOBAL.engine.load(Ordering::Acquire).as_ref() }
+}
+
+/// Whether a request is for this process, and now; counts it if not.
+fn accepts(engine: &Engine) -> bool {
+    let accepted = engine.is_own_process() && engine.is_shut_down.load(Ordering::Acquire) == 0;
+    if !accepted && !is_borrowed(engine) {
+        engine.stats.ignored.fetch_add(1, Ordering::Relaxed);
+    }
+    accepted
+}
+
+/// A vfork child runs in its parent's memory: it may not even count there.
+fn is_borrowed(engine: &Engine) -> bool {
+    !engine.is_own_process() && !engine.is_forked_copy()
+}
+
+/// Records a request and wakes a supervisor. Two atomic steps and one system
+/// call.
+pub(crate) fn request(engine: &Engine, who: &Requester) {
+    if accepts(engine) {
+        engine.requests.push(who);
+        let (word, _) = engine.requests.word();
+        futex::wake(word, 1);
+    }
+}
+
+/// Composes the pending report on this thread, unless another is at it.
+fn compose_here(engine: &'static Engine, signal: i32, context: *const libc::c_void) {
+    let tid = crate::sys::gettid();
+    let Some(cell) = engine.cell(0) else { return };
+    let interrupted = Some(Interrupted { tid, context });
+    let Some(mut lease) = cell.lease(tid) else {
+        // Its owner looks for pending requests before and after it lets go.
+        return;
+    };
+    let body = || {
+        for _ in 0..MAX_REPORTS_PER_SIGNAL {
+            if !engine.requests.is_pending() {
+                break;
+            }
+            let _ = compose::serve(engine, &mut lease, 0, interrupted);
+        }
+    };
+    // SAFETY: the bank's own stack, exclusive with the lease; compose never
+    // unwinds (`run_on` would abort).
+    unsafe { crate::sys::stack::run_on(cell.stack, body) };
+    drop(lease);
+    if engine.requests.is_pending() {
+        // Asked for during the last report. The interrupted thread is let go
+        // first; the signal comes back at once.
+        let _ = crate::sys::signal::queue_to_thread(tid, signal, HAND_OFF);
+    }
+}
+
+/// Composes a report that was requested before the setup, on this thread.
+pub(crate) fn compose_early(engine: &'static Engine, signal: i32) {
+    let before = Mask::all_asynchronous().apply();
+    compose_here(engine, signal, core::ptr::null());
+    before.apply();
+}
+
+/// Signals that cannot carry the trigger, and why.
+pub(crate) fn refusal(signal: i32) -> Option<&'static str> {
+    match signal {
+        libc::SIGKILL | libc::SIGSTOP => Some("the kernel lets nobody handle it"),
+        libc::SIGSEGV
+        | libc::SIGBUS
+        | libc::SIGILL
+        | libc::SIGFPE
+        | libc::SIGTRAP
+        | libc::SIGSYS
+        | libc::SIGABRT => Some("it is a fault: returning from its handler repeats it"),
+        libc::SIGURG => Some("captures of stacks use it"),
+        libc::SIGCHLD | libc::SIGPIPE | libc::SIGCONT => {
+            Some("the kernel sends it in normal operation")
+        }
+        _ if signal <= 0 || signal > libc::SIGRTMAX() => Some("there is no such signal"),
+        _ if signal >= 32 && signal < libc::SIGRTMIN() => Some("the C library uses it"),
+        _ => None,
+    }
+}
+
+/// Installs the handler for `signal` in `mode`. Returns requests that came
+/// while it was only armed.
+pub(crate) fn install(signal: i32, mode: Mode, engine: Option<&'static Engine>) -> Result<(), i32> {
+    let installed = GLOBAL.signal.load(Ordering::Acquire);
+    let is_reachable = installed == signal && is_reachable(signal);
+    if !is_reachable && mode != Mode::External {
+        let on_stack = if mode == Mode::InHandler { 0 } else { on_stack_flag() };
+        let mask = Mask::all_asynchronous();
+        // SAFETY: `on_trigger` is async-signal-safe (module page) and static.
+        let previous = unsafe {
+            crate::sys::signal::install(signal, on_trigger, libc::SA_RESTART | on_stack, &mask)
+        }?;
+        if !previous.is(on_trigger) {
+            // SAFETY: the one installer; the handler tolerates the moment
+            // before this as "no previous handler".
+            unsafe { *GLOBAL.previous.get() = Some(previous) };
+        }
+        GLOBAL.signal.store(signal, Ordering::Release);
+    } else if installed == signal
+        && mode == Mode::InHandler
+        && crate::sys::signal::current(signal).is_ok_and(|action| action.is(on_trigger))
+    {
+        // Armed with SA_ONSTACK; a report in the handler must not have it.
+        // SAFETY: as above.
+        unsafe {
+            crate::sys::signal::install(
+                signal,
+                on_trigger,
+                libc::SA_RESTART,
+                &Mask::all_asynchronous(),
+            )
+        }?;
+    }
+    if let Some(engine) = engine {
+        GLOBAL.engine.store(core::ptr::from_ref(engine).cast_mut(), Ordering::Release);
+    }
+    GLOBAL.mode.store(mode as u32, Ordering::Release);
+    Ok(())
+}
+
+fn on_stack_flag() -> i32 {
+    // The lent and the armed handler need little; a thread with a tiny stack
+    // and an alternate one is served better there.
+    libc::SA_ONSTACK
+}
+
+/// Whether our handler gets `signal`, directly or chained by another library.
+/// Installing it again where it is chained would make the two call each other
+/// for ever.
+fn is_reachable(signal: i32) -> bool {
+    match crate::sys::signal::current(signal) {
+        Ok(action) if action.is(on_trigger) => true,
+        Ok(action) if action.is_default() || action.is_ignored() => false,
+        _ => {
+            let before = GLOBAL.probed.load(Ordering::Acquire);
+            let mask = Mask::of_this_thread();
+            let sent = crate::sys::signal::queue_to_thread(crate::sys::gettid(), signal, PROBE);
+            mask.without(signal).apply();
+            mask.apply();
+            sent.is_ok() && GLOBAL.probed.load(Ordering::Acquire) != before
+        }
+    }
+}
+
+/// The trigger, where the handler is ours; 0 where a dispatcher has it.
+pub(crate) fn own_signal() -> i32 {
+    match Mode::of(GLOBAL.mode.load(Ordering::Acquire)) {
+        Mode::External => 0,
+        _ => GLOBAL.signal.load(Ordering::Acquire),
+    }
+}
+
+/// Remembers requests from now on; a setup answers them.
+pub(crate) fn arm(signal: i32) -> Result<(), i32> {
+    if GLOBAL.signal.load(Ordering::Acquire) != 0 {
+        return Ok(());
+    }
+    install(signal, Mode::Armed, None)
+}
+
+/// The request made since [`arm`], if any; the others are coalesced into it.
+pub(crate) fn take_early() -> Option<Requester> {
+    GLOBAL.early.take().map(|taken| taken.requester.unwrap_or(Requester::call()))
+}

@@ -1,0 +1,87 @@
+//! A thread that composes reports: lent by the program, or gmr-std's.
+//!
+//! 1. Wait on the ticket counter, without a timeout: nothing runs at rest.
+//! 2. A request: begin the report. If another supervisor is at one, wait until
+//!    it is done or overdue; overdue, take it over.
+//! 3. After a report look again: what was asked meanwhile gets one more.
+
+use core::sync::atomic::Ordering;
+
+use crate::bank::Lease;
+use crate::compose;
+use crate::engine::Engine;
+use crate::error::RunError;
+use crate::sys::signal::Mask;
+use crate::sys::{clock, futex};
+
+/// Runs until shutdown.
+pub(crate) fn run(engine: &'static Engine) -> Result<(), RunError> {
+    let tid = crate::sys::gettid();
+    let leased = engine
+        .banks
+        .iter()
+        .enumerate()
+        .find_map(|(bank, cell)| Some((bank, cell.as_ref()?, cell.as_ref()?.lease(tid)?)));
+    let Some((bank, cell, mut lease)) = leased else { return Err(RunError::Taken) };
+    engine.add_own_thread(tid);
+    let mut mask = Mask::all_asynchronous();
+    let trigger = crate::signal::trigger::own_signal();
+    if trigger != 0 {
+        mask = mask.without(trigger);
+    }
+    let before = mask.apply();
+    #[expect(unsafe_code, reason = "a stack of the bank's own")]
+    // SAFETY: exclusive with the lease; `supervise` never unwinds.
+    unsafe {
+        crate::sys::stack::run_on(cell.stack, || supervise(engine, &mut lease, bank));
+    }
+    before.apply();
+    engine.remove_own_thread(tid);
+    drop(lease);
+    Ok(())
+}
+
+fn supervise(engine: &Engine, lease: &mut Lease<'_>, bank: usize) {
+    loop {
+        let (word, seen) = engine.requests.word();
+        if engine.is_shut_down.load(Ordering::Acquire) != 0 {
+            return;
+        }
+        if !engine.requests.is_pending() {
+            futex::wait(word, seen, None);
+            continue;
+        }
+        if let Err(other) = compose::serve(engine, lease, bank, None) {
+            let due_ns = compose::due_ns(engine, other);
+            let now = clock::monotonic_ns();
+            if now >= due_ns {
+                compose::take_over(engine, lease, bank, other);
+            } else {
+                futex::wait(word, seen, Some(due_ns.saturating_sub(now)));
+            }
+        }
+    }
+}
+
+/// Refreshes the module table on request, until shutdown. On a normal thread.
+#[cfg(feature = "stacks")]
+pub(crate) fn refresh_on_request(engine: &Engine) {
+    let tid = crate::sys::gettid();
+    engine.add_own_thread(tid);
+    engine.has_refresher.fetch_add(1, Ordering::AcqRel);
+    loop {
+        let wanted = engine.refresh_wanted.load(Ordering::Acquire);
+        if engine.is_shut_down.load(Ordering::Acquire) != 0 {
+            break;
+        }
+        if engine.refresh_done.load(Ordering::Acquire) == wanted {
+            futex::wait(&engine.refresh_wanted, wanted, None);
+            continue;
+        }
+        engine.tables.refresh();
+        engine.refresh_done.store(wanted, Ordering::Release);
+        futex::wake(&engine.refresh_done, u32::MAX >> 1);
+    }
+    engine.has_refresher.fetch_sub(1, Ordering::AcqRel);
+    engine.remove_own_thread(tid);
+}
