@@ -605,8 +605,8 @@ impl Report<'_> {
         let Tally { ok, failed, skipped } = self.tally;
         let _ = uwrite!(&mut text, "{} ok, {} failed, {} skipped", ok, failed, skipped);
         self.out.value("sections", &*text);
-        let written = self.out.sink.written_bytes();
-        self.out.value("written so far", Value::ByteCount(written));
+        let size = self.out.sink.total_bytes();
+        self.out.value("size up to here", Value::ByteCount(size));
         let lost = self.out.sink.lost_bytes();
         if lost > 0 {
             self.out.value("not taken by the destination", Value::ByteCount(lost));

@@ -16,6 +16,10 @@ use crate::protocol::registry::{MAX_TITLE_BYTES, Registered, SectionId};
 use crate::protocol::requests::Requester;
 use crate::section::SignalSafeSection;
 
+/// The reporter of this process: the last one that was set up.
+#[cfg(all(gmr_engine, not(loom)))]
+static ACTIVE: AtomicPtr<Reporter> = AtomicPtr::new(core::ptr::null_mut());
+
 /// Stands where an engine would.
 #[cfg(not(gmr_engine))]
 #[derive(Debug)]
@@ -239,19 +243,29 @@ impl Reporter {
     }
 
     /// Makes this the one setup under way. Returns the state to go back to.
-    fn claim(&self) -> Result<u32, SetupError> {
-        let state = self.state.load(Ordering::Acquire);
-        let is_forked_copy = self.engine().is_some_and(Engine::is_forked_copy);
-        let is_allowed = matches!(state, FRESH | SHUT_DOWN) || is_forked_copy;
-        if !is_allowed
-            || self
-                .state
-                .compare_exchange(state, INSTALLING, Ordering::AcqRel, Ordering::Relaxed)
-                .is_err()
+    fn claim(&'static self) -> Result<u32, SetupError> {
+        let me = core::ptr::from_ref(self).cast_mut();
+        let active = ACTIVE.load(Ordering::Acquire);
+        #[expect(unsafe_code, reason = "a static reporter's pointer")]
+        // SAFETY: null or a `&'static Reporter`.
+        let other = unsafe { active.as_ref() };
+        if other.is_some_and(|other| !other.is_over())
+            || ACTIVE.compare_exchange(active, me, Ordering::AcqRel, Ordering::Relaxed).is_err()
         {
             return Err(SetupError::AlreadySetUp);
         }
-        Ok(state)
+        let state = self.state.swap(INSTALLING, Ordering::AcqRel);
+        Ok(if state == INSTALLING { FRESH } else { state })
+    }
+
+    /// Whether another setup may follow: this one never was, failed, was shut
+    /// down, or was made by the process that this one was forked from.
+    fn is_over(&self) -> bool {
+        match self.state.load(Ordering::Acquire) {
+            FRESH | SHUT_DOWN => true,
+            INSTALLING => false,
+            _ => self.engine().is_none_or(Engine::is_forked_copy),
+        }
     }
 
     /// Asks for a report by one of the threads inside [`run`](Self::run).
@@ -420,9 +434,9 @@ impl Reporter {
     }
 
     /// Sets up for a dispatcher that owns the signal's handler and calls
-    /// [`request`](Self::request): gmr-std over signal-hook-registry. A handler
-    /// of ours that the dispatcher chains (from [`arm`](crate::arm)) steps
-    /// aside.
+    /// [`request`](Self::request): gmr-std over signal-hook-registry. The
+    /// signal itself is not touched; once the dispatcher has it, call
+    /// [`dispatched`](Self::dispatched).
     ///
     /// # Errors
     ///
@@ -433,14 +447,19 @@ impl Reporter {
         signal: Signal,
         options: &Options,
     ) -> Result<Handle, SetupError> {
-        use crate::signal::trigger::Mode;
-        let signal = check(signal)?;
-        self.set_up(options, LENT, |engine| take(signal, Mode::External, engine))
+        check(signal)?;
+        self.set_up(options, LENT, |_| Ok(()))
     }
 
-    /// Answers requests from before the setup.
+    /// The dispatcher has the signal: a handler of ours that it chains (from
+    /// [`arm`](crate::arm)) steps aside, and what was asked before is answered.
     #[doc(hidden)]
-    pub fn answer_early(&self) {
+    pub fn dispatched(&self, signal: Signal) {
+        crate::signal::trigger::step_aside(signal.number());
+        self.answer_early();
+    }
+
+    fn answer_early(&self) {
         if let Some(early) = crate::signal::trigger::take_early() {
             self.request(early);
         }
@@ -615,7 +634,7 @@ impl Reporter {
 
     /// Not supported on this platform: does nothing.
     #[doc(hidden)]
-    pub fn answer_early(&self) {}
+    pub fn dispatched(&self, _signal: Signal) {}
 
     /// Not supported on this platform.
     ///

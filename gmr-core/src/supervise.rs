@@ -25,7 +25,7 @@ pub(crate) fn run(engine: &'static Engine) -> Result<(), RunError> {
     let Some((bank, cell, mut lease)) = leased else { return Err(RunError::Taken) };
     engine.add_own_thread(tid);
     let mut mask = Mask::all_asynchronous();
-    let trigger = crate::signal::trigger::own_signal();
+    let trigger = crate::signal::trigger::trigger_signal();
     if trigger != 0 {
         mask = mask.without(trigger);
     }

@@ -9,5 +9,4 @@
 //! There is no "Green Threads" section in a report made through this crate.
 #![forbid(unsafe_code)]
 
-#[allow(unused_imports)]
 pub use gmr_std::*;

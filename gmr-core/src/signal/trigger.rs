@@ -69,6 +69,8 @@ struct Global {
     engine: AtomicPtr<Engine>,
     /// Requests from before the setup.
     early: Requests,
+    /// The trigger of the last setup, whoever handles it; 0 before one.
+    trigger: AtomicI32,
     /// Answers of the probe.
     probed: AtomicU32,
     previous: UnsafeCell<Option<Action>>,
@@ -83,6 +85,7 @@ static GLOBAL: Global = Global {
     mode: AtomicU32::new(0),
     engine: AtomicPtr::new(core::ptr::null_mut()),
     early: Requests::new(),
+    trigger: AtomicI32::new(0),
     probed: AtomicU32::new(0),
     previous: UnsafeCell::new(None),
 };
@@ -216,7 +219,7 @@ pub(crate) fn refusal(signal: i32) -> Option<&'static str> {
 pub(crate) fn install(signal: i32, mode: Mode, engine: Option<&'static Engine>) -> Result<(), i32> {
     let installed = GLOBAL.signal.load(Ordering::Acquire);
     let is_reachable = installed == signal && is_reachable(signal);
-    if !is_reachable && mode != Mode::External {
+    if !is_reachable {
         let on_stack = if mode == Mode::InHandler { 0 } else { on_stack_flag() };
         let mask = Mask::all_asynchronous();
         // SAFETY: `on_trigger` is async-signal-safe (module page) and static.
@@ -246,9 +249,17 @@ pub(crate) fn install(signal: i32, mode: Mode, engine: Option<&'static Engine>) 
     }
     if let Some(engine) = engine {
         GLOBAL.engine.store(core::ptr::from_ref(engine).cast_mut(), Ordering::Release);
+        GLOBAL.trigger.store(signal, Ordering::Release);
     }
     GLOBAL.mode.store(mode as u32, Ordering::Release);
     Ok(())
+}
+
+/// Leaves `signal` to a dispatcher: a handler of ours that it chains steps
+/// aside from now on.
+pub(crate) fn step_aside(signal: i32) {
+    GLOBAL.trigger.store(signal, Ordering::Release);
+    GLOBAL.mode.store(Mode::External as u32, Ordering::Release);
 }
 
 fn on_stack_flag() -> i32 {
@@ -275,12 +286,9 @@ fn is_reachable(signal: i32) -> bool {
     }
 }
 
-/// The trigger, where the handler is ours; 0 where a dispatcher has it.
-pub(crate) fn own_signal() -> i32 {
-    match Mode::of(GLOBAL.mode.load(Ordering::Acquire)) {
-        Mode::External => 0,
-        _ => GLOBAL.signal.load(Ordering::Acquire),
-    }
+/// The trigger of the last setup: supervisors leave it open. 0: none.
+pub(crate) fn trigger_signal() -> i32 {
+    GLOBAL.trigger.load(Ordering::Acquire)
 }
 
 /// Remembers requests from now on; a setup answers them.

@@ -69,6 +69,11 @@ impl<'b, C: Channel> Sink<'b, C> {
         self.written_bytes
     }
 
+    /// Bytes written to the sink so far: taken, waiting or dropped.
+    pub fn total_bytes(&self) -> u64 {
+        self.written_bytes.saturating_add(self.used as u64).saturating_add(self.lost_bytes)
+    }
+
     /// Bytes that were dropped.
     pub fn lost_bytes(&self) -> u64 {
         self.lost_bytes

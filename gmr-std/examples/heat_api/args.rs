@@ -3,7 +3,7 @@
 use core::{error::Error, fmt};
 use std::{ffi::OsString, path::PathBuf};
 
-use gmr_std::ViewKind;
+use gmr_std::View;
 
 pub(crate) const USAGE: &str = "\
 Usage: heat_api [OPTIONS]
@@ -31,7 +31,7 @@ pub(crate) enum Command {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) config: Option<PathBuf>,
-    pub(crate) format: ViewKind,
+    pub(crate) format: View,
     pub(crate) once: bool,
 }
 
@@ -52,8 +52,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             Some("--format") => {
                 let format = args.next().ok_or(UsageError::NoValue("--format"))?;
                 options.format = match format.to_str() {
-                    Some("text") => ViewKind::Text,
-                    Some("json") => ViewKind::Json,
+                    Some("text") => View::Text,
+                    Some("json") => View::Json,
                     _ => return Err(UsageError::Format(format)),
                 };
             }

@@ -1,0 +1,98 @@
+//! Threads and the trigger, where there is an engine.
+//!
+//! # Safety
+//!
+//! The action registered for the trigger runs in a signal handler: it reads one
+//! atomic pointer and calls [`Reporter::request`], which is signal-safe.
+#![allow(unsafe_code, reason = "signal masks and the registry's contract")]
+
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::thread::Builder;
+
+use gmr_core::{Reporter, Requester, Signal};
+
+use crate::error::SetupError;
+
+/// Our threads run on stacks of the core's: this much is for getting there.
+/// (The worker walks the loaded objects on it.)
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Whom the action asks: the last reporter that was set up.
+static CURRENT: AtomicPtr<Reporter> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Signals the action is registered for, by bit. The registry never gives a
+/// signal back, so one registration is enough for ever.
+static REGISTERED: AtomicU64 = AtomicU64::new(0);
+
+/// Starts the threads, then takes the trigger.
+pub(crate) fn start(reporter: &'static Reporter, signal: Signal) -> Result<(), SetupError> {
+    spawn("gmr-supervisor0", move || {
+        let _ = reporter.run();
+    })
+    .map_err(SetupError::Thread)?;
+    spawn("gmr-supervisor1", move || {
+        let _ = reporter.run();
+    })
+    .map_err(SetupError::Thread)?;
+    spawn("gmr-worker", move || reporter.run_refresher()).map_err(SetupError::Thread)?;
+
+    let before = CURRENT.swap(std::ptr::from_ref(reporter).cast_mut(), Ordering::AcqRel);
+    if let Err(error) = register(signal.number()) {
+        CURRENT.store(before, Ordering::Release);
+        return Err(SetupError::Signal { signal: signal.number(), error });
+    }
+    reporter.dispatched(signal);
+    Ok(())
+}
+
+fn register(signal: i32) -> Result<(), std::io::Error> {
+    let bit = 1_u64 << (signal.unsigned_abs() & 63);
+    if REGISTERED.load(Ordering::Acquire) & bit != 0 {
+        return Ok(());
+    }
+    // SAFETY: `on_trigger` is async-signal-safe and does not panic.
+    unsafe {
+        signal_hook_registry::register_sigaction(signal, move |info| on_trigger(signal, info))
+    }?;
+    REGISTERED.fetch_or(bit, Ordering::AcqRel);
+    Ok(())
+}
+
+fn on_trigger(signal: i32, info: &libc::siginfo_t) {
+    // SAFETY: null or a leaked reporter.
+    if let Some(reporter) = unsafe { CURRENT.load(Ordering::Acquire).as_ref() } {
+        // SAFETY: set by the kernel for signals that somebody sent; plain
+        // bytes for others.
+        let pid = unsafe { info.si_pid() };
+        // SAFETY: as above.
+        let uid = unsafe { info.si_uid() };
+        // 0: the time is not needed; the report has its own.
+        reporter.request(Requester::signal(signal, info.si_code, pid.cast_unsigned(), uid, 0));
+    }
+}
+
+/// Starts a thread that is born with every signal blocked: none may arrive
+/// before it has set its own mask.
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let mask = block_all();
+    let spawned =
+        Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(body).map(drop);
+    restore(&mask);
+    spawned
+}
+
+fn block_all() -> libc::sigset_t {
+    // SAFETY: all bytes zero is a valid set.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    let mut before = all;
+    // SAFETY: a valid set to fill.
+    unsafe { libc::sigfillset(&raw mut all) };
+    // SAFETY: two valid sets; affects this thread only.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
+    before
+}
+
+fn restore(before: &libc::sigset_t) {
+    // SAFETY: the set that was in force; affects this thread only.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
+}
