@@ -28,7 +28,9 @@ use crate::sections::{package, processes, threads as threads_section};
 use crate::sink::Sink;
 use crate::sink::destination::OpenLine;
 use crate::sys::clock;
-use crate::threads::{self, Asking, Listed, ThreadRecord};
+#[cfg(feature = "stacks")]
+use crate::threads::ThreadRecord;
+use crate::threads::{self, Asking, Listed};
 use crate::view::{JsonStyle, JsonView, TextView, View, ViewKind};
 
 /// Where a report is: what a takeover names, and what the next report skips.
@@ -80,7 +82,6 @@ pub(crate) struct Previous {
 pub(crate) struct Interrupted {
     pub(crate) tid: u32,
     /// The handler's context: registers and stack.
-    #[cfg_attr(not(feature = "stacks"), expect(dead_code, reason = "only stacks need it"))]
     pub(crate) context: *const core::ffi::c_void,
 }
 
@@ -297,6 +298,7 @@ fn compose(
         capture_signal: capture_signal(),
         own_tids: &own_tids,
         interrupted_tid: interrupted.map(|interrupted| interrupted.tid),
+        has_context: interrupted.is_some_and(|interrupted| !interrupted.context.is_null()),
     };
     let is_skipped = report.stuck.contains(&Step::COLLECT);
     let listed = if is_skipped {
@@ -450,6 +452,9 @@ impl Report<'_> {
         let Some(table) = engine.tables.current() else {
             return crate::stacks::collect::Collected::default();
         };
+        if table.table.is_cut {
+            self.incomplete = self.incomplete.with(Incomplete::TRUNCATED);
+        }
         let is_current = self.out.is_current;
         let mut collector = Collector {
             bank: self.epoch.bank(),
@@ -598,8 +603,9 @@ impl Report<'_> {
         }
         let mut text = heapless::String::<256>::new();
         self.out.put(&Event::BeginEnd);
-        let whole = facts.records.iter().filter(|r| r.capture == Capture::Ok).count();
-        let _ = uwrite!(&mut text, "{} of {} with a whole stack", whole, facts.listed.total);
+        let count = |capture| facts.records.iter().filter(|r| r.capture == capture).count();
+        let asked = facts.listed.total.saturating_sub(count(Capture::Own) as u64);
+        let _ = uwrite!(&mut text, "{} of {} with a whole stack", count(Capture::Ok), asked);
         self.out.value("threads", &*text);
         text.clear();
         let Tally { ok, failed, skipped } = self.tally;
@@ -702,7 +708,7 @@ fn describe_requester(who: Option<&Requester>, bytes: &mut [u8]) -> heapless::Ve
             let _ = uwrite!(&mut text, "signal {}", who.signal);
         }
     }
-    if who.code > 0 && who.code != SI_KERNEL_MIN {
+    if who.code > 0 {
         let _ = uwrite!(&mut text, " from the kernel");
         return text;
     }
@@ -725,9 +731,6 @@ fn describe_requester(who: Option<&Requester>, bytes: &mut [u8]) -> heapless::Ve
     let _ = uwrite!(&mut text, ", uid {}", who.uid);
     text
 }
-
-/// No code of a sender is this.
-const SI_KERNEL_MIN: i32 = i32::MAX;
 
 fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {

@@ -5,6 +5,10 @@ use core::time::Duration;
 
 use crate::view::ViewKind;
 
+/// More than a token can name are never made.
+#[cfg(gmr_engine)]
+const MAX_CAPTURE_SLOTS: u32 = 256;
+
 /// Options of a [`Reporter`](crate::Reporter).
 ///
 /// ```
@@ -100,7 +104,7 @@ impl Options {
     pub(crate) fn in_range(mut self) -> Self {
         self.max_threads = self.max_threads.clamp(1, 65_536);
         self.max_frames = self.max_frames.clamp(1, 4096);
-        self.capture_slots = self.capture_slots.clamp(1, 256);
+        self.capture_slots = self.capture_slots.clamp(1, MAX_CAPTURE_SLOTS);
         self.window_bytes = self.window_bytes.clamp(1024, 64 * 1024) & !7;
         self.supervisors = self.supervisors.clamp(1, 2);
         self

@@ -147,15 +147,13 @@ impl Line {
     pub(crate) fn fence(&self, null: BorrowedFd<'_>) {
         redirect(null, self.number);
     }
+}
 
-    pub(crate) fn number(&self) -> RawFd {
-        self.number
-    }
-
-    /// Closes it. Only for a setup that failed.
+/// Only a setup that failed drops a line.
+impl Drop for Line {
     #[expect(unsafe_code, reason = "gives the descriptor back to its owner type")]
-    pub(crate) fn close(self) {
-        // SAFETY: made by `into_raw_fd` in `line`, given away here.
+    fn drop(&mut self) {
+        // SAFETY: made by `into_raw_fd` in `Destination::line`, owned by us.
         drop(unsafe { OwnedFd::from_raw_fd(self.number) });
     }
 }
