@@ -612,7 +612,7 @@ impl Report<'_> {
         let _ = uwrite!(&mut text, "{} ok, {} failed, {} skipped", ok, failed, skipped);
         self.out.value("sections", &*text);
         let size = self.out.sink.total_bytes();
-        self.out.value("size up to here", Value::ByteCount(size));
+        self.out.value("output", Value::ByteCount(size));
         let lost = self.out.sink.lost_bytes();
         if lost > 0 {
             self.out.value("not taken by the destination", Value::ByteCount(lost));
@@ -659,11 +659,12 @@ impl Report<'_> {
     #[cfg(feature = "stacks")]
     fn settings(&mut self, text: &mut heapless::String<256>) {
         let options = &self.engine.options;
+        let signal = crate::signal::capture::signal();
         text.clear();
         let _ = uwrite!(
             text,
-            "signal {}, {} slots of {} KiB, {} frames, {} threads",
-            crate::signal::capture::signal(),
+            "{}, {} slots of {} KiB, {} frames, {} threads",
+            signal_name(signal).unwrap_or("real-time signal"),
             options.capture_slots,
             options.window_bytes >> 10,
             options.max_frames,
@@ -672,7 +673,7 @@ impl Report<'_> {
         if crate::sys::vm::was_refused() {
             let _ = uwrite!(text, ", process_vm_readv refused (copied by page probe)");
         }
-        self.out.value("capture", &**text);
+        self.out.value("capture by", &**text);
     }
 
     /// The destination lost bytes: if it takes any again, it is told so.
@@ -745,6 +746,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         libc::SIGIO => "SIGIO",
         libc::SIGPWR => "SIGPWR",
         libc::SIGTSTP => "SIGTSTP",
+        libc::SIGURG => "SIGURG",
         _ => return None,
     })
 }

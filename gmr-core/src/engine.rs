@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 
 use crate::bank::{self, BankCell};
 use crate::error::SetupError;
@@ -288,5 +288,5 @@ fn build_bank(
 }
 
 fn open_executable() -> Option<OwnedFd> {
-    rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+    destination::open_high(c"/proc/self/exe", OFlags::RDONLY).ok()
 }

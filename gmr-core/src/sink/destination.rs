@@ -160,7 +160,12 @@ impl Drop for Line {
 
 /// Opens /dev/null for [`Line::fence`].
 pub(crate) fn open_null() -> Result<OwnedFd, Errno> {
-    let fd = rustix::fs::open(c"/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    open_high(c"/dev/null", OFlags::WRONLY)
+}
+
+/// Opens a file that is kept, out of the way of the program's own descriptors.
+pub(crate) fn open_high(path: &core::ffi::CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let fd = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())?;
     duplicate(borrow(fd.as_raw_fd()))
 }
 
