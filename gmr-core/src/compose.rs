@@ -52,6 +52,10 @@ impl Step {
         Step(Self::FIRST_REGISTERED.saturating_add(order))
     }
 
+    fn is_registered(self) -> bool {
+        self.0 >= Self::FIRST_REGISTERED
+    }
+
     /// What to call it in the report.
     fn title(self, engine: &Engine) -> &'static str {
         match self {
@@ -155,7 +159,13 @@ struct Emitter<'a> {
     sink: Sink<'a, OpenLine<'a>>,
     is_current: &'a dyn Fn() -> bool,
     section_deadline_ns: u64,
+    /// Size of the report at which the section is cut.
+    section_limit_bytes: u64,
 }
+
+/// The most a registered section may write. A runaway section would otherwise
+/// fill the disk within its deadline.
+const MAX_SECTION_BYTES: u64 = 16 << 20;
 
 impl Emitter<'_> {
     /// The reporter's own event: no deadline applies.
@@ -174,6 +184,9 @@ impl Emitter<'_> {
 impl EventSink for Emitter<'_> {
     fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
         if !(self.is_current)() || clock::monotonic_ns() >= self.section_deadline_ns {
+            return Err(Stop);
+        }
+        if self.sink.total_bytes() > self.section_limit_bytes {
             return Err(Stop);
         }
         // The report's own structure is not a section's to write.
@@ -272,6 +285,7 @@ fn compose(
             sink: Sink::new(line, sink),
             is_current,
             section_deadline_ns: deadline_ns,
+            section_limit_bytes: u64::MAX,
         },
         deadline_ns,
         began_ns,
@@ -566,6 +580,11 @@ impl Report<'_> {
             self.out.section_deadline_ns = began_ns.saturating_add(budget).min(self.deadline_ns);
             match generate(&mut SectionWriter::new(&mut self.out)) {
                 Ok(()) => SectionStatus::Ok,
+                Err(SectionError::Stopped)
+                    if self.out.sink.total_bytes() > self.out.section_limit_bytes =>
+                {
+                    SectionStatus::SizeLimit
+                }
                 Err(SectionError::Stopped) => SectionStatus::Deadline,
                 Err(SectionError::Failed(reason)) => SectionStatus::Failed(reason),
             }
