@@ -576,8 +576,17 @@ impl Report<'_> {
             SectionStatus::SkippedDeadline
         } else {
             self.enter(step);
-            let budget = nanoseconds(self.engine.options.section_deadline);
-            self.out.section_deadline_ns = began_ns.saturating_add(budget).min(self.deadline_ns);
+            // Ours are bounded by what was collected; a slow destination must
+            // not cut them.
+            (self.out.section_deadline_ns, self.out.section_limit_bytes) = if step.is_registered() {
+                let budget = nanoseconds(self.engine.options.section_deadline);
+                (
+                    began_ns.saturating_add(budget).min(self.deadline_ns),
+                    self.out.sink.total_bytes().saturating_add(MAX_SECTION_BYTES),
+                )
+            } else {
+                (self.deadline_ns, u64::MAX)
+            };
             match generate(&mut SectionWriter::new(&mut self.out)) {
                 Ok(()) => SectionStatus::Ok,
                 Err(SectionError::Stopped)
