@@ -149,8 +149,9 @@ fn is_borrowed(engine: &Engine) -> bool {
 }
 
 /// Records a request and wakes a supervisor. Two atomic steps and one system
-/// call.
+/// call; keeps `errno`, for it is called from handlers of others too.
 pub(crate) fn request(engine: &Engine, who: &Requester) {
+    let _errno = errno::Saved::now();
     if accepts(engine) {
         engine.requests.push(who);
         let (word, _) = engine.requests.word();
