@@ -120,6 +120,7 @@ pub struct Reporter {
 #[derive(Debug, Clone, Copy)]
 pub struct Handle(&'static Reporter);
 
+#[cfg(not(loom))]
 impl Handle {
     /// The reporter.
     #[must_use]
