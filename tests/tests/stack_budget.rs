@@ -5,7 +5,8 @@
 //! (`--nocapture`).
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 /// The trigger, the registry's dispatch included, over the kernel's frame.
 const TRIGGER_BYTES: u64 = 1024;
@@ -65,4 +66,74 @@ fn a_capture_stays_within_its_budget() {
 #[test]
 fn a_capture_by_page_probe_stays_within_its_budget() {
     assert!(stack_used_by("capture-refused") <= CAPTURE_BYTES);
+}
+
+fn nested(mode: &str) -> String {
+    let report = run(env!("CARGO_BIN_EXE_budget_nested"), &[mode]);
+    assert!(report.contains("faults handled = 2"), "{report}");
+    report
+}
+
+#[test]
+fn a_fault_on_stds_alternate_stack_does_a_report_no_harm() {
+    assert!(nested("std").ends_with("End of report 1: complete\n"));
+}
+
+#[test]
+fn a_fault_on_a_stack_of_the_programs_own_does_a_report_no_harm() {
+    assert!(nested("own").ends_with("End of report 1: complete\n"));
+}
+
+#[test]
+fn a_fault_does_not_overwrite_the_handler_that_the_trigger_interrupted() {
+    // Why not complete: the stack goes on elsewhere, see the program.
+    let report = nested("on");
+    let end = "End of report 1: incomplete (threads without a whole stack)\n";
+    assert!(report.ends_with(end), "{report}");
+}
+
+/// From the reserved stack through the switch and the signal's frame into the
+/// program.
+#[test]
+fn a_debugger_walks_out_of_a_report() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_budget_nested"))
+        .arg("wait")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    stderr.read_line(&mut line).expect("stderr can be read");
+    assert_eq!(line, "in the section\n");
+
+    let gdb = Command::new("gdb")
+        .args(["-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", "bt", "-p"])
+        .arg(child.id().to_string())
+        .stdin(Stdio::null())
+        .output()
+        .expect("gdb is installed");
+    // The end of its standard input lets the section go.
+    drop(child.stdin.take());
+    let output = child.wait_with_output().expect("the program ends");
+
+    let trace = String::from_utf8_lossy(&gdb.stdout);
+    let mut rest = &*trace;
+    for frame in [
+        "budget_nested::linux::wait_for_the_end_of_stdin",
+        "gmr_core::compose::",
+        "gmr_core::sys::stack::call_on",
+        "gmr_core::signal::trigger::on_trigger",
+        "<signal handler called>",
+        "budget_nested::linux::interrupted_by",
+        "budget_nested::linux::main",
+    ] {
+        let found = rest.find(frame);
+        let error = String::from_utf8_lossy(&gdb.stderr);
+        let at = found.unwrap_or_else(|| panic!("no {frame} in its place:\n{trace}\n{error}"));
+        rest = rest.get(at + frame.len()..).unwrap_or_default();
+    }
+    assert!(output.status.success(), "{}", output.status);
+    assert!(output.stdout.ends_with(b"End of report 1: complete\n"));
 }
