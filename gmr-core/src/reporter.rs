@@ -498,6 +498,18 @@ impl Reporter {
         self.engine().is_some_and(|engine| engine.tables.refresh())
     }
 
+    /// For tests of the stack's size: how much of a bank's reserved stack no
+    /// report has touched yet, and its size, in bytes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reserved_stack(&self, bank: usize) -> Option<(usize, usize)> {
+        let bytes = crate::bank::STACK_BYTES;
+        let stack = self.engine()?.cell(bank)?.stack;
+        #[expect(unsafe_code, reason = "reads a stack that may be in use")]
+        // SAFETY: every bank's stack has that size.
+        Some((unsafe { stack.untouched(bytes) }, bytes))
+    }
+
     /// Refreshes the module table whenever a report asks for it, on this
     /// thread, until [`shutdown`](Self::shutdown): gmr-std's worker.
     #[doc(hidden)]

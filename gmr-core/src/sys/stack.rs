@@ -27,6 +27,26 @@ impl StackTop {
         // The ABI wants rsp aligned to 16 at a call.
         StackTop(bytes.as_mut_ptr_range().end as usize & !15)
     }
+
+    /// How much of a stack of `bytes` was never written, from its low end:
+    /// fresh mappings are zero.
+    ///
+    /// # Safety
+    ///
+    /// The stack has at least that many bytes (whole pages).
+    pub(crate) unsafe fn untouched(self, bytes: usize) -> usize {
+        let mut untouched = 0_usize;
+        while untouched < bytes {
+            let at = self.0.wrapping_sub(bytes).wrapping_add(untouched);
+            // SAFETY: in the stack, by the caller's promise, which is never
+            // unmapped; aligned, for both ends are.
+            if unsafe { (at as *const u64).read_volatile() } != 0 {
+                break;
+            }
+            untouched = untouched.saturating_add(size_of::<u64>());
+        }
+        untouched
+    }
 }
 
 /// `call_on(new_rsp, function, argument)`
