@@ -292,8 +292,10 @@ impl Reporter {
     ///
     /// # Signal safety
     ///
-    /// Safe. Needs about 32 KiB of stack (feature `symbols`: see
-    /// `Options`); a handler on a small alternate stack does not have it.
+    /// Safe. Needs 16 KiB of stack; with feature `stacks` 64 KiB, and with
+    /// `symbols` 256 KiB (1 MiB in a build without optimisation), which is for
+    /// the costliest name that a symbol table may hold. What registered
+    /// sections need comes on top. A small alternate stack does not have it.
     /// Block SIGPIPE meanwhile, or the destination's may reach the program.
     pub fn report_here(&self, who: Requester) -> bool {
         let Some(engine) = self.engine() else { return false };

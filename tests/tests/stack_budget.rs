@@ -68,30 +68,42 @@ fn a_capture_by_page_probe_stays_within_its_budget() {
     assert!(stack_used_by("capture-refused") <= CAPTURE_BYTES);
 }
 
-/// Runs a program that prints `took N of M bytes`; a quarter must be left.
-fn assert_reserved_stack_is_enough(mode: &str) -> String {
+/// Stack that reports took, its size, and the reports.
+fn reported_with(arguments: &[&str]) -> (u64, u64, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_budget_reserved"))
-        .arg(mode)
+        .args(arguments)
         .output()
         .expect("the program starts");
     let figures = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {figures}", output.status);
-    eprint!("{mode} ({}): {figures}", profile());
+    eprint!("{arguments:?} ({}): {figures}", profile());
     let (took, bytes) = (number_after(&figures, "took "), number_after(&figures, " of "));
-    assert!(took <= bytes / 4 * 3, "{figures}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    (took, bytes, String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[test]
-fn the_reserved_stack_is_enough() {
-    let report = assert_reserved_stack_is_enough("plain");
-    assert!(report.contains("wait_here"), "{report}");
+fn a_quarter_of_the_reserved_stack_is_left() {
+    let (took, bytes, report) = reported_with(&["plain"]);
+    assert!(took <= bytes / 4 * 3, "{took}");
+    assert!(report.contains(" in budget_reserved::linux::wait_for\n"), "{report}");
 }
 
 #[test]
-fn the_reserved_stack_is_enough_for_the_deepest_name() {
-    let report = assert_reserved_stack_is_enough("deep");
+fn a_quarter_of_the_reserved_stack_is_left_after_the_deepest_name() {
+    let (took, bytes, report) = reported_with(&["deep"]);
+    assert!(took <= bytes / 4 * 3, "{took}");
     assert!(report.contains(" in a::b::<dyn <dyn <dyn "), "{report}");
+}
+
+/// What the documentation of `report_here` says; without any feature the
+/// program in `no-alloc` looks after it.
+#[test]
+fn report_here_needs_what_it_says() {
+    let documented = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
+    for mode in ["plain", "deep"] {
+        let (took, _, _) = reported_with(&[mode, "here"]);
+        assert!(took <= documented, "{took}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How much of its reserved stack a report takes.
+//! How much stack a report takes.
 //!
 //! 1. A thread waits below a function whose (mangled) name costs rustc-demangle
 //!    the most stack known: 498 nested trait objects, written in assembly,
@@ -6,6 +6,9 @@
 //! 2. The main thread triggers reports in the handler.
 //! 3. The reserved stack was mapped as zeros, so what is still zero from its
 //!    low end was never needed: `took N of M bytes`.
+//!
+//! With a second argument, `here`, 2 is `report_here` on a thread with a large
+//! stack, of which the same is true.
 #![cfg_attr(
     all(target_os = "linux", target_arch = "x86_64"),
     allow(unsafe_code, reason = "a function in assembly, and signals")
@@ -16,7 +19,7 @@ mod linux {
     use std::sync::{Condvar, Mutex};
 
     use gmr_core::symbols::test_support::{DEEP_NAME_BYTES, deep_v0_name};
-    use gmr_core::{Options, Reporter, Signal};
+    use gmr_core::{Options, Reporter, Requester, Signal};
 
     static GMR: Reporter = Reporter::new(gmr_core::package!());
 
@@ -75,6 +78,12 @@ mod linux {
         fn gmr_budget_call_deep(function: extern "C" fn());
     }
 
+    /// Two, for the second finds caches filled.
+    const REPORTS: u64 = 2;
+
+    /// For `report_here`.
+    const HERE_BYTES: usize = 4 << 20;
+
     /// 0: starting, 1: the thread waits, 2: it may end.
     static STAGE: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
 
@@ -85,6 +94,7 @@ mod linux {
         STAGE.1.notify_all();
     }
 
+    #[inline(never)]
     fn wait_for(stage: u32) {
         if let Ok(now) = STAGE.0.lock() {
             drop(STAGE.1.wait_while(now, |now| *now < stage));
@@ -98,6 +108,7 @@ mod linux {
 
     pub(crate) fn main() -> Result<()> {
         let mode = std::env::args().nth(1).unwrap_or_default();
+        let is_here = std::env::args().nth(2).is_some_and(|how| how == "here");
         if deep_v0_name(&mut [0; DEEP_NAME_BYTES]) != deep_name!() {
             return Err("this is not the deepest name any more".into());
         }
@@ -114,20 +125,49 @@ mod linux {
             })
         });
         wait_for(1);
-        // Two, for the second finds caches filled.
-        for _ in 0..2 {
-            // SAFETY: a signal to this process; handled before the call returns.
-            unsafe { libc::kill(libc::getpid(), libc::SIGUSR2) };
-        }
+        let here = if is_here {
+            let reporter = std::thread::Builder::new().stack_size(HERE_BYTES);
+            let thread = blocked(|| reporter.spawn(report_here))?;
+            Some(thread.join().map_err(|_| "report_here panicked")?)
+        } else {
+            for _ in 0..REPORTS {
+                // SAFETY: a signal to this process; handled before the call
+                // returns.
+                unsafe { libc::kill(libc::getpid(), libc::SIGUSR2) };
+            }
+            None
+        };
         reach(2);
         thread.join().map_err(|_| "the thread panicked")?;
         let stats = GMR.stats();
-        if stats.reports_complete != 2 {
-            return Err(format!("not two complete reports: {stats:?}").into());
+        if stats.reports_complete != REPORTS {
+            return Err(format!("not as many complete reports: {stats:?}").into());
         }
-        let (untouched, bytes) = GMR.reserved_stack(0).ok_or("there is no reserved stack")?;
+        let reserved = || GMR.reserved_stack(0);
+        let (untouched, bytes) = here.or_else(reserved).ok_or("there is no such stack")?;
         eprintln!("took {} of {bytes} bytes", bytes - untouched);
         Ok(())
+    }
+
+    /// Composes reports on this thread's stack; how much of that was never
+    /// touched, and its size.
+    fn report_here() -> (usize, usize) {
+        // SAFETY: all bytes zero is an attribute set to be filled.
+        let mut attributes: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
+        let (mut low, mut bytes) = (std::ptr::null_mut(), 0);
+        // SAFETY: this thread, and valid places for the answers.
+        unsafe {
+            libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes);
+            libc::pthread_attr_getstack(&raw const attributes, &raw mut low, &raw mut bytes);
+        }
+        for _ in 0..REPORTS {
+            GMR.report_here(Requester::call());
+        }
+        let words = low.cast::<u64>();
+        // SAFETY: this thread's own stack, down to its low end.
+        let untouched =
+            (0..bytes / 8).take_while(|at| unsafe { words.add(*at).read_volatile() } == 0);
+        (untouched.count() * 8, bytes)
     }
 
     /// Runs `body` with the trigger blocked, which threads inherit.
