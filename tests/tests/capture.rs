@@ -250,8 +250,10 @@ impl Tracer {
         assert_eq!(waited, tid);
         Tracer(tid)
     }
+}
 
-    fn let_go(self) {
+impl Drop for Tracer {
+    fn drop(&mut self) {
         // SAFETY: the thread we trace is stopped.
         assert_eq!(unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, 0, 0) }, 0);
     }
@@ -285,7 +287,7 @@ fn a_late_answer_does_not_touch_the_next_report() {
             assert!(report.thread(role).frames().is_empty());
             assert!(!report.is_complete());
         }
-        tracer.let_go();
+        drop(tracer);
         // The late answer may come at any moment of these.
         for _ in 0..5 {
             let report = daemon.report();

@@ -65,6 +65,9 @@ pub(crate) fn replaced_after() {
     serve();
 }
 
+/// std's own has 8 KiB, which two signal frames nearly fill.
+const ALTERNATE_STACK_BYTES: usize = 64 * 1024;
+
 #[inline(never)]
 extern "C" fn stuck_handler(_signal: i32) {
     black_box(stuck_inside());
@@ -93,7 +96,16 @@ pub(crate) fn in_handler() {
     install(libc::SIGUSR1, stuck_handler, 0);
     install(libc::SIGALRM, stuck_handler, libc::SA_ONSTACK);
     spawn("own-stack".into(), || descend(&raise_usr1));
-    spawn("alternate".into(), || descend(&raise_alrm));
+    spawn("alternate".into(), || {
+        let stack = libc::stack_t {
+            ss_sp: Vec::leak(vec![0_u8; ALTERNATE_STACK_BYTES]).as_mut_ptr().cast(),
+            ss_flags: 0,
+            ss_size: ALTERNATE_STACK_BYTES,
+        };
+        // SAFETY: leaked memory; the thread never ends.
+        assert_eq!(unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) }, 0);
+        descend(&raise_alrm);
+    });
     wait_for(2);
     set_up(&PATIENT);
     ready();

@@ -29,8 +29,8 @@ fn narrow(depth: u32) -> u64 {
 
 /// A stack deeper than the window, and one of more frames than are taken.
 pub(crate) fn deep() {
-    spawn("wide".into(), || drop(wide(100)));
-    spawn("narrow".into(), || drop(narrow(100)));
+    spawn("wide".into(), || _ = wide(100));
+    spawn("narrow".into(), || _ = narrow(100));
     wait_for(2);
     set_up(&PATIENT.max_frames(64).window_bytes(64 * 1024));
     ready();

@@ -86,12 +86,12 @@ fn block(fill: impl FnOnce(&mut libc::sigset_t)) {
 pub(crate) fn blocked() {
     spawn("blocks-one".into(), || {
         // SAFETY: a valid set.
-        block(|set| drop(unsafe { libc::sigaddset(set, libc::SIGURG) }));
+        block(|set| _ = unsafe { libc::sigaddset(set, libc::SIGURG) });
         arrive_and_park()
     });
     spawn("blocks-all".into(), || {
         // SAFETY: a valid set.
-        block(|set| drop(unsafe { libc::sigfillset(set) }));
+        block(|set| _ = unsafe { libc::sigfillset(set) });
         arrive_and_park()
     });
     spawn("open".into(), || arrive_and_park());
@@ -127,16 +127,18 @@ pub(crate) fn roles() {
 }
 
 /// The main thread ends, the others go on.
-pub(crate) fn main_ends() {
+pub(crate) fn main_ends() -> ! {
+    set_up(&PATIENT);
     spawn("goes-on".into(), || descend(&|| arrive_and_park()));
     spawn("commands".into(), || {
         wait_for(1);
-        set_up(&PATIENT);
         ready();
         commands(|_| {});
     });
+    // pthread_exit would unwind through std's frames, which abort.
     // SAFETY: the main thread owns nothing that the others use.
-    unsafe { libc::pthread_exit(std::ptr::null_mut()) };
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("the thread has ended");
 }
 
 /// A seccomp filter that refuses process_vm_readv.
