@@ -72,3 +72,21 @@ pub(crate) fn block(number: i32) -> String {
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, core::ptr::null_mut()) };
     if error == 0 { "ok".to_owned() } else { format!("pthread_sigmask: {error}") }
 }
+
+/// As in a C program: who writes to a closed pipe dies. (Rust's runtime ignores
+/// SIGPIPE, which would hide a report's mistake.)
+pub(crate) fn default_sigpipe() {
+    // SAFETY: no handler is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+extern "C" fn ignore(_signal: libc::c_int) {}
+
+/// Handlers on every signal that captures could use.
+pub(crate) fn take_capture_signals() -> String {
+    for signal in core::iter::once(libc::SIGURG).chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(signal, ignore as *const () as usize) };
+    }
+    "ok".to_owned()
+}

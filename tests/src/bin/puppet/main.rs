@@ -21,6 +21,7 @@ fn main() {
     if env::args().any(|argument| argument == "arm") {
         gmr_std::arm();
     }
+    listen::default_sigpipe();
     let mut stdout = io::stdout();
     writeln!(stdout, "ready {}", process::id()).expect("stdout");
     serve(&mut Puppet::default(), &mut io::stdin().lock(), &mut stdout);
@@ -84,6 +85,7 @@ impl Puppet {
             "close" => child::close(number(rest)),
             "steal" => child::steal(&mut self.kept, rest),
             "stolen-bytes" => child::stolen_bytes(&self.kept),
+            "take-capture-signals" => listen::take_capture_signals(),
             "block" => listen::block(number(rest)),
             _ => format!("what is {command:?}?"),
         }

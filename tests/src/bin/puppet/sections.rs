@@ -153,6 +153,7 @@ static TITLES: [&str; 33] = [
 pub(crate) fn find(name: &str) -> (&'static str, &'static dyn SignalSafeSection) {
     match name {
         "gate" => ("Gate", &Gate),
+        "second-gate" => ("Second gate", &Gate),
         "fails" => ("Fails", &Fails),
         "endless" => ("Endless", &Endless),
         "forger" => ("Forger", &Forger),
