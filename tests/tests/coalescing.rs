@@ -67,7 +67,7 @@ fn requests_during_a_report_are_answered_by_exactly_one_more() {
             report.assert_whole(sections(setup), &[]);
         }
         assert!(stream.reports[1].coalesced() <= 4);
-        let stats = daemon.stats();
+        let stats = daemon.wait_stats("both reports", |stats| stats.reports() >= 2);
         assert_eq!((stats.complete, stats.incomplete, stats.ignored), (2, 0, 0));
         assert_eq!(stats.coalesced, stream.reports[1].coalesced());
         assert_eq!(daemon.ask("entered"), "2");

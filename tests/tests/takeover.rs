@@ -73,7 +73,7 @@ fn the_next_trigger_abandons_a_stuck_text_report_and_writes_a_whole_one() {
         assert_eq!(second.head("previous report.abandoned in"), Some("Gate"));
         assert_skips_the_gate(second);
         daemon.assert_alive();
-        let stats = daemon.stats();
+        let stats = daemon.wait_stats("the second report", |stats| stats.reports() >= 1);
         assert_eq!((stats.complete, stats.incomplete, stats.abandoned), (0, 1, 1));
 
         // Still stuck: skipped again, and nothing is abandoned for it.
