@@ -400,7 +400,7 @@ impl Reporter {
             && let Some(early) = crate::signal::trigger::take_early()
         {
             engine.requests.push(&early);
-            compose_early(engine, signal);
+            compose_early(signal);
         }
         Ok(handle)
     }
