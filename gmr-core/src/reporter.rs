@@ -411,7 +411,7 @@ impl Reporter {
             && let Some(early) = crate::signal::trigger::take_early()
         {
             engine.requests.push(&early);
-            compose_early(engine, signal);
+            compose_early(signal);
         }
         Ok(handle)
     }

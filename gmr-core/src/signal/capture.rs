@@ -211,6 +211,14 @@ pub(crate) enum NotInstalled {
     Refused(i32),
 }
 
+/// Whether [`install`] will find a signal.
+pub(crate) fn check() -> Result<(), NotInstalled> {
+    if GLOBAL.signal.load(Ordering::Acquire) != 0 {
+        return Ok(());
+    }
+    choose().map(|_| ())
+}
+
 /// Installs the handler, once per process (a forked child: anew).
 pub(crate) fn install(banks: [*mut Slots; MAX_BANKS]) -> Result<i32, NotInstalled> {
     GLOBAL.pid.store(crate::sys::getpid(), Ordering::Release);

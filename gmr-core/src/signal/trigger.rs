@@ -216,11 +216,14 @@ fn compose_here(engine: &'static Engine, signal: i32, context: *const libc::c_vo
     }
 }
 
-/// Composes a report that was requested before the setup, on this thread.
-pub(crate) fn compose_early(engine: &'static Engine, signal: i32) {
-    let before = Mask::all_asynchronous().apply();
-    compose_here(engine, signal, core::ptr::null());
-    before.apply();
+/// Composes a report that was requested before the setup, on this thread, and
+/// as always from the handler: its context is where this thread's own stack
+/// begins, which cannot be captured by a signal meanwhile.
+pub(crate) fn compose_early(signal: i32) {
+    let mask = Mask::of_this_thread();
+    let _ = crate::sys::signal::queue_to_thread(crate::sys::gettid(), signal, HAND_OFF);
+    mask.without(signal).apply();
+    mask.apply();
 }
 
 /// Signals that cannot carry the trigger, and why.
