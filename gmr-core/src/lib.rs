@@ -1,6 +1,11 @@
 //! Guru Meditation Reports: the signal-safe core.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
+#![cfg_attr(
+    not(all(gmr_engine, feature = "stacks", feature = "symbols")),
+    allow(dead_code, reason = "the full build is the one that must use everything")
+)]
 #![cfg_attr(
     not(test),
     deny(
@@ -30,7 +35,6 @@ pub mod redact;
 mod reporter;
 pub mod section;
 #[cfg(target_os = "linux")]
-#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "the engine calls it"))]
 mod sections;
 #[doc(hidden)]
 pub mod sink;

@@ -7,7 +7,9 @@ use crate::engine::Engine;
 #[cfg(not(gmr_engine))]
 use Unsupported as Engine;
 
-use crate::error::{RegisterError, RunError, SetupError, UnregisterError};
+#[cfg(feature = "signal")]
+use crate::error::RunError;
+use crate::error::{RegisterError, SetupError, UnregisterError};
 use crate::options::Options;
 use crate::package::Package;
 #[cfg(not(loom))]
@@ -225,9 +227,15 @@ impl Reporter {
         finish: impl FnOnce(&'static Engine) -> Result<(), SetupError>,
     ) -> Result<Handle, SetupError> {
         let before = self.claim()?;
-        let built = Engine::build(&self.package, &self.registry, options).and_then(|engine| {
-            finish(engine)?;
-            Ok(engine)
+        let built = Engine::build(&self.package, &self.registry, options).and_then(|built| {
+            let engine = built.engine;
+            match finish(engine) {
+                Ok(()) => Ok(engine),
+                Err(error) => {
+                    built.dismantle();
+                    Err(error)
+                }
+            }
         });
         match built {
             Ok(engine) => {

@@ -55,8 +55,9 @@ mod setup;
 pub use config::{ConfigCell, ConfigError, Secret};
 pub use error::SetupError;
 pub use gmr_core::{
-    Options, Package, RegisterError, Reporter, SectionError, SectionResult, SectionWriter, Signal,
-    SignalSafeSection, Stats, Stop, ViewKind as View, arm, package,
+    Options, Package, RegisterError, Reporter, Requester, SectionError, SectionResult,
+    SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats, Stop,
+    ViewKind as View, arm, package,
 };
 pub use handle::Handle;
 pub use setup::{Setup, setup_autorun};
