@@ -633,7 +633,11 @@ impl Report<'_> {
         self.out.put(&Event::BeginEnd);
         let count = |capture| facts.records.iter().filter(|r| r.capture == capture).count();
         let asked = facts.listed.total.saturating_sub(count(Capture::Own) as u64);
-        let _ = uwrite!(&mut text, "{} of {} with a whole stack", count(Capture::Ok), asked);
+        let _ = if count(Capture::NotBuilt) as u64 == asked {
+            uwrite!(&mut text, "{}, their stacks are not built in (feature `stacks`)", asked)
+        } else {
+            uwrite!(&mut text, "{} of {} with a whole stack", count(Capture::Ok), asked)
+        };
         self.out.value("threads", &*text);
         text.clear();
         let Tally { ok, failed, skipped } = self.tally;

@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     pub(crate) banks: [Option<BankCell>; MAX_BANKS],
     own_tids: [AtomicU32; MAX_OWN_THREADS],
     pub(crate) is_shut_down: AtomicU32,
+    /// Supervisors begin no report before this, CLOCK_MONOTONIC.
+    pub(crate) rest_until_ns: AtomicU64,
     pub(crate) stats: Counters,
     #[cfg(feature = "stacks")]
     pub(crate) tables: crate::stacks::modules::Tables,
@@ -174,6 +176,7 @@ impl Engine {
             banks,
             own_tids: [const { AtomicU32::new(0) }; MAX_OWN_THREADS],
             is_shut_down: AtomicU32::new(0),
+            rest_until_ns: AtomicU64::new(0),
             stats: Counters::new(),
             #[cfg(feature = "stacks")]
             tables: crate::stacks::modules::Tables::new(),

@@ -149,11 +149,8 @@ mod linux {
 
     /// Parks until `stop` is set, touching no stack.
     fn park() {
-        let no_stack = libc::stack_t {
-            ss_sp: std::ptr::null_mut(),
-            ss_flags: libc::SS_DISABLE,
-            ss_size: 0,
-        };
+        let no_stack =
+            libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
         // SAFETY: plain data; std gave this thread an alternate stack, which is
         // not in use now and is freed all the same.
         unsafe { libc::sigaltstack(&raw const no_stack, std::ptr::null_mut()) };
