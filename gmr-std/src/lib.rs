@@ -74,7 +74,8 @@
 //!   `EINTR`.
 //! - One setup at a time in a process, and one configuration.
 //! - Ordinary sections (closures that may allocate and lock), file and line of
-//!   frames, and files as destinations are not there yet.
+//!   frames, and report files are not there yet. (A descriptor that the program
+//!   opened is a destination.)
 //! - [The core's limitations](gmr_core#limitations) hold here too.
 
 mod config;
