@@ -276,7 +276,9 @@ impl Walker {
         };
         if let Some(cfa) = cfa {
             // Above the stack pointer, and the return address below it readable.
-            if cfa <= registers.sp {
+            // framehop cuts an offset to a multiple of 8 and subtracts 8 from
+            // the sum: with a CFA below 16 that overflows.
+            if cfa <= registers.sp || cfa < 16 {
                 return Step::End(StackEnd::Inconsistent);
             }
             let return_slot = cfa.wrapping_sub(8);
