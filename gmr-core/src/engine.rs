@@ -119,6 +119,10 @@ impl Engine {
         let options = options.in_range();
         // First uses that look something up happen here, not in a report.
         clock::prime();
+        // Before anything is opened: an engine that is whole is never given
+        // back.
+        #[cfg(feature = "stacks")]
+        crate::signal::capture::check().map_err(capture_error)?;
         let destination = Destination::open(options.destination_fd).map_err(|error| {
             SetupError::Destination { fd: options.destination_fd, errno: error.raw_os_error() }
         })?;
@@ -200,7 +204,7 @@ impl Engine {
 
     #[cfg(feature = "stacks")]
     fn install_capture(&'static self) -> Result<(), SetupError> {
-        use crate::signal::capture::{NotInstalled, install};
+        use crate::signal::capture::install;
         self.tables.refresh();
         let slots_of = |index: usize| {
             let cell = self.banks.get(index).and_then(Option::as_ref);
@@ -209,10 +213,7 @@ impl Engine {
                 core::ptr::from_ref(lease.bank().stacks.slots).cast_mut()
             })
         };
-        install([slots_of(0), slots_of(1)]).map(|_| ()).map_err(|error| match error {
-            NotInstalled::NoFreeSignal => SetupError::NoCaptureSignal,
-            NotInstalled::Refused(errno) => SetupError::System { what: "sigaction", errno },
-        })
+        install([slots_of(0), slots_of(1)]).map(|_| ()).map_err(capture_error)
     }
 
     /// Whether this is the process that was set up, not a forked copy or a
@@ -258,6 +259,15 @@ impl Engine {
             .map(|tid| tid.load(Ordering::Acquire))
             .filter(|tid| *tid != 0)
             .collect()
+    }
+}
+
+#[cfg(feature = "stacks")]
+fn capture_error(error: crate::signal::capture::NotInstalled) -> SetupError {
+    use crate::signal::capture::NotInstalled;
+    match error {
+        NotInstalled::NoFreeSignal => SetupError::NoCaptureSignal,
+        NotInstalled::Refused(errno) => SetupError::System { what: "sigaction", errno },
     }
 }
 

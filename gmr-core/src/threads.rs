@@ -179,9 +179,12 @@ fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: 
     } else if matches!(record.state, b'Z' | b'X' | b'x') {
         // A main thread that ended (pthread_exit) stays as a zombie.
         record.capture = Capture::Exited;
-    } else if status::Status::contains(blocked, signal) || status::Status::contains(pending, signal)
-    {
+    } else if status::Status::contains(blocked, signal) {
         record.capture = Capture::SignalBlocked;
+    } else if status::Status::contains(pending, signal) {
+        // Asked by an earlier report and still silent (stopped by a debugger,
+        // in an uninterruptible call): not the same as refusing to be asked.
+        record.capture = Capture::Timeout;
     }
 }
 

@@ -155,19 +155,29 @@ unsafe fn answer(info: *const libc::siginfo_t, context: *const libc::c_void) -> 
     }
     if info.code == libc::SI_USER && info.pid == 0 && crate::sys::getpid() == pid {
         // The kernel had no memory to queue the value: the signal comes bare.
-        let tid = crate::sys::gettid();
-        for bank in 0..MAX_BANKS {
-            let Some(slots) = bank_slots(bank) else { continue };
-            for (index, slot) in slots.slots.iter().enumerate() {
-                if let Some(token) = slot.waiting_for(index as u8, tid) {
-                    // SAFETY: the caller's promise.
-                    unsafe { fill(bank, token, context) };
-                    return true;
-                }
-            }
+        if let Some((bank, token)) = waiting_for_this_thread() {
+            // SAFETY: the caller's promise.
+            unsafe { fill(bank, token, context) };
+            return true;
         }
     }
     false
+}
+
+/// The request that a signal without a token belongs to. A function of its
+/// own, so that its locals are no part of the usual path's stack.
+#[inline(never)]
+fn waiting_for_this_thread() -> Option<(usize, Token)> {
+    let tid = crate::sys::gettid();
+    for bank in 0..MAX_BANKS {
+        let Some(slots) = bank_slots(bank) else { continue };
+        for (index, slot) in slots.slots.iter().enumerate() {
+            if let Some(token) = slot.waiting_for(index as u8, tid) {
+                return Some((bank, token));
+            }
+        }
+    }
+    None
 }
 
 fn bank_slots(bank: usize) -> Option<&'static Slots> {
@@ -199,6 +209,14 @@ pub(crate) enum NotInstalled {
     NoFreeSignal,
     /// sigaction(2) failed.
     Refused(i32),
+}
+
+/// Whether [`install`] will find a signal.
+pub(crate) fn check() -> Result<(), NotInstalled> {
+    if GLOBAL.signal.load(Ordering::Acquire) != 0 {
+        return Ok(());
+    }
+    choose().map(|_| ())
 }
 
 /// Installs the handler, once per process (a forked child: anew).

@@ -11,7 +11,8 @@
 //!   chained, keeps out of the way.
 //!
 //! Installed without SA_ONSTACK: a switch away from the alternate stack would
-//! let the next SA_ONSTACK signal overwrite our frame there. While a report is
+//! let the next SA_ONSTACK signal overwrite our frame there. (Where the trigger
+//! interrupts a handler that has it, it is switched off.) While a report is
 //! composed in the handler all asynchronous signals are blocked on that thread,
 //! synchronous faults are not.
 //!
@@ -28,6 +29,7 @@ use crate::compose::{self, Interrupted};
 use crate::engine::Engine;
 use crate::protocol::requests::{Requester, Requests};
 use crate::sys::signal::{Action, Info, Mask};
+use crate::sys::stack::AlternateStack;
 use crate::sys::{clock, errno, futex};
 
 /// Marks a signal that this handler sends to its own thread, to go on with a
@@ -168,8 +170,9 @@ fn is_borrowed(engine: &Engine) -> bool {
 }
 
 /// Records a request and wakes a supervisor. Two atomic steps and one system
-/// call.
+/// call; keeps `errno`, for it is called from handlers of others too.
 pub(crate) fn request(engine: &Engine, who: &Requester) {
+    let _errno = errno::Saved::now();
     if accepts(engine) {
         engine.requests.push(who);
         let (word, _) = engine.requests.word();
@@ -186,12 +189,20 @@ fn compose_here(engine: &'static Engine, signal: i32, context: *const libc::c_vo
         // Its owner looks for pending requests before and after it lets go.
         return;
     };
+    // Some other handler of this thread was interrupted on it.
+    let alternate = AlternateStack::in_use();
     let body = || {
+        if let Some(alternate) = &alternate {
+            alternate.switch_off();
+        }
         for _ in 0..MAX_REPORTS_PER_SIGNAL {
             if !engine.requests.is_pending() {
                 break;
             }
             let _ = compose::serve(engine, &mut lease, 0, interrupted);
+        }
+        if let Some(alternate) = &alternate {
+            alternate.switch_on();
         }
     };
     // SAFETY: the bank's own stack, exclusive with the lease; compose never
@@ -205,11 +216,14 @@ fn compose_here(engine: &'static Engine, signal: i32, context: *const libc::c_vo
     }
 }
 
-/// Composes a report that was requested before the setup, on this thread.
-pub(crate) fn compose_early(engine: &'static Engine, signal: i32) {
-    let before = Mask::all_asynchronous().apply();
-    compose_here(engine, signal, core::ptr::null());
-    before.apply();
+/// Composes a report that was requested before the setup, on this thread, and
+/// as always from the handler: its context is where this thread's own stack
+/// begins, which cannot be captured by a signal meanwhile.
+pub(crate) fn compose_early(signal: i32) {
+    let mask = Mask::of_this_thread();
+    let _ = crate::sys::signal::queue_to_thread(crate::sys::gettid(), signal, HAND_OFF);
+    mask.without(signal).apply();
+    mask.apply();
 }
 
 /// Signals that cannot carry the trigger, and why.

@@ -100,6 +100,11 @@ impl Destination {
             return Err(Errno::BADF);
         }
         let theirs = borrow(fd);
+        // Reopening would write to a pipe that the program only reads, and a
+        // duplicate would lose every report.
+        if !is_writable(rustix::fs::fcntl_getfl(theirs)?) {
+            return Err(Errno::BADF);
+        }
         let identity = Identity::of(theirs)?;
         let file_type = FileType::from_raw_mode(identity.mode);
         let reopened = match file_type {
@@ -190,6 +195,11 @@ fn redirect(from: BorrowedFd<'_>, number: RawFd) {
     let mut target = unsafe { OwnedFd::from_raw_fd(number) };
     let _ = rustix::io::dup3(from, &mut target, rustix::io::DupFlags::CLOEXEC);
     let _ = target.into_raw_fd();
+}
+
+fn is_writable(flags: OFlags) -> bool {
+    let mode = flags & OFlags::RWMODE;
+    !flags.contains(OFlags::PATH) && (mode == OFlags::WRONLY || mode == OFlags::RDWR)
 }
 
 /// An own description, moved to a high number.

@@ -402,7 +402,8 @@ fn cut_at_terminator(bytes: &[u8]) -> &[u8] {
 
 /// Notes which file each module is mapped from.
 fn identify(modules: &mut [Module]) {
-    let Ok(file) = read::open(rustix::fs::CWD, c"/proc/self/maps") else { return };
+    // Not `self`: that is the main thread, which may have ended.
+    let Ok(file) = read::open(rustix::fs::CWD, c"/proc/thread-self/maps") else { return };
     let mut buffer = alloc::vec![0_u8; maps::LINE_BYTES];
     let mut lines = maps::Maps::new(|into| read::some(file.as_fd(), into), &mut buffer);
     while let Some(Ok(line)) = lines.next() {

@@ -183,8 +183,12 @@ fn with_row<T>(
         _ => return Err(Unfit::Refused),
     }
     let uncovered = |_: gimli::Error| Unfit::Uncovered;
-    let bases =
-        BaseAddresses::default().set_eh_frame_hdr(info.header_svma).set_eh_frame(info.frames_svma);
+    // The same as framehop's: what it can read, we can judge.
+    let bases = BaseAddresses::default()
+        .set_eh_frame_hdr(info.header_svma)
+        .set_eh_frame(info.frames_svma)
+        .set_text(0)
+        .set_got(0);
     let header = EhFrameHdr::new(info.header, NativeEndian).parse(&bases, 8).map_err(uncovered)?;
     let mut frames = EhFrame::new(info.frames, NativeEndian);
     frames.set_address_size(8);
@@ -197,12 +201,13 @@ fn with_row<T>(
     let offset = table.pointer_to_offset(entry).map_err(uncovered)?;
     let fde =
         frames.fde_from_offset(&bases, offset, EhFrame::cie_from_offset).map_err(uncovered)?;
-    if !fde.contains(svma) {
-        return Err(Unfit::Uncovered);
-    }
     let encoding = fde.cie().encoding();
     let is_signal_frame = fde.is_signal_trampoline();
     let row = fde.unwind_info_for_address(&frames, &bases, context, svma).map_err(uncovered)?;
+    // A row may reach beyond its entry's end; framehop would take it.
+    if !fde.contains(svma) {
+        return Err(Unfit::Refused);
+    }
     Ok(look(&frames, row, is_signal_frame, encoding))
 }
 

@@ -28,7 +28,7 @@ static GMR: Reporter = Reporter::new(PACKAGE);
 const PACKAGE: Package = gmr_core::package!(product: "no-alloc");
 
 /// What [`Reporter::report_here`] says it needs.
-const DOCUMENTED_STACK_BYTES: usize = 32 * 1024;
+const DOCUMENTED_STACK_BYTES: usize = 16 * 1024;
 
 /// For the kernel's signal frame.
 const FRAME_BYTES: usize = 16 * 1024;

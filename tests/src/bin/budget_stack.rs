@@ -95,7 +95,10 @@ mod linux {
                 expect_reports(handle.stats())?;
                 used
             }
-            "capture" => {
+            "capture" | "capture-refused" => {
+                if mode == "capture-refused" {
+                    refuse_process_vm_readv()?;
+                }
                 GMR.setup(&options)?;
                 let used = measure(|| {
                     GMR.report_here(Requester::call());
@@ -104,7 +107,11 @@ mod linux {
                 expect_reports(GMR.stats())?;
                 used
             }
-            _ => return Err("usage: budget_stack core-in-handler|core-lent|std|capture".into()),
+            _ => {
+                return Err(
+                    "usage: budget_stack core-in-handler|core-lent|std|capture[-refused]".into()
+                );
+            }
         };
         println!("used {} bytes over the frame of {frame}", used.saturating_sub(frame));
         PARKED.stop.store(1, Ordering::Release);
@@ -217,6 +224,38 @@ mod linux {
             return Err(std::io::Error::last_os_error().into());
         }
         Ok(())
+    }
+
+    /// From here on process_vm_readv(2) fails with EPERM, in every thread.
+    fn refuse_process_vm_readv() -> Result<()> {
+        const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+        const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+        const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+        let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+        let mut filter = [
+            step(LOAD, 0, 0), // the call's number
+            step(JUMP_IF_EQUAL, 1, u32::try_from(libc::SYS_process_vm_readv)?),
+            step(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
+            step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program =
+            libc::sock_fprog { len: u16::try_from(filter.len())?, filter: filter.as_mut_ptr() };
+        // SAFETY: no pointers.
+        let private = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: the kernel copies the program.
+        let filtered = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                libc::SECCOMP_FILTER_FLAG_TSYNC,
+                &raw const program,
+            )
+        };
+        if private == 0 && filtered == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error().into())
+        }
     }
 
     fn expect_reports(stats: gmr_core::Stats) -> Result<()> {
