@@ -77,7 +77,7 @@ fn sections_that_never_end_by_themselves_end_with_the_reports_deadline() {
 fn a_section_cannot_forge_headings_threads_or_ends_of_reports() {
     for setup in ["std", "core-autorun"] {
         let log = ErrLog::new();
-        let mut daemon = start(&format!("{setup} sections=forger,filler-0"), &log);
+        let daemon = start(&format!("{setup} sections=forger,filler-0"), &log);
         daemon.trigger();
         let stream = log.wait_for(1);
         let threads = process::threads(daemon.pid());
