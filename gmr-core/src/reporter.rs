@@ -7,7 +7,9 @@ use crate::engine::Engine;
 #[cfg(not(gmr_engine))]
 use Unsupported as Engine;
 
-use crate::error::{RegisterError, RunError, SetupError, UnregisterError};
+#[cfg(feature = "signal")]
+use crate::error::RunError;
+use crate::error::{RegisterError, SetupError, UnregisterError};
 use crate::options::Options;
 use crate::package::Package;
 #[cfg(not(loom))]
@@ -120,6 +122,7 @@ pub struct Reporter {
 #[derive(Debug, Clone, Copy)]
 pub struct Handle(&'static Reporter);
 
+#[cfg(not(loom))]
 impl Handle {
     /// The reporter.
     #[must_use]
@@ -225,9 +228,15 @@ impl Reporter {
         finish: impl FnOnce(&'static Engine) -> Result<(), SetupError>,
     ) -> Result<Handle, SetupError> {
         let before = self.claim()?;
-        let built = Engine::build(&self.package, &self.registry, options).and_then(|engine| {
-            finish(engine)?;
-            Ok(engine)
+        let built = Engine::build(&self.package, &self.registry, options).and_then(|built| {
+            let engine = built.engine;
+            match finish(engine) {
+                Ok(()) => Ok(engine),
+                Err(error) => {
+                    built.dismantle();
+                    Err(error)
+                }
+            }
         });
         match built {
             Ok(engine) => {
@@ -291,8 +300,10 @@ impl Reporter {
     ///
     /// # Signal safety
     ///
-    /// Safe. Needs about 32 KiB of stack (feature `symbols`: see
-    /// `Options`); a handler on a small alternate stack does not have it.
+    /// Safe. Needs 16 KiB of stack; with feature `stacks` 64 KiB, and with
+    /// `symbols` 256 KiB (1 MiB in a build without optimisation), which is for
+    /// the costliest name that a symbol table may hold. What registered
+    /// sections need comes on top. A small alternate stack does not have it.
     /// Block SIGPIPE meanwhile, or the destination's may reach the program.
     pub fn report_here(&self, who: Requester) -> bool {
         let Some(engine) = self.engine() else { return false };
@@ -495,6 +506,18 @@ impl Reporter {
     #[cfg(feature = "stacks")]
     pub fn refresh_modules(&self) -> bool {
         self.engine().is_some_and(|engine| engine.tables.refresh())
+    }
+
+    /// For tests of the stack's size: how much of a bank's reserved stack no
+    /// report has touched yet, and its size, in bytes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reserved_stack(&self, bank: usize) -> Option<(usize, usize)> {
+        let bytes = crate::bank::STACK_BYTES;
+        let stack = self.engine()?.cell(bank)?.stack;
+        #[expect(unsafe_code, reason = "reads a stack that may be in use")]
+        // SAFETY: every bank's stack has that size.
+        Some((unsafe { stack.untouched(bytes) }, bytes))
     }
 
     /// Refreshes the module table whenever a report asks for it, on this

@@ -56,8 +56,11 @@ pub(crate) struct Taken {
 }
 
 const EMPTY: u32 = 0;
+/// A bit of its own: taking the record is then one `fetch_or`, which is
+/// wait-free, and cheaper in stack than a compare-exchange where nothing is
+/// inlined.
 const WRITING: u32 = 1;
-const READY: u32 = 2;
+const READY: u32 = 2 | WRITING;
 
 /// The tickets and the record of the first requester.
 #[derive(Debug)]
@@ -94,11 +97,8 @@ impl Requests {
     /// [`word`](Self::word).
     pub(crate) fn push(&self, who: &Requester) {
         let ticket = self.tickets.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
-        if self
-            .record
-            .compare_exchange(EMPTY, WRITING, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
-        {
+        // Acquire: our stores come after the loads of who emptied it.
+        if self.record.fetch_or(WRITING, Ordering::Acquire) & WRITING == 0 {
             self.ticket.store(ticket, Ordering::Relaxed);
             self.signal.store(who.signal, Ordering::Relaxed);
             self.code.store(who.code, Ordering::Relaxed);
@@ -134,11 +134,6 @@ impl Requests {
         self.served.compare_exchange(before, now, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         let count = now.wrapping_sub(before);
         Some(Taken { coalesced: count.wrapping_sub(1), requester: self.take_record(before, now) })
-    }
-
-    /// Forgets all requests made so far; how many there were.
-    pub(crate) fn discard(&self) -> u32 {
-        self.take().map_or(0, |taken| taken.coalesced.saturating_add(1))
     }
 
     fn take_record(&self, before: u32, now: u32) -> Option<Requester> {

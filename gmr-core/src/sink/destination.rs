@@ -152,22 +152,25 @@ impl Line {
     pub(crate) fn fence(&self, null: BorrowedFd<'_>) {
         redirect(null, self.number);
     }
+}
 
-    pub(crate) fn number(&self) -> RawFd {
-        self.number
-    }
-
-    /// Closes it. Only for a setup that failed.
+/// Only a setup that failed drops a line.
+impl Drop for Line {
     #[expect(unsafe_code, reason = "gives the descriptor back to its owner type")]
-    pub(crate) fn close(self) {
-        // SAFETY: made by `into_raw_fd` in `line`, given away here.
+    fn drop(&mut self) {
+        // SAFETY: made by `into_raw_fd` in `Destination::line`, owned by us.
         drop(unsafe { OwnedFd::from_raw_fd(self.number) });
     }
 }
 
 /// Opens /dev/null for [`Line::fence`].
 pub(crate) fn open_null() -> Result<OwnedFd, Errno> {
-    let fd = rustix::fs::open(c"/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    open_high(c"/dev/null", OFlags::WRONLY)
+}
+
+/// Opens a file that is kept, out of the way of the program's own descriptors.
+pub(crate) fn open_high(path: &core::ffi::CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let fd = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())?;
     duplicate(borrow(fd.as_raw_fd()))
 }
 

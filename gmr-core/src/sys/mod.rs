@@ -9,6 +9,7 @@
 pub(crate) mod clock;
 pub(crate) mod errno;
 pub(crate) mod futex;
+mod ids;
 pub(crate) mod memory;
 pub(crate) mod signal;
 #[cfg(feature = "signal")]
@@ -16,12 +17,4 @@ pub(crate) mod stack;
 #[cfg(feature = "stacks")]
 pub(crate) mod vm;
 
-/// This thread's id (gettid(2)).
-pub(crate) fn gettid() -> u32 {
-    rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
-}
-
-/// This process's id (getpid(2)), never cached: a fork must be noticed.
-pub(crate) fn getpid() -> u32 {
-    rustix::process::getpid().as_raw_nonzero().get().cast_unsigned()
-}
+pub(crate) use ids::{getpid, gettid};

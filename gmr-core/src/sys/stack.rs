@@ -4,6 +4,11 @@
 //! frame by it (CFA = rbp + 16), so debuggers and unwinders walk from the new
 //! stack back into the old one.
 //!
+//! The kernel decides by the stack pointer whether the alternate signal stack is
+//! in use. Whoever switches away from it while on it makes the kernel hand it
+//! out again: the next SA_ONSTACK handler overwrites the frames that wait
+//! there. [`AlternateStack`] takes it out of service meanwhile.
+//!
 //! # Safety
 //!
 //! Hand-written assembly for the System V ABI: `call_on` preserves what a
@@ -21,6 +26,26 @@ impl StackTop {
     pub(crate) fn of(bytes: &'static mut [u8]) -> Self {
         // The ABI wants rsp aligned to 16 at a call.
         StackTop(bytes.as_mut_ptr_range().end as usize & !15)
+    }
+
+    /// How much of a stack of `bytes` was never written, from its low end:
+    /// fresh mappings are zero.
+    ///
+    /// # Safety
+    ///
+    /// The stack has at least that many bytes (whole pages).
+    pub(crate) unsafe fn untouched(self, bytes: usize) -> usize {
+        let mut untouched = 0_usize;
+        while untouched < bytes {
+            let at = self.0.wrapping_sub(bytes).wrapping_add(untouched);
+            // SAFETY: in the stack, by the caller's promise, which is never
+            // unmapped; aligned, for both ends are.
+            if unsafe { (at as *const u64).read_volatile() } != 0 {
+                break;
+            }
+            untouched = untouched.saturating_add(size_of::<u64>());
+        }
+        untouched
     }
 }
 
@@ -70,6 +95,40 @@ pub(crate) unsafe fn run_on<F: FnOnce()>(top: StackTop, body: F) {
     // SAFETY: the caller's promise about the stack; `trampoline::<F>` takes
     // exactly this argument, which outlives the call.
     unsafe { call_on(top.0, trampoline::<F>, argument) };
+}
+
+/// The alternate signal stack (sigaltstack(2)) that this thread is running on.
+pub(crate) struct AlternateStack(libc::stack_t);
+
+impl AlternateStack {
+    /// `None`: the thread runs on an ordinary stack.
+    pub(crate) fn in_use() -> Option<Self> {
+        let mut now = disabled();
+        // SAFETY: a null new stack only asks.
+        let result = unsafe { libc::sigaltstack(core::ptr::null(), &raw mut now) };
+        (result == 0 && now.ss_flags & libc::SS_ONSTACK != 0).then_some(AlternateStack(now))
+    }
+
+    /// From another stack: nothing runs on the alternate one until
+    /// [`switch_on`](Self::switch_on); handlers that ask for it get the stack
+    /// they interrupt.
+    pub(crate) fn switch_off(&self) {
+        let off = disabled();
+        // SAFETY: plain data; affects this thread only.
+        unsafe { libc::sigaltstack(&raw const off, core::ptr::null_mut()) };
+    }
+
+    /// Puts it back as it was.
+    pub(crate) fn switch_on(&self) {
+        let mut before = self.0;
+        before.ss_flags &= !libc::SS_ONSTACK;
+        // SAFETY: what was in force before.
+        unsafe { libc::sigaltstack(&raw const before, core::ptr::null_mut()) };
+    }
+}
+
+fn disabled() -> libc::stack_t {
+    libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 }
 }
 
 #[cfg(test)]

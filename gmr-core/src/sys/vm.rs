@@ -25,9 +25,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 const PAGE_BYTES: usize = 4096;
 
-/// Pages one call can span: a window of 64 KiB that starts in the middle of a
-/// page. Larger windows are cut to it.
-pub(crate) const MAX_PAGES: usize = 17;
+/// Pages per call: a window of the default 16 KiB that starts in the middle of
+/// a page. Larger ones take more calls; the vectors are on the stack of the
+/// thread that is captured.
+const PAGES_PER_CALL: usize = 5;
 
 /// Once refused, always refused: seccomp filters are never taken off.
 static REFUSED: AtomicBool = AtomicBool::new(false);
@@ -38,7 +39,6 @@ pub(crate) fn read(address: u64, buffer: &mut [u8]) -> usize {
     if !REFUSED.load(Ordering::Relaxed) {
         match read_by_kernel(address, buffer) {
             Ok(bytes) => return bytes,
-            Err(libc::EFAULT) => return 0,
             Err(_) => REFUSED.store(true, Ordering::Relaxed),
         }
     }
@@ -56,24 +56,44 @@ fn bytes_to_page_end(address: u64) -> usize {
 }
 
 fn read_by_kernel(address: u64, buffer: &mut [u8]) -> Result<usize, i32> {
+    let mut done = 0_usize;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let (asked, copied) = read_pages(address.wrapping_add(done as u64), rest);
+        match usize::try_from(copied) {
+            Ok(copied) => {
+                done = done.wrapping_add(copied);
+                if copied < asked {
+                    break;
+                }
+            }
+            Err(_) => match last_errno() {
+                libc::EFAULT => break,
+                error => return Err(error),
+            },
+        }
+    }
+    Ok(done)
+}
+
+/// One call: how many bytes it asked for, and what it returned.
+fn read_pages(address: u64, buffer: &mut [u8]) -> (usize, libc::c_long) {
     let empty = libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 };
-    let mut remote = [empty; MAX_PAGES];
+    let mut remote = [empty; PAGES_PER_CALL];
+    let mut asked = 0_usize;
     let mut used = 0_usize;
-    let mut at = address;
-    let mut left = buffer.len();
-    for vector in &mut remote {
-        if left == 0 {
+    while let Some(vector) = remote.get_mut(used) {
+        let at = address.wrapping_add(asked as u64);
+        let piece = bytes_to_page_end(at).min(buffer.len().wrapping_sub(asked));
+        if piece == 0 {
             break;
         }
-        let piece = bytes_to_page_end(at).min(left);
         *vector = libc::iovec { iov_base: at as *mut _, iov_len: piece };
-        at = at.wrapping_add(piece as u64);
-        left = left.wrapping_sub(piece);
+        asked = asked.wrapping_add(piece);
         used = used.wrapping_add(1);
     }
-    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: the local vector is `buffer`; the remote ones are only read, and
-    // checked, by the kernel.
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: asked };
+    // SAFETY: the local vector is the first `asked` bytes of `buffer`; the
+    // remote ones are only read, and checked, by the kernel.
     let copied = unsafe {
         libc::syscall(
             libc::SYS_process_vm_readv,
@@ -85,7 +105,7 @@ fn read_by_kernel(address: u64, buffer: &mut [u8]) -> Result<usize, i32> {
             0_usize,
         )
     };
-    usize::try_from(copied).map_err(|_| last_errno())
+    (asked, copied)
 }
 
 fn read_by_probe(address: u64, buffer: &mut [u8]) -> usize {
@@ -172,7 +192,7 @@ mod tests {
             assert!(buffer[..readable].iter().all(|byte| *byte == 0xa5));
             assert!(buffer[readable..].iter().all(|byte| *byte == 0));
         }
-        assert_eq!(read_by_kernel(address + 2 * PAGE_BYTES as u64, &mut [0; 8]), Err(libc::EFAULT));
+        assert_eq!(read_by_kernel(address + 2 * PAGE_BYTES as u64, &mut [0; 8]), Ok(0));
         assert_eq!(read_by_probe(address + 2 * PAGE_BYTES as u64, &mut [0; 8]), 0);
         assert_eq!(read(0, &mut [0; 8]), 0);
         assert_eq!(read(u64::MAX - 7, &mut [0; 64]), 0);

@@ -1,0 +1,183 @@
+//! Handlers keep `errno`.
+//!
+//! 1. A thread sets `errno` and looks at it, over and over, while it is hit by
+//!    the trigger and by captures. A handler that loses `errno` is seen,
+//!    wherever between the two it comes.
+//! 2. Both handlers are made to overwrite it: a section sets it, and a seccomp
+//!    filter refuses process_vm_readv(2), so that each page of the stack is
+//!    probed by a system call that fails.
+//!
+//! `core`: the report is composed in the handler, on that thread or on the main
+//! one by turns. `std`: by gmr-std's supervisor.
+#![cfg_attr(
+    all(target_os = "linux", target_arch = "x86_64"),
+    allow(unsafe_code, reason = "errno, signals and a seccomp filter")
+)]
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod linux {
+    use std::fs::File;
+    use std::hint::black_box;
+    use std::os::fd::AsRawFd;
+    use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+    use std::time::{Duration, Instant};
+
+    use gmr_core::{
+        Options, Reporter, SectionResult, SectionWriter, Signal, SignalSafeSection, Stats,
+    };
+
+    static GMR: Reporter = Reporter::new(gmr_core::package!());
+    static LOOP_TID: AtomicI32 = AtomicI32::new(0);
+    static LOST: AtomicU64 = AtomicU64::new(0);
+    static STOP: AtomicBool = AtomicBool::new(false);
+
+    /// Reports; each interrupts the loop once at least.
+    const REPORTS: u64 = 40;
+
+    /// Set by the section: no value that the loop uses.
+    const SECTIONS_ERRNO: i32 = 100_000;
+
+    type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+    struct Overwriting;
+
+    // SAFETY: writes this thread's errno.
+    unsafe impl SignalSafeSection for Overwriting {
+        fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+            set_errno(SECTIONS_ERRNO);
+            out.value("errno", SECTIONS_ERRNO)?;
+            set_errno(SECTIONS_ERRNO);
+            Ok(())
+        }
+    }
+
+    pub(crate) fn main() -> Result<()> {
+        let mode = std::env::args().nth(1).unwrap_or_default();
+        let null = File::options().write(true).open("/dev/null")?;
+        let thread = std::thread::spawn(look_after_errno);
+        wait_until("the loop runs", || LOOP_TID.load(Ordering::Acquire) != 0)?;
+        refuse_process_vm_readv()?;
+        let stats: Box<dyn Fn() -> Stats> = match mode.as_str() {
+            "core" => {
+                GMR.register_section("Overwriting", &Overwriting)?;
+                let options = Options::new().destination_fd(null.as_raw_fd());
+                GMR.setup_autorun_with(Signal::Usr2, &options)?;
+                Box::new(|| GMR.stats())
+            }
+            "std" => {
+                let handle = gmr_std::setup_autorun(gmr_std::package!())
+                    .destination_fd(null.as_raw_fd())
+                    .register_signal_safe_section("Overwriting", &Overwriting)
+                    .install()?;
+                Box::new(move || handle.stats())
+            }
+            _ => return Err("usage: budget_errno core|std".into()),
+        };
+        let ended = || {
+            let stats = stats();
+            stats.reports_complete + stats.reports_incomplete
+        };
+        for report in 1..=REPORTS {
+            // SAFETY: no preconditions.
+            let here = unsafe { libc::gettid() };
+            let tid = if report % 2 == 0 { here } else { LOOP_TID.load(Ordering::Acquire) };
+            set_errno(7);
+            // SAFETY: a signal to a thread of ours, which handles it.
+            unsafe { libc::tgkill(libc::getpid(), tid, libc::SIGUSR2) };
+            if errno() != 7 {
+                LOST.fetch_add(1, Ordering::Relaxed);
+            }
+            wait_until("the report ends", || ended() == report)?;
+        }
+        STOP.store(true, Ordering::Release);
+        thread.join().map_err(|_| "the loop panicked")?;
+        let lost = LOST.load(Ordering::Relaxed);
+        if lost != 0 {
+            return Err(format!("errno was lost {lost} times").into());
+        }
+        let stats = stats();
+        if stats.reports_complete != REPORTS {
+            return Err(format!("the loop's thread was not always captured: {stats:?}").into());
+        }
+        println!("errno kept through {REPORTS} reports");
+        Ok(())
+    }
+
+    fn look_after_errno() {
+        // SAFETY: no preconditions.
+        LOOP_TID.store(unsafe { libc::gettid() }, Ordering::Release);
+        let mut value = 0;
+        while !STOP.load(Ordering::Acquire) {
+            value = (value + 1) % 1000;
+            set_errno(value);
+            for turn in 0..1000 {
+                black_box(turn);
+            }
+            if errno() != value {
+                LOST.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn set_errno(value: i32) {
+        // SAFETY: this thread's own.
+        unsafe { libc::__errno_location().write_volatile(value) };
+    }
+
+    fn errno() -> i32 {
+        // SAFETY: this thread's own.
+        unsafe { libc::__errno_location().read_volatile() }
+    }
+
+    /// From here on process_vm_readv(2) fails with EPERM, in every thread.
+    fn refuse_process_vm_readv() -> Result<()> {
+        const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+        const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+        const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+        let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+        let mut filter = [
+            step(LOAD, 0, 0), // the call's number
+            step(JUMP_IF_EQUAL, 1, u32::try_from(libc::SYS_process_vm_readv)?),
+            step(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
+            step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program =
+            libc::sock_fprog { len: u16::try_from(filter.len())?, filter: filter.as_mut_ptr() };
+        // SAFETY: no pointers.
+        let private = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: the kernel copies the program.
+        let filtered = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                libc::SECCOMP_FILTER_FLAG_TSYNC,
+                &raw const program,
+            )
+        };
+        if private == 0 && filtered == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error().into())
+        }
+    }
+
+    /// Generous: only a broken program gets there.
+    fn wait_until(what: &str, condition: impl Fn() -> bool) -> Result<()> {
+        let began = Instant::now();
+        while !condition() {
+            if began.elapsed() > Duration::from_secs(60) {
+                return Err(format!("waited in vain until {what}").into());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    linux::main()
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn main() {}
