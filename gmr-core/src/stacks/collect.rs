@@ -341,3 +341,92 @@ impl Collector<'_> {
         false
     }
 }
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "walks the stack that it runs on")]
+mod tests {
+    use super::*;
+    use core::hint::black_box;
+    use std::vec::Vec;
+
+    /// The frames of this thread, from the caller's on, by our unwinder and by
+    /// libgcc's.
+    #[inline(never)]
+    fn both() -> (Vec<Found>, StackEnd, Vec<u64>) {
+        // SAFETY: all bytes zero is a context to fill.
+        let mut context: libc::ucontext_t = unsafe { core::mem::zeroed() };
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::getcontext(&raw mut context) }, 0);
+        // SAFETY: the layout is that of a handler's context.
+        let registers = unsafe { capture::registers((&raw const context).cast()) };
+        let mut bytes = std::vec![0; 64 * 1024];
+        let used = crate::sys::vm::read(registers.sp, &mut bytes);
+        let window = Window { base: registers.sp, bytes: &bytes[..used] };
+        let mut frames = Vec::new();
+        let end = Walker::new().walk(&Table::collect(), registers, &window, |found| {
+            frames.push(found);
+            frames.len() < 200
+        });
+
+        let mut addresses = [core::ptr::null_mut(); 200];
+        // SAFETY: room for as many as is said.
+        let count = unsafe { libc::backtrace(addresses.as_mut_ptr(), 200) };
+        let others = addresses.iter().take(count as usize).map(|at| *at as u64);
+        // The first is this very function, at two different places.
+        (frames.split_off(1), end, others.skip(1).collect())
+    }
+
+    #[inline(never)]
+    fn nested(depth: u32) -> (Vec<Found>, StackEnd, Vec<u64>) {
+        let room = black_box([depth; 9]);
+        let found = if depth == 0 { both() } else { nested(black_box(depth - 1)) };
+        black_box(&room);
+        found
+    }
+
+    fn sorted_by(order: &mut dyn FnMut(&u32, &u32) -> core::cmp::Ordering) {
+        [3_u32, 1, 2].sort_by(order);
+    }
+
+    fn compare(found: (Vec<Found>, StackEnd, Vec<u64>), least: usize) {
+        let (frames, end, others) = found;
+        let ours: Vec<u64> = frames.iter().map(|frame| frame.pc).collect();
+        assert_eq!(ours, others);
+        assert_eq!(end, StackEnd::Complete);
+        assert!(ours.len() >= least, "{ours:x?}");
+        use crate::model::Certainty;
+        assert!(frames.iter().all(|frame| frame.certainty == Certainty::Exact));
+    }
+
+    #[test]
+    fn our_own_stack_is_what_libgcc_finds() {
+        compare(nested(0), 3);
+        compare(nested(20), 23);
+        let thread = std::thread::spawn(|| nested(50));
+        compare(thread.join().unwrap(), 53);
+    }
+
+    #[test]
+    fn frames_of_other_libraries_in_between() {
+        // Through std's sort, and through libc's qsort.
+        let mut found = None;
+        sorted_by(&mut |a, b| {
+            found.get_or_insert_with(|| nested(2));
+            a.cmp(b)
+        });
+        compare(found.unwrap(), 6);
+
+        std::thread_local! {
+            static FOUND: core::cell::RefCell<Option<(Vec<Found>, StackEnd, Vec<u64>)>> =
+                const { core::cell::RefCell::new(None) };
+        }
+        extern "C" fn order(_: *const libc::c_void, _: *const libc::c_void) -> libc::c_int {
+            FOUND.with_borrow_mut(|found| *found = Some(nested(2)));
+            0
+        }
+        let mut numbers = [3_u32, 1, 2];
+        // SAFETY: three elements of four bytes.
+        unsafe { libc::qsort(numbers.as_mut_ptr().cast(), 3, 4, Some(order)) };
+        compare(FOUND.take().unwrap(), 6);
+    }
+}

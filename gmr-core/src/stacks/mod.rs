@@ -11,5 +11,7 @@ pub(crate) mod fresh;
 #[cfg(gmr_engine)]
 pub(crate) mod modules;
 pub mod rules;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod unwind;
 pub mod window;

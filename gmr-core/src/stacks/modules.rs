@@ -539,3 +539,146 @@ impl Tables {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    fn own_maps(mut take: impl FnMut(&maps::Mapping<'_>)) {
+        let file = read::open(rustix::fs::CWD, c"/proc/thread-self/maps").unwrap();
+        let mut buffer = alloc::vec![0_u8; maps::LINE_BYTES];
+        let mut lines = maps::Maps::new(|into| read::some(file.as_fd(), into), &mut buffer);
+        while let Some(line) = lines.next() {
+            take(&line.unwrap());
+        }
+    }
+
+    /// Executable mappings that the table does not know, and entries that are
+    /// no longer mapped.
+    fn compared(table: &Table) -> (u32, usize) {
+        let mut check = table.begin_check();
+        own_maps(|line| check.line(line.start, FileIdentity::of(line), line.is_executable()));
+        (check.unknown, check.stale())
+    }
+
+    /// A library of one function, made for this test.
+    fn library(name: &str) -> PathBuf {
+        let source =
+            std::env::temp_dir().join(alloc::format!("gmr-{}-{name}.c", std::process::id()));
+        let library = source.with_extension("so");
+        std::fs::write(&source, alloc::format!("int {name}(void) {{ return 1; }}\n")).unwrap();
+        let compiler = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .status()
+            .expect("a C compiler");
+        assert!(compiler.success());
+        std::fs::remove_file(source).unwrap();
+        library
+    }
+
+    #[test]
+    fn every_executable_mapping_belongs_to_a_module() {
+        let table = Table::collect();
+        let mut seen = 0;
+        own_maps(|line| {
+            if line.is_executable() && (line.inode != 0 || line.path == b"[vdso]") {
+                let (_, module) = table.find(line.start).expect("a module");
+                assert!(module.start <= line.start && line.start < module.end);
+                assert!(module.info().is_some(), "call frame information");
+                assert!(module.build_id.as_deref().is_some_and(|id| !id.is_empty()));
+                seen += 1;
+            }
+        });
+        assert!(seen >= 4, "the executable, libc, the loader, the vDSO: {seen}");
+        assert!(!table.is_cut);
+        for module in table.modules() {
+            assert_eq!(table.find(module.start).unwrap().1.start, module.start);
+            assert_eq!(table.find(module.end - 1).unwrap().1.start, module.start);
+            for outside in [module.start - 1, module.end] {
+                assert!(table.find(outside).is_none_or(|(_, other)| other.start != module.start));
+            }
+        }
+        for nowhere in [0, 1, u64::MAX] {
+            assert!(table.find(nowhere).is_none());
+        }
+        let here = table.find(library as *const () as u64).unwrap().1;
+        assert!(here.is_executable);
+        let exe = std::fs::read_link("/proc/self/exe").unwrap();
+        assert_eq!(here.file_name(), exe.file_name().unwrap().as_encoded_bytes());
+    }
+
+    /// One test, since it counts what other tests would load.
+    #[test]
+    fn libraries_that_come_and_go() {
+        let before = Table::collect();
+        assert_eq!(compared(&before), (0, 0));
+
+        let path = library("gmr_comes_and_goes");
+        let c_path = alloc::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: a library without constructors.
+        let handle = unsafe { libc::dlopen(c_path.as_ptr(), libc::RTLD_NOW) };
+        assert!(!handle.is_null());
+        // SAFETY: an open library.
+        let code = unsafe { libc::dlsym(handle, c"gmr_comes_and_goes".as_ptr()) } as u64;
+        assert_ne!(code, 0);
+        assert!(before.find(code).is_none());
+        assert_eq!(compared(&before), (1, 0), "it came");
+
+        let with = Table::collect();
+        assert_eq!(compared(&with), (0, 0));
+        let module = with.find(code).unwrap().1;
+        assert_eq!(module.file_name(), path.file_name().unwrap().as_encoded_bytes());
+        let (bias, info) = with.lookup(code).unwrap();
+        assert_eq!(bias, module.bias);
+        let header = info.unwrap().header.to_vec();
+
+        // SAFETY: the handle of above; nothing of the library is in use.
+        assert_eq!(unsafe { libc::dlclose(handle) }, 0);
+        assert_eq!(compared(&with), (0, 1), "it went");
+        assert!(module.is_stale());
+        assert!(with.lookup(code).is_none());
+        // Its call frame information is a copy.
+        assert_eq!(module.info().unwrap().header, header);
+        assert_eq!(compared(&before), (0, 0));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_table_in_use_is_not_freed() {
+        let tables = Tables::new();
+        assert!(tables.current().is_none());
+        assert!(tables.refresh());
+        let first = tables.current().unwrap();
+        let generation = first.table.generation();
+        assert!(tables.refresh());
+        assert_ne!(tables.current().unwrap().table.generation(), generation);
+        assert!(!tables.refresh(), "its place is being read");
+        assert!(!first.table.modules().is_empty());
+        assert_eq!(first.table.generation(), generation);
+        drop(first);
+        assert!(tables.refresh());
+    }
+
+    #[test]
+    fn readers_and_a_refresher() {
+        static TABLES: Tables = Tables::new();
+        assert!(TABLES.refresh());
+        let here = readers_and_a_refresher as *const () as u64;
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let table = TABLES.current().unwrap();
+                        assert!(table.table.find(here).is_some());
+                    }
+                });
+            }
+            for _ in 0..100 {
+                TABLES.refresh();
+            }
+        });
+    }
+}

@@ -283,3 +283,107 @@ fn run(
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{CODE, Function, Image, LENGTH};
+    use super::*;
+
+    fn judged(instructions: &[u8], byte: u64) -> Rule {
+        let image = Image::new(&[Function::Plain(instructions), Function::Plain(&[])]);
+        judge(&image.info(), CODE + byte, &mut Context::new_in())
+    }
+
+    fn by(base: Base, offset: i64) -> Rule {
+        Rule::Step { base, offset }
+    }
+
+    /// As binutils write it for each PLT entry: CFA = rsp + 8, and 8 more once
+    /// the index is pushed (from byte 11 on).
+    const PLT: [u8; 13] = [0x0f, 11, 0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22];
+
+    #[test]
+    fn plain_rows_step() {
+        assert_eq!(judged(&[], 0), by(Base::StackPointer, 8));
+        assert_eq!(judged(&[0x0e, 0x60], 0), by(Base::StackPointer, 96));
+        assert_eq!(judged(&[0x0c, 6, 16, 0x86, 2], 0), by(Base::FramePointer, 16));
+        // push rbp; mov rbp, rsp
+        let prologue = [0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6];
+        assert_eq!(judged(&prologue, 0), by(Base::StackPointer, 8));
+        assert_eq!(judged(&prologue, 1), by(Base::StackPointer, 16));
+        assert_eq!(judged(&prologue, 4), by(Base::FramePointer, 16));
+        assert_eq!(judged(&prologue, LENGTH - 1), by(Base::FramePointer, 16));
+        assert_eq!(judged(&prologue, LENGTH), by(Base::StackPointer, 8), "the next one");
+    }
+
+    #[test]
+    fn the_linkers_expression_is_evaluated() {
+        assert_eq!(judged(&PLT, 0), Rule::StepByExpression);
+        let image = Image::new(&[Function::Plain(&PLT)]);
+        let mut context = Context::new_in();
+        for (byte, expected) in [(0, 0x1008), (10, 0x1008), (11, 0x1010), (15, 0x1010)] {
+            let registers = Registers { pc: CODE + byte, sp: 0x1000, fp: 0 };
+            let found = evaluate(&image.info(), CODE + byte, &registers, &mut context);
+            assert_eq!(found, Some(expected), "{byte}");
+        }
+    }
+
+    #[test]
+    fn ends_and_signal_frames_are_seen() {
+        assert_eq!(judged(&[0x07, 16], 0), Rule::EndOfStack);
+        let image = Image::new(&[Function::SignalFrame(&[])]);
+        assert_eq!(judge(&image.info(), CODE, &mut Context::new_in()), Rule::SignalFrame);
+    }
+
+    #[test]
+    fn what_framehop_must_not_see_is_refused() {
+        for (why, instructions) in [
+            ("a jump back to itself", &[0x0f, 3, 0x2f, 0xfd, 0xff][..]),
+            ("a branch", &[0x0f, 5, 0x77, 0, 0x28, 0, 0]),
+            ("a branch for rbp", &[0x10, 6, 3, 0x2f, 0xfd, 0xff]),
+            ("a branch for the return address", &[0x16, 16, 3, 0x2f, 0xfd, 0xff]),
+            ("a piece", &[0x0f, 4, 0x77, 0, 0x93, 8]),
+            ("an operation that is none", &[0x0f, 1, 0xff]),
+            ("rbx", &[0x0c, 3, 8]),
+            ("2^31", &[0x0e, 0x80, 0x80, 0x80, 0x80, 0x08]),
+            ("-2^31 - 8", &[0x13, 0x81, 0x80, 0x80, 0x80, 0x01]),
+            ("rbp at CFA + 2^31", &[0x11, 6, 0x80, 0x80, 0x80, 0x80, 0x7f]),
+        ] {
+            assert_eq!(judged(instructions, 0), Rule::Refused, "{why}");
+        }
+        assert_eq!(judged(&[0x60, 0x0e, 16], LENGTH + 1), by(Base::StackPointer, 8));
+        // A row that reaches beyond the end of its entry.
+        let image = Image::new(&[Function::Plain(&[0x60, 0x0e, 16])]);
+        let beyond = judge(&image.info(), CODE + LENGTH + 1, &mut Context::new_in());
+        assert_eq!(beyond, Rule::Refused);
+    }
+
+    #[test]
+    fn what_nothing_covers_is_said() {
+        let image = Image::new(&[Function::Plain(&[])]);
+        let mut context = Context::new_in();
+        for outside in [0, CODE - 1, CODE + LENGTH, u64::MAX] {
+            assert_eq!(judge(&image.info(), outside, &mut context), Rule::Uncovered, "{outside:x}");
+        }
+        let empty = CallFrameInfo { header: &[], frames: &[], ..image.info() };
+        assert_eq!(judge(&empty, CODE, &mut context), Rule::Refused);
+    }
+
+    #[test]
+    fn a_crafted_header_is_refused() {
+        let image = Image::new(&[Function::Plain(&[])]);
+        let mut context = Context::new_in();
+        let mut with = |at: usize, bytes: &[u8]| {
+            let mut header = image.header.clone();
+            header[at..at + bytes.len()].copy_from_slice(bytes);
+            judge(&CallFrameInfo { header: &header, ..image.info() }, CODE, &mut context)
+        };
+        assert_eq!(with(2, &[0x03, 0x3b]), by(Base::StackPointer, 8), "as it was");
+        assert_eq!(with(2, &[0x04, 0x3b]), Rule::Refused, "a 64-bit count");
+        assert_eq!(with(2, &[0x03, 0x3c]), Rule::Refused, "64-bit entries");
+        assert_eq!(with(2, &[0xff, 0xff]), Rule::Uncovered, "no table");
+        assert_eq!(with(8, &[0; 4]), Rule::Uncovered, "an empty table");
+        assert_eq!(with(8, &[0xff; 4]), Rule::Uncovered, "a table that is cut");
+        assert_eq!(with(16, &[0; 4]), Rule::Refused, "an entry before .eh_frame");
+    }
+}

@@ -81,13 +81,15 @@ fn stuck_inside() -> u64 {
 #[inline(never)]
 fn raise_usr1() {
     // SAFETY: the handler never comes back, which is the point.
-    unsafe { libc::raise(libc::SIGUSR1) };
+    black_box(unsafe { libc::raise(libc::SIGUSR1) });
+    black_box(());
 }
 
 #[inline(never)]
 fn raise_alrm() {
     // SAFETY: as above.
-    unsafe { libc::raise(libc::SIGALRM) };
+    black_box(unsafe { libc::raise(libc::SIGALRM) });
+    black_box(());
 }
 
 /// Threads that stay in a signal handler: on their own stack, and on their
