@@ -35,11 +35,12 @@ const FRAME_BYTES: usize = 16 * 1024;
 
 const PAINT: u8 = 0xa5;
 
-/// The alternate stack; the section runs at the depth of all others.
-#[repr(align(16))]
-struct Stack([u8; DOCUMENTED_STACK_BYTES * 2 + FRAME_BYTES]);
+const PAINTED: u128 = u128::from_ne_bytes([PAINT; 16]);
 
-static mut STACK: Stack = Stack([PAINT; DOCUMENTED_STACK_BYTES * 2 + FRAME_BYTES]);
+/// The alternate stack, in units of its alignment.
+type Stack = [u128; (DOCUMENTED_STACK_BYTES * 2 + FRAME_BYTES) / 16];
+
+static mut STACK: Stack = [PAINTED; (DOCUMENTED_STACK_BYTES * 2 + FRAME_BYTES) / 16];
 
 /// A section of the program's own.
 struct Work {
