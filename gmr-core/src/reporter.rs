@@ -292,12 +292,13 @@ impl Reporter {
     ///
     /// # Signal safety
     ///
-    /// Safe. Needs 16 KiB of stack; with feature `stacks` 64 KiB, and with
+    /// Safe; keeps `errno`. Needs 16 KiB of stack; with feature `stacks` 64 KiB, and with
     /// `symbols` 256 KiB (1 MiB in a build without optimisation), which is for
     /// the costliest name that a symbol table may hold. What registered
     /// sections need comes on top. A small alternate stack does not have it.
     /// Block SIGPIPE meanwhile, or the destination's may reach the program.
     pub fn report_here(&self, who: Requester) -> bool {
+        let _errno = crate::sys::errno::Saved::now();
         let Some(engine) = self.engine() else { return false };
         if !engine.is_own_process() || engine.is_shut_down.load(Ordering::Acquire) != 0 {
             return false;
@@ -664,6 +665,13 @@ impl Reporter {
     #[cfg(feature = "stacks")]
     pub fn refresh_modules(&self) -> bool {
         false
+    }
+
+    /// Not supported on this platform: there is none.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reserved_stack(&self, _bank: usize) -> Option<(usize, usize)> {
+        None
     }
 
     /// Not supported on this platform: does nothing.
