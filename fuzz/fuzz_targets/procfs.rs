@@ -34,8 +34,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(mount) = cgroup::parse_mount(data) {
         let path = cgroup::v2_path(data).unwrap_or(b"/");
         let mut out = [0; 64];
-        let _path =
-            cgroup::file_path(mount.root, mount.mount_point, path, "memory.max", &mut out);
+        let _path = cgroup::file_path(mount.root, mount.mount_point, path, "memory.max", &mut out);
     }
 
     let mut lines = Lines::new(read(data), &mut buffer);

@@ -23,11 +23,16 @@ fuzz_target!(|data: &[u8]| {
     let _text = redacted(data);
     let _option = (redact::takes_secret(data), redact::is_value(data));
     if let Ok(key) = core::str::from_utf8(data) {
-        let _secret = redact::is_secret_key(key);
+        let _secret = (redact::is_secret_key(key), redact::is_secret_group(key));
+        // Slicing panics within a character.
+        redact::secret_ranges(data, &mut |range| assert!(!key[range].is_empty()));
     }
-    if let Some(range) = redact::url_credentials(data) {
+    let mut done = None;
+    redact::secret_ranges(data, &mut |range| {
         assert!(range.start < range.end && range.end <= data.len());
-    }
+        assert!(done.is_none_or(|done| done < range.start));
+        done = Some(range.end);
+    });
     if sings(data) {
         return;
     }

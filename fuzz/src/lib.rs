@@ -6,6 +6,8 @@
 //! and that many bytes of the input, borrowed. Where the input ends, everything
 //! left is zero. At most [`MAX_EVENTS`] events are made.
 
+pub mod cfi;
+
 use core::convert::Infallible;
 
 use arbitrary::Unstructured;

@@ -49,8 +49,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     println!("pid {}", std::process::id());
     if std::env::args().any(|argument| argument == "--once") {
+        let own = std::process::id().cast_signed();
         // SAFETY: sends a signal to this process.
-        unsafe { libc::kill(libc::getpid(), libc::SIGUSR2) };
+        unsafe { libc::kill(own, libc::SIGUSR2) };
         // Delivered here before `kill` returns: every other thread blocks it.
         let stats = GMR.stats();
         return if stats.reports_complete == 1 {
@@ -73,12 +74,11 @@ fn critical() {
 
 /// Blocks or unblocks the trigger in this thread.
 fn with_trigger(how: i32) -> std::io::Result<()> {
+    // SAFETY: all bytes zero is a valid, empty set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: a set of this function's own.
-    let error = unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGUSR2);
-        libc::pthread_sigmask(how, &set, std::ptr::null_mut())
-    };
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGUSR2) };
+    // SAFETY: as above; the old set is not wanted.
+    let error = unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) };
     if error == 0 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(error)) }
 }

@@ -126,28 +126,26 @@ impl Drop for Lease<'_> {
 /// Address space that one bank takes, in bytes. Most of it is never touched.
 pub(crate) fn bytes_needed(options: &Options) -> usize {
     let threads = options.max_threads as usize;
-    let mut bytes = SINK_BYTES
+    let bytes = SINK_BYTES
         .saturating_add(BYTES)
         .saturating_add(DIRENTS_BYTES)
         .saturating_add(Region::bytes_for::<processes::Entry>(processes::TABLE_ENTRIES))
         .saturating_add(Region::bytes_for::<ThreadRecord>(threads))
         .saturating_add(4096);
     #[cfg(feature = "stacks")]
-    {
+    let bytes = {
         let slots = options.capture_slots as usize;
         let frames = threads.saturating_mul(options.max_frames as usize);
         let window = options.window_bytes as usize;
-        bytes = bytes
+        bytes
             .saturating_add(Region::bytes_for::<FrameRecord>(frames))
             .saturating_add(Region::bytes_for::<Flight>(slots))
             .saturating_add(Region::bytes_for::<Slot<Snapshot>>(slots))
             .saturating_add(slots.saturating_add(1).saturating_mul(window.saturating_add(64)))
-            .saturating_add(4096);
-    }
+            .saturating_add(4096)
+    };
     #[cfg(all(feature = "stacks", feature = "symbols"))]
-    {
-        bytes = bytes.saturating_add(crate::names::Names::bytes_needed());
-    }
+    let bytes = bytes.saturating_add(crate::names::Names::bytes_needed());
     bytes
 }
 

@@ -28,7 +28,9 @@ use crate::sections::{package, processes, threads as threads_section};
 use crate::sink::Sink;
 use crate::sink::destination::OpenLine;
 use crate::sys::clock;
-use crate::threads::{self, Asking, Listed, ThreadRecord};
+#[cfg(feature = "stacks")]
+use crate::threads::ThreadRecord;
+use crate::threads::{self, Asking, Listed};
 use crate::view::{JsonStyle, JsonView, TextView, View, ViewKind};
 
 /// Where a report is: what a takeover names, and what the next report skips.
@@ -48,6 +50,10 @@ impl Step {
 
     fn registered(order: u32) -> Self {
         Step(Self::FIRST_REGISTERED.saturating_add(order))
+    }
+
+    fn is_registered(self) -> bool {
+        self.0 >= Self::FIRST_REGISTERED
     }
 
     /// What to call it in the report.
@@ -80,7 +86,6 @@ pub(crate) struct Previous {
 pub(crate) struct Interrupted {
     pub(crate) tid: u32,
     /// The handler's context: registers and stack.
-    #[cfg_attr(not(feature = "stacks"), expect(dead_code, reason = "only stacks need it"))]
     pub(crate) context: *const core::ffi::c_void,
 }
 
@@ -154,7 +159,13 @@ struct Emitter<'a> {
     sink: Sink<'a, OpenLine<'a>>,
     is_current: &'a dyn Fn() -> bool,
     section_deadline_ns: u64,
+    /// Size of the report at which the section is cut.
+    section_limit_bytes: u64,
 }
+
+/// The most a registered section may write. A runaway section would otherwise
+/// fill the disk within its deadline.
+const MAX_SECTION_BYTES: u64 = 16 << 20;
 
 impl Emitter<'_> {
     /// The reporter's own event: no deadline applies.
@@ -173,6 +184,9 @@ impl Emitter<'_> {
 impl EventSink for Emitter<'_> {
     fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
         if !(self.is_current)() || clock::monotonic_ns() >= self.section_deadline_ns {
+            return Err(Stop);
+        }
+        if self.sink.total_bytes() > self.section_limit_bytes {
             return Err(Stop);
         }
         // The report's own structure is not a section's to write.
@@ -271,6 +285,7 @@ fn compose(
             sink: Sink::new(line, sink),
             is_current,
             section_deadline_ns: deadline_ns,
+            section_limit_bytes: u64::MAX,
         },
         deadline_ns,
         began_ns,
@@ -297,6 +312,7 @@ fn compose(
         capture_signal: capture_signal(),
         own_tids: &own_tids,
         interrupted_tid: interrupted.map(|interrupted| interrupted.tid),
+        has_context: interrupted.is_some_and(|interrupted| !interrupted.context.is_null()),
     };
     let is_skipped = report.stuck.contains(&Step::COLLECT);
     let listed = if is_skipped {
@@ -450,6 +466,9 @@ impl Report<'_> {
         let Some(table) = engine.tables.current() else {
             return crate::stacks::collect::Collected::default();
         };
+        if table.table.is_cut {
+            self.incomplete = self.incomplete.with(Incomplete::TRUNCATED);
+        }
         let is_current = self.out.is_current;
         let mut collector = Collector {
             bank: self.epoch.bank(),
@@ -557,10 +576,24 @@ impl Report<'_> {
             SectionStatus::SkippedDeadline
         } else {
             self.enter(step);
-            let budget = nanoseconds(self.engine.options.section_deadline);
-            self.out.section_deadline_ns = began_ns.saturating_add(budget).min(self.deadline_ns);
+            // Ours are bounded by what was collected; a slow destination must
+            // not cut them.
+            (self.out.section_deadline_ns, self.out.section_limit_bytes) = if step.is_registered() {
+                let budget = nanoseconds(self.engine.options.section_deadline);
+                (
+                    began_ns.saturating_add(budget).min(self.deadline_ns),
+                    self.out.sink.total_bytes().saturating_add(MAX_SECTION_BYTES),
+                )
+            } else {
+                (self.deadline_ns, u64::MAX)
+            };
             match generate(&mut SectionWriter::new(&mut self.out)) {
                 Ok(()) => SectionStatus::Ok,
+                Err(SectionError::Stopped)
+                    if self.out.sink.total_bytes() > self.out.section_limit_bytes =>
+                {
+                    SectionStatus::SizeLimit
+                }
                 Err(SectionError::Stopped) => SectionStatus::Deadline,
                 Err(SectionError::Failed(reason)) => SectionStatus::Failed(reason),
             }
@@ -598,15 +631,20 @@ impl Report<'_> {
         }
         let mut text = heapless::String::<256>::new();
         self.out.put(&Event::BeginEnd);
-        let whole = facts.records.iter().filter(|r| r.capture == Capture::Ok).count();
-        let _ = uwrite!(&mut text, "{} of {} with a whole stack", whole, facts.listed.total);
+        let count = |capture| facts.records.iter().filter(|r| r.capture == capture).count();
+        let asked = facts.listed.total.saturating_sub(count(Capture::Own) as u64);
+        let _ = if count(Capture::NotBuilt) as u64 == asked {
+            uwrite!(&mut text, "{}, their stacks are not built in (feature `stacks`)", asked)
+        } else {
+            uwrite!(&mut text, "{} of {} with a whole stack", count(Capture::Ok), asked)
+        };
         self.out.value("threads", &*text);
         text.clear();
         let Tally { ok, failed, skipped } = self.tally;
         let _ = uwrite!(&mut text, "{} ok, {} failed, {} skipped", ok, failed, skipped);
         self.out.value("sections", &*text);
         let size = self.out.sink.total_bytes();
-        self.out.value("size up to here", Value::ByteCount(size));
+        self.out.value("output", Value::ByteCount(size));
         let lost = self.out.sink.lost_bytes();
         if lost > 0 {
             self.out.value("not taken by the destination", Value::ByteCount(lost));
@@ -653,11 +691,12 @@ impl Report<'_> {
     #[cfg(feature = "stacks")]
     fn settings(&mut self, text: &mut heapless::String<256>) {
         let options = &self.engine.options;
+        let signal = crate::signal::capture::signal();
         text.clear();
         let _ = uwrite!(
             text,
-            "signal {}, {} slots of {} KiB, {} frames, {} threads",
-            crate::signal::capture::signal(),
+            "{}, {} slots of {} KiB, {} frames, {} threads",
+            signal_name(signal).unwrap_or("real-time signal"),
             options.capture_slots,
             options.window_bytes >> 10,
             options.max_frames,
@@ -666,7 +705,7 @@ impl Report<'_> {
         if crate::sys::vm::was_refused() {
             let _ = uwrite!(text, ", process_vm_readv refused (copied by page probe)");
         }
-        self.out.value("capture", &**text);
+        self.out.value("capture by", &**text);
     }
 
     /// The destination lost bytes: if it takes any again, it is told so.
@@ -702,7 +741,7 @@ fn describe_requester(who: Option<&Requester>, bytes: &mut [u8]) -> heapless::Ve
             let _ = uwrite!(&mut text, "signal {}", who.signal);
         }
     }
-    if who.code > 0 && who.code != SI_KERNEL_MIN {
+    if who.code > 0 {
         let _ = uwrite!(&mut text, " from the kernel");
         return text;
     }
@@ -726,9 +765,6 @@ fn describe_requester(who: Option<&Requester>, bytes: &mut [u8]) -> heapless::Ve
     text
 }
 
-/// No code of a sender is this.
-const SI_KERNEL_MIN: i32 = i32::MAX;
-
 fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         libc::SIGUSR1 => "SIGUSR1",
@@ -742,6 +778,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         libc::SIGIO => "SIGIO",
         libc::SIGPWR => "SIGPWR",
         libc::SIGTSTP => "SIGTSTP",
+        libc::SIGURG => "SIGURG",
         _ => return None,
     })
 }

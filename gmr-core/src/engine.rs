@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 
 use crate::bank::{self, BankCell};
 use crate::error::SetupError;
@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     pub(crate) banks: [Option<BankCell>; MAX_BANKS],
     own_tids: [AtomicU32; MAX_OWN_THREADS],
     pub(crate) is_shut_down: AtomicU32,
+    /// Supervisors begin no report before this, CLOCK_MONOTONIC.
+    pub(crate) rest_until_ns: AtomicU64,
     pub(crate) stats: Counters,
     #[cfg(feature = "stacks")]
     pub(crate) tables: crate::stacks::modules::Tables,
@@ -56,6 +58,27 @@ pub(crate) struct Engine {
     pub(crate) refresh_done: AtomicU32,
     #[cfg(feature = "stacks")]
     pub(crate) has_refresher: AtomicU32,
+}
+
+/// An engine that is not in use yet, and the memory it lies in.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) engine: &'static Engine,
+    region: Region,
+}
+
+impl Built {
+    /// Takes back what the setup did: descriptors, memory, capture handler.
+    #[expect(unsafe_code, reason = "ends the life of what was placed by hand")]
+    pub(crate) fn dismantle(self) {
+        #[cfg(feature = "stacks")]
+        crate::signal::capture::uninstall();
+        // SAFETY: placed by `build`; no handler and no thread knows of it.
+        unsafe { core::ptr::drop_in_place(core::ptr::from_ref(self.engine).cast_mut()) };
+        // What the banks' own stacks took stays mapped: address space that was
+        // never touched.
+        self.region.release();
+    }
 }
 
 /// Counters for [`crate::Stats`].
@@ -92,10 +115,14 @@ impl Engine {
         package: &'static Package,
         registry: &'static Registry,
         options: &Options,
-    ) -> Result<&'static Engine, SetupError> {
+    ) -> Result<Built, SetupError> {
         let options = options.in_range();
         // First uses that look something up happen here, not in a report.
         clock::prime();
+        // Before anything is opened: an engine that is whole is never given
+        // back.
+        #[cfg(feature = "stacks")]
+        crate::signal::capture::check().map_err(capture_error)?;
         let destination = Destination::open(options.destination_fd).map_err(|error| {
             SetupError::Destination { fd: options.destination_fd, errno: error.raw_os_error() }
         })?;
@@ -118,9 +145,7 @@ impl Engine {
             match (banks.get_mut(index), built) {
                 (Some(place), Ok(bank)) => *place = Some(bank),
                 (_, Err(error)) => {
-                    for bank in banks.into_iter().flatten() {
-                        bank.line.close();
-                    }
+                    drop(banks);
                     region.release();
                     return Err(error);
                 }
@@ -155,6 +180,7 @@ impl Engine {
             banks,
             own_tids: [const { AtomicU32::new(0) }; MAX_OWN_THREADS],
             is_shut_down: AtomicU32::new(0),
+            rest_until_ns: AtomicU64::new(0),
             stats: Counters::new(),
             #[cfg(feature = "stacks")]
             tables: crate::stacks::modules::Tables::new(),
@@ -167,14 +193,18 @@ impl Engine {
         };
         let engine: &'static Engine =
             region.place(engine).ok_or(SetupError::Memory { bytes, errno: libc::ENOMEM })?;
+        let built = Built { engine, region };
         #[cfg(feature = "stacks")]
-        engine.install_capture()?;
-        Ok(engine)
+        if let Err(error) = engine.install_capture() {
+            built.dismantle();
+            return Err(error);
+        }
+        Ok(built)
     }
 
     #[cfg(feature = "stacks")]
     fn install_capture(&'static self) -> Result<(), SetupError> {
-        use crate::signal::capture::{NotInstalled, install};
+        use crate::signal::capture::install;
         self.tables.refresh();
         let slots_of = |index: usize| {
             let cell = self.banks.get(index).and_then(Option::as_ref);
@@ -183,10 +213,7 @@ impl Engine {
                 core::ptr::from_ref(lease.bank().stacks.slots).cast_mut()
             })
         };
-        install([slots_of(0), slots_of(1)]).map(|_| ()).map_err(|error| match error {
-            NotInstalled::NoFreeSignal => SetupError::NoCaptureSignal,
-            NotInstalled::Refused(errno) => SetupError::System { what: "sigaction", errno },
-        })
+        install([slots_of(0), slots_of(1)]).map(|_| ()).map_err(capture_error)
     }
 
     /// Whether this is the process that was set up, not a forked copy or a
@@ -235,6 +262,15 @@ impl Engine {
     }
 }
 
+#[cfg(feature = "stacks")]
+fn capture_error(error: crate::signal::capture::NotInstalled) -> SetupError {
+    use crate::signal::capture::NotInstalled;
+    match error {
+        NotInstalled::NoFreeSignal => SetupError::NoCaptureSignal,
+        NotInstalled::Refused(errno) => SetupError::System { what: "sigaction", errno },
+    }
+}
+
 fn build_bank(
     region: &mut Region,
     options: &Options,
@@ -265,5 +301,5 @@ fn build_bank(
 }
 
 fn open_executable() -> Option<OwnedFd> {
-    rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+    destination::open_high(c"/proc/self/exe", OFlags::RDONLY).ok()
 }

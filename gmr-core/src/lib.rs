@@ -1,6 +1,131 @@
 //! Guru Meditation Reports: the signal-safe core.
+//!
+//! A Guru Meditation Report is a snapshot that a *live* process writes about
+//! itself when asked: `kill -USR2 PID`, and the process goes on. It shows every
+//! thread with its stack, the process and its children, and sections of the
+//! program's own, as text or JSON. The code that writes it never allocates,
+//! never takes a lock and never waits without a deadline, so it also comes when
+//! the program hangs.
+//!
+//! This crate is `no_std` and starts no thread. A daemon with the standard
+//! library starts with `gmr-std`, which adds the threads, the configuration and
+//! `setup_autorun` for a signal that others use too.
+//!
+//! # Quick start: in the handler
+//!
+//! The thread that gets the signal composes the report, in the signal handler,
+//! on a stack of the report's own:
+//!
+//! ```no_run
+//! # #[cfg(feature = "signal")] mod program {
+//! use gmr_core::{Reporter, Signal};
+//!
+//! static GMR: Reporter = Reporter::new(gmr_core::package!());
+//!
+//! # pub
+//! fn main() -> Result<(), gmr_core::SetupError> {
+//!     gmr_core::arm(); // an early kill -USR2 is remembered, not fatal
+//!     GMR.setup_autorun(Signal::Usr2)?;
+//!     // serve…
+//!     Ok(())
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! That thread pays for the whole report. In a latency-critical program, block
+//! the trigger in the threads that must not pay (`examples/core_only.rs` does),
+//! or lend a thread.
+//!
+//! # Quick start: on a lent thread
+//!
+//! The handler only records the request and wakes a thread that waits in
+//! [`Reporter::run`](Reporter#method.run):
+//!
+//! ```no_run
+//! # #[cfg(feature = "signal")] mod program {
+//! use gmr_core::{Reporter, Signal};
+//!
+//! static GMR: Reporter = Reporter::new(gmr_core::package!());
+//!
+//! # pub
+//! fn main() -> Result<(), gmr_core::SetupError> {
+//!     gmr_core::arm();
+//!     GMR.setup_trigger(Signal::Usr2)?;
+//!     std::thread::spawn(|| GMR.run());
+//!     // serve…
+//!     Ok(())
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! With [`Options::supervisors`]`(2)` and two such threads, the second takes
+//! over when the first is stuck in a section.
+//!
+//! # Sections
+//!
+//! A report has a head, Package, Threads, Processes, the sections of the
+//! program, and an end block that says whether it is complete. Its last line is
+//! `End of report N: complete` or `End of report N: incomplete (REASONS)`. A
+//! section of your own implements [`SignalSafeSection`], reads atomics, and
+//! writes through a [`SectionWriter`]; [`Reporter::register_section`] adds it.
+//! What it writes is masked by nobody but itself: [`redact`] has the rules.
+//!
+//! # Features
+//!
+//! | feature | adds | |
+//! |---|---|---|
+//! | none | model, views, [`redact`], Package and Processes, each thread's name and state; [`Reporter::report_here`](Reporter#method.report_here) for a handler of your own | no allocator is linked |
+//! | `signal` (default) | the trigger's handler, [`arm`](fn@arm), both ways above | |
+//! | `stacks` | every thread's stack | links `alloc`, for setup and refresh only |
+//! | `symbols` | function names from the ELF symbol tables, demangled | |
+//! | `full` | `stacks` and `symbols` | |
+//!
+//! Features only add: none changes what a function does that is there without
+//! it, but reports say more.
+//!
+//! # Signal safety
+//!
+//! - **Safe**: the handlers, [`Reporter::request`](Reporter#method.request),
+//!   [`Reporter::report_here`](Reporter#method.report_here), and all that
+//!   composes a report. Threads are interrupted, never parked: each copies its
+//!   registers and the top of its stack, and goes on. The composing thread
+//!   unwinds the copies.
+//! - **Your promise**: sections. [`SignalSafeSection`] is an `unsafe trait`
+//!   whose contract lists the rules.
+//! - **Not safe**: setup, [`Reporter::unregister_section`], and
+//!   `Reporter::refresh_modules` (which takes the loader's lock and allocates).
+//!
+//! # Cost
+//!
+//! At rest: no thread, no timer, no polling; the descriptors of the destination
+//! (two, three with a second supervisor), of /dev/null and of the executable,
+//! and address space for the limits in [`Options`], of which only what reports
+//! have used is resident. During a report: one run of the capture handler on
+//! each thread, some microseconds and at most 2 KiB of its stack. The README
+//! has figures, and the commands that measure them.
+//!
+//! # Limitations
+//!
+//! - Linux on x86_64. Elsewhere everything compiles and setup returns
+//!   [`SetupError::Unsupported`].
+//! - Calls that the kernel never restarts (`epoll_wait`, `poll`, `nanosleep`,
+//!   … see signal(7)) return `EINTR` when their thread is captured.
+//! - Threads that block the capture signal (SIGURG, or a real-time signal if
+//!   that is taken) have no stack in the report, which says so.
+//! - Stacks are copied up to [`Options::window_bytes`] (16 KiB) and cut at
+//!   [`Options::max_frames`]. What lies on another stack is not seen.
+//! - Function names, no file and line; C++ names stay mangled.
+//! - A section that never returns hangs the thread that composes. In the handler
+//!   that is the interrupted thread, and no report comes any more.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
+#![cfg_attr(
+    not(all(gmr_engine, feature = "stacks", feature = "symbols")),
+    allow(dead_code, reason = "the full build is the one that must use everything")
+)]
 #![cfg_attr(
     not(test),
     deny(
@@ -30,7 +155,6 @@ pub mod redact;
 mod reporter;
 pub mod section;
 #[cfg(target_os = "linux")]
-#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "the engine calls it"))]
 mod sections;
 #[doc(hidden)]
 pub mod sink;

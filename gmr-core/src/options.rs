@@ -5,6 +5,14 @@ use core::time::Duration;
 
 use crate::view::ViewKind;
 
+/// More than a token can name are never made.
+#[cfg(gmr_engine)]
+const MAX_CAPTURE_SLOTS: u32 = 256;
+
+/// A shorter one would leave nothing but skipped sections.
+#[cfg(gmr_engine)]
+const MIN_REPORT_DEADLINE: Duration = Duration::from_millis(10);
+
 /// Options of a [`Reporter`](crate::Reporter).
 ///
 /// ```
@@ -59,7 +67,7 @@ impl Options {
             supervisors: 1,
             report_deadline: Duration::from_secs(10),
             section_deadline: Duration::from_secs(2),
-            thread_deadline: Duration::from_millis(250),
+            thread_deadline: Duration::from_secs(1),
             output_deadline: Duration::from_secs(5),
         }
     }
@@ -84,12 +92,14 @@ impl Options {
         /// (default), or 2 to have a second one that takes over from a stuck
         /// first one.
         supervisors: u32,
-        /// How long one report may take; default 10 s. A supervisor past it is
-        /// taken over.
+        /// How long one report may take; default 10 s, at least 10 ms. A
+        /// supervisor past it is taken over.
         report_deadline: Duration,
-        /// How long one section may write; default 2 s.
+        /// How long one registered section may write; default 2 s. Its output
+        /// ends at 16 MiB.
         section_deadline: Duration,
-        /// How long one thread may take to answer; default 250 ms.
+        /// How long one thread may take to answer; default 1 s (a busy machine
+        /// may take long to run a thread at all).
         thread_deadline: Duration,
         /// How long one report may wait for its destination; default 5 s.
         output_deadline: Duration,
@@ -100,9 +110,10 @@ impl Options {
     pub(crate) fn in_range(mut self) -> Self {
         self.max_threads = self.max_threads.clamp(1, 65_536);
         self.max_frames = self.max_frames.clamp(1, 4096);
-        self.capture_slots = self.capture_slots.clamp(1, 256);
+        self.capture_slots = self.capture_slots.clamp(1, MAX_CAPTURE_SLOTS);
         self.window_bytes = self.window_bytes.clamp(1024, 64 * 1024) & !7;
         self.supervisors = self.supervisors.clamp(1, 2);
+        self.report_deadline = self.report_deadline.max(MIN_REPORT_DEADLINE);
         self
     }
 }

@@ -7,7 +7,9 @@ use crate::engine::Engine;
 #[cfg(not(gmr_engine))]
 use Unsupported as Engine;
 
-use crate::error::{RegisterError, RunError, SetupError, UnregisterError};
+#[cfg(feature = "signal")]
+use crate::error::RunError;
+use crate::error::{RegisterError, SetupError, UnregisterError};
 use crate::options::Options;
 use crate::package::Package;
 #[cfg(not(loom))]
@@ -226,9 +228,15 @@ impl Reporter {
         finish: impl FnOnce(&'static Engine) -> Result<(), SetupError>,
     ) -> Result<Handle, SetupError> {
         let before = self.claim()?;
-        let built = Engine::build(&self.package, &self.registry, options).and_then(|engine| {
-            finish(engine)?;
-            Ok(engine)
+        let built = Engine::build(&self.package, &self.registry, options).and_then(|built| {
+            let engine = built.engine;
+            match finish(engine) {
+                Ok(()) => Ok(engine),
+                Err(error) => {
+                    built.dismantle();
+                    Err(error)
+                }
+            }
         });
         match built {
             Ok(engine) => {
@@ -404,7 +412,7 @@ impl Reporter {
             && let Some(early) = crate::signal::trigger::take_early()
         {
             engine.requests.push(&early);
-            compose_early(engine, signal);
+            compose_early(signal);
         }
         Ok(handle)
     }

@@ -3,7 +3,9 @@
 //! 1. Wait on the ticket counter, without a timeout: nothing runs at rest.
 //! 2. A request: begin the report. If another supervisor is at one, wait until
 //!    it is done or overdue; overdue, take it over.
-//! 3. After a report look again: what was asked meanwhile gets one more.
+//! 3. After a report look again: what was asked meanwhile gets one more, after
+//!    a rest as long as the report was. So a storm of requests costs at most
+//!    half of one core, and most of it is coalesced.
 
 use core::sync::atomic::Ordering;
 
@@ -51,17 +53,33 @@ fn supervise(engine: &Engine, lease: &mut Lease<'_>, bank: usize) {
             futex::wait(word, seen, None);
             continue;
         }
-        if let Err(other) = compose::serve(engine, lease, bank, None) {
-            let due_ns = compose::due_ns(engine, other);
-            let now = clock::monotonic_ns();
-            if now >= due_ns {
-                compose::take_over(engine, lease, bank, other);
-            } else {
-                futex::wait(word, seen, Some(due_ns.saturating_sub(now)));
+        let began_ns = clock::monotonic_ns();
+        let rest_ns = engine.rest_until_ns.load(Ordering::Acquire).saturating_sub(began_ns);
+        if rest_ns > 0 {
+            futex::wait(word, seen, Some(rest_ns));
+            continue;
+        }
+        match compose::serve(engine, lease, bank, None) {
+            Ok(()) => {
+                let now = clock::monotonic_ns();
+                let rest_ns = now.saturating_sub(began_ns).min(MAX_REST_NS);
+                engine.rest_until_ns.store(now.saturating_add(rest_ns), Ordering::Release);
+            }
+            Err(other) => {
+                let due_ns = compose::due_ns(engine, other);
+                if began_ns >= due_ns {
+                    compose::take_over(engine, lease, bank, other);
+                } else {
+                    futex::wait(word, seen, Some(due_ns.saturating_sub(began_ns)));
+                }
             }
         }
     }
 }
+
+/// Longest rest after a report: an operator who asks again should not wait for
+/// long because the first report was slow.
+const MAX_REST_NS: u64 = 1_000_000_000;
 
 /// Refreshes the module table on request, until shutdown. On a normal thread.
 #[cfg(feature = "stacks")]

@@ -94,6 +94,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) own_tids: &'a [u32],
     /// The thread the report is composed on, if that is one of the program's.
     pub(crate) interrupted_tid: Option<u32>,
+    /// Its registers are at hand: it need not be asked.
+    pub(crate) has_context: bool,
 }
 
 /// Lists and describes all threads.
@@ -167,8 +169,7 @@ fn describe(
 fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: u64) {
     record.is_triggering = asking.interrupted_tid == Some(record.tid);
     let Some(signal) = asking.capture_signal else { return };
-    if record.is_triggering {
-        // Captured already, by its own handler.
+    if record.is_triggering && asking.has_context {
         return;
     }
     if asking.own_tids.contains(&record.tid) {
@@ -178,9 +179,12 @@ fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: 
     } else if matches!(record.state, b'Z' | b'X' | b'x') {
         // A main thread that ended (pthread_exit) stays as a zombie.
         record.capture = Capture::Exited;
-    } else if status::Status::contains(blocked, signal) || status::Status::contains(pending, signal)
-    {
+    } else if status::Status::contains(blocked, signal) {
         record.capture = Capture::SignalBlocked;
+    } else if status::Status::contains(pending, signal) {
+        // Asked by an earlier report and still silent (stopped by a debugger,
+        // in an uninterruptible call): not the same as refusing to be asked.
+        record.capture = Capture::Timeout;
     }
 }
 
@@ -208,7 +212,12 @@ mod tests {
         let mut records = [ThreadRecord::EMPTY; 64];
         let mut bytes = [0; 8192];
         let mut dirents = [MaybeUninit::uninit(); list::DIRENTS_BYTES];
-        let asking = Asking { capture_signal: Some(23), own_tids: &[tid], interrupted_tid: None };
+        let asking = Asking {
+            capture_signal: Some(23),
+            own_tids: &[tid],
+            interrupted_tid: None,
+            has_context: false,
+        };
         let listed = super::list(&asking, &mut records, &mut bytes, &mut dirents);
         drop(go);
         other.join().unwrap();

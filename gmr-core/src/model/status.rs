@@ -10,6 +10,8 @@ pub enum SectionStatus {
     Failed(&'static str),
     /// The section's deadline passed; what it had written is there.
     Deadline,
+    /// The section wrote more than its limit; the rest is cut.
+    SizeLimit,
     /// Not run: an earlier report got stuck in it and it has not come back.
     SkippedStuck,
     /// Not run: the whole report's deadline had passed.
@@ -24,6 +26,7 @@ impl SectionStatus {
             SectionStatus::Ok => "ok",
             SectionStatus::Failed(_) => "failed",
             SectionStatus::Deadline => "deadline",
+            SectionStatus::SizeLimit => "size_limit",
             SectionStatus::SkippedStuck => "skipped_stuck",
             SectionStatus::SkippedDeadline => "skipped_deadline",
         }
@@ -36,8 +39,9 @@ impl SectionStatus {
             SectionStatus::Ok => "",
             SectionStatus::Failed(reason) => reason,
             SectionStatus::Deadline => "stopped at its deadline; what it wrote until then is shown",
-            SectionStatus::SkippedStuck => "skipped: an earlier report is still stuck in it",
-            SectionStatus::SkippedDeadline => "skipped: the report's deadline had passed",
+            SectionStatus::SizeLimit => "stopped at its size limit of 16 MiB",
+            SectionStatus::SkippedStuck => "an earlier report is still stuck in it",
+            SectionStatus::SkippedDeadline => "the report's deadline had passed",
         }
     }
 }

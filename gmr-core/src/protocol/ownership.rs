@@ -85,12 +85,6 @@ impl Ownership {
     pub(crate) fn is_current(&self, epoch: Epoch) -> bool {
         self.0.load(Ordering::Acquire) == epoch.0
     }
-
-    /// The report in progress.
-    pub(crate) fn current(&self) -> Option<Epoch> {
-        let seen = self.0.load(Ordering::Acquire);
-        (seen & HOLDER_MASK != 0).then_some(Epoch(seen))
-    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -107,9 +101,8 @@ mod tests {
         assert_eq!((second.sequence(), second.bank()), (2, 1));
         assert!(!ownership.is_current(first));
         assert!(!ownership.finish(first));
-        assert_eq!(ownership.current(), Some(second));
+        assert_eq!(ownership.begin(0), Err(second));
         assert!(ownership.finish(second));
-        assert_eq!(ownership.current(), None);
         assert_eq!(ownership.begin(0).unwrap().sequence(), 3);
     }
 }

@@ -136,11 +136,6 @@ impl Requests {
         Some(Taken { coalesced: count.wrapping_sub(1), requester: self.take_record(before, now) })
     }
 
-    /// Forgets all requests made so far; how many there were.
-    pub(crate) fn discard(&self) -> u32 {
-        self.take().map_or(0, |taken| taken.coalesced.saturating_add(1))
-    }
-
     fn take_record(&self, before: u32, now: u32) -> Option<Requester> {
         if self.record.load(Ordering::Acquire) != READY {
             return None;

@@ -22,15 +22,13 @@
 
 use crate::sync::{AtomicU32, Ordering, UnsafeCell, const_unless_loom};
 
-/// Names one use of one slot. Fits into the 32 bits of a queued signal's value.
+/// Names one use of one slot, of at most 256. Fits into the 32 bits of a queued
+/// signal's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
     index: u8,
     generation: u32,
 }
-
-/// More slots than a token can name are never made.
-pub(crate) const MAX_SLOTS: usize = 256;
 
 const GENERATION_MASK: u32 = 0x00ff_ffff;
 const FREE: u32 = 0;

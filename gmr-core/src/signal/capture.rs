@@ -211,6 +211,14 @@ pub(crate) enum NotInstalled {
     Refused(i32),
 }
 
+/// Whether [`install`] will find a signal.
+pub(crate) fn check() -> Result<(), NotInstalled> {
+    if GLOBAL.signal.load(Ordering::Acquire) != 0 {
+        return Ok(());
+    }
+    choose().map(|_| ())
+}
+
 /// Installs the handler, once per process (a forked child: anew).
 pub(crate) fn install(banks: [*mut Slots; MAX_BANKS]) -> Result<i32, NotInstalled> {
     GLOBAL.pid.store(crate::sys::getpid(), Ordering::Release);
@@ -226,17 +234,32 @@ pub(crate) fn install(banks: [*mut Slots; MAX_BANKS]) -> Result<i32, NotInstalle
         .saturating_add(HANDLER_BUDGET_BYTES)
         .saturating_add(1024);
     let on_stack = if needed <= STD_ALTERNATE_STACK_BYTES { libc::SA_ONSTACK } else { 0 };
+    let previous = crate::sys::signal::current(signal).map_err(NotInstalled::Refused)?;
+    // SAFETY: the one installer (setup is serialised), and our handler, the
+    // one reader, is not installed yet.
+    unsafe { *GLOBAL.previous.get() = Some(previous) };
     let mask = Mask::all_asynchronous();
     // SAFETY: `on_capture` is async-signal-safe (module page) and static.
-    let previous = unsafe {
-        crate::sys::signal::install(signal, on_capture, libc::SA_RESTART | on_stack, &mask)
-    }
-    .map_err(NotInstalled::Refused)?;
-    // SAFETY: the one installer (setup is serialised); the handler tolerates
-    // the moment before this as "no previous handler".
-    unsafe { *GLOBAL.previous.get() = Some(previous) };
+    unsafe { crate::sys::signal::install(signal, on_capture, libc::SA_RESTART | on_stack, &mask) }
+        .map_err(NotInstalled::Refused)?;
     GLOBAL.signal.store(signal, Ordering::Release);
     Ok(signal)
+}
+
+/// For a setup that failed: forgets the banks, and gives the signal back if
+/// nobody has chained our handler since.
+pub(crate) fn uninstall() {
+    for place in &GLOBAL.banks {
+        place.store(core::ptr::null_mut(), Ordering::Release);
+    }
+    let signal = signal();
+    if signal != 0 && is_in_place() {
+        // SAFETY: written before the handler was installed.
+        if let Some(previous) = unsafe { &*GLOBAL.previous.get() } {
+            previous.restore(signal);
+            GLOBAL.signal.store(0, Ordering::Release);
+        }
+    }
 }
 
 fn choose() -> Result<i32, NotInstalled> {
@@ -253,7 +276,7 @@ fn choose() -> Result<i32, NotInstalled> {
         .ok_or(NotInstalled::NoFreeSignal)
 }
 
-/// Whether the capture handler runs on the alternate signal stack.
+/// The capture signal; 0 before the setup.
 pub(crate) fn signal() -> i32 {
     GLOBAL.signal.load(Ordering::Acquire)
 }

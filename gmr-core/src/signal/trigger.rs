@@ -75,12 +75,27 @@ struct Global {
     trigger: AtomicI32,
     /// Answers of the probe.
     probed: AtomicU32,
-    previous: UnsafeCell<Option<Action>>,
+    /// What was there before, by signal.
+    previous: [Previous; 65],
 }
 
-// SAFETY: `previous` is written by the one installer (setup is serialised)
-// before `signal` is set (Release), and only read after that.
-unsafe impl Sync for Global {}
+struct Previous(UnsafeCell<Option<Action>>);
+
+// SAFETY: written by the one installer (setup is serialised) before our
+// handler is installed for that signal, and only read by the handler.
+unsafe impl Sync for Previous {}
+
+impl Previous {
+    /// The disposition before ours.
+    fn get(&self) -> Option<Action> {
+        // SAFETY: not written while the handler is installed.
+        unsafe { *self.0.get() }
+    }
+}
+
+fn previous(signal: i32) -> Option<&'static Previous> {
+    GLOBAL.previous.get(usize::try_from(signal).ok()?)
+}
 
 static GLOBAL: Global = Global {
     signal: AtomicI32::new(0),
@@ -89,7 +104,7 @@ static GLOBAL: Global = Global {
     early: Requests::new(),
     trigger: AtomicI32::new(0),
     probed: AtomicU32::new(0),
-    previous: UnsafeCell::new(None),
+    previous: [const { Previous(UnsafeCell::new(None)) }; 65],
 };
 
 extern "C" fn on_trigger(
@@ -112,10 +127,14 @@ extern "C" fn on_trigger(
             return;
         }
     }
-    // SAFETY: written before the handler was installed.
-    if let Some(previous) = unsafe { &*GLOBAL.previous.get() } {
+    if let Some(previous) = previous(signal).and_then(Previous::get) {
         // SAFETY: a handler of this signal, with our arguments.
         unsafe { previous.call(signal, info, context) };
+    }
+    let trigger = GLOBAL.trigger.load(Ordering::Acquire);
+    if trigger != 0 && trigger != signal {
+        // Armed, but then another signal was chosen.
+        return;
     }
     let who = Requester::signal(signal, told.code, told.pid, told.uid, clock::monotonic_ns());
     match (Mode::of(GLOBAL.mode.load(Ordering::Acquire)), engine()) {
@@ -197,11 +216,14 @@ fn compose_here(engine: &'static Engine, signal: i32, context: *const libc::c_vo
     }
 }
 
-/// Composes a report that was requested before the setup, on this thread.
-pub(crate) fn compose_early(engine: &'static Engine, signal: i32) {
-    let before = Mask::all_asynchronous().apply();
-    compose_here(engine, signal, core::ptr::null());
-    before.apply();
+/// Composes a report that was requested before the setup, on this thread, and
+/// as always from the handler: its context is where this thread's own stack
+/// begins, which cannot be captured by a signal meanwhile.
+pub(crate) fn compose_early(signal: i32) {
+    let mask = Mask::of_this_thread();
+    let _ = crate::sys::signal::queue_to_thread(crate::sys::gettid(), signal, HAND_OFF);
+    mask.without(signal).apply();
+    mask.apply();
 }
 
 /// Signals that cannot carry the trigger, and why.
@@ -231,17 +253,23 @@ pub(crate) fn install(signal: i32, mode: Mode, engine: Option<&'static Engine>) 
     let installed = GLOBAL.signal.load(Ordering::Acquire);
     let is_reachable = installed == signal && is_reachable(signal);
     if !is_reachable {
-        let on_stack = if mode == Mode::InHandler { 0 } else { on_stack_flag() };
-        let mask = Mask::all_asynchronous();
-        // SAFETY: `on_trigger` is async-signal-safe (module page) and static.
-        let previous = unsafe {
-            crate::sys::signal::install(signal, on_trigger, libc::SA_RESTART | on_stack, &mask)
-        }?;
-        if !previous.is(on_trigger) {
-            // SAFETY: the one installer; the handler tolerates the moment
-            // before this as "no previous handler".
-            unsafe { *GLOBAL.previous.get() = Some(previous) };
+        let found = crate::sys::signal::current(signal)?;
+        if !found.is(on_trigger)
+            && let Some(previous) = previous(signal)
+        {
+            // SAFETY: the one installer, and the handler is not installed.
+            unsafe { *previous.0.get() = Some(found) };
         }
+        let on_stack = if mode == Mode::InHandler { 0 } else { ON_STACK };
+        // SAFETY: `on_trigger` is async-signal-safe (module page) and static.
+        unsafe {
+            crate::sys::signal::install(
+                signal,
+                on_trigger,
+                libc::SA_RESTART | on_stack,
+                &Mask::all_asynchronous(),
+            )
+        }?;
         GLOBAL.signal.store(signal, Ordering::Release);
     } else if installed == signal
         && mode == Mode::InHandler
@@ -273,11 +301,9 @@ pub(crate) fn step_aside(signal: i32) {
     GLOBAL.mode.store(Mode::External as u32, Ordering::Release);
 }
 
-fn on_stack_flag() -> i32 {
-    // The lent and the armed handler need little; a thread with a tiny stack
-    // and an alternate one is served better there.
-    libc::SA_ONSTACK
-}
+/// The lent and the armed handler need little: a thread with a tiny stack and
+/// an alternate one is served better there.
+const ON_STACK: i32 = libc::SA_ONSTACK;
 
 /// Whether our handler gets `signal`, directly or chained by another library.
 /// Installing it again where it is chained would make the two call each other

@@ -100,6 +100,11 @@ impl Destination {
             return Err(Errno::BADF);
         }
         let theirs = borrow(fd);
+        // Reopening would write to a pipe that the program only reads, and a
+        // duplicate would lose every report.
+        if !is_writable(rustix::fs::fcntl_getfl(theirs)?) {
+            return Err(Errno::BADF);
+        }
         let identity = Identity::of(theirs)?;
         let file_type = FileType::from_raw_mode(identity.mode);
         let reopened = match file_type {
@@ -147,22 +152,25 @@ impl Line {
     pub(crate) fn fence(&self, null: BorrowedFd<'_>) {
         redirect(null, self.number);
     }
+}
 
-    pub(crate) fn number(&self) -> RawFd {
-        self.number
-    }
-
-    /// Closes it. Only for a setup that failed.
+/// Only a setup that failed drops a line.
+impl Drop for Line {
     #[expect(unsafe_code, reason = "gives the descriptor back to its owner type")]
-    pub(crate) fn close(self) {
-        // SAFETY: made by `into_raw_fd` in `line`, given away here.
+    fn drop(&mut self) {
+        // SAFETY: made by `into_raw_fd` in `Destination::line`, owned by us.
         drop(unsafe { OwnedFd::from_raw_fd(self.number) });
     }
 }
 
 /// Opens /dev/null for [`Line::fence`].
 pub(crate) fn open_null() -> Result<OwnedFd, Errno> {
-    let fd = rustix::fs::open(c"/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    open_high(c"/dev/null", OFlags::WRONLY)
+}
+
+/// Opens a file that is kept, out of the way of the program's own descriptors.
+pub(crate) fn open_high(path: &core::ffi::CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let fd = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())?;
     duplicate(borrow(fd.as_raw_fd()))
 }
 
@@ -187,6 +195,11 @@ fn redirect(from: BorrowedFd<'_>, number: RawFd) {
     let mut target = unsafe { OwnedFd::from_raw_fd(number) };
     let _ = rustix::io::dup3(from, &mut target, rustix::io::DupFlags::CLOEXEC);
     let _ = target.into_raw_fd();
+}
+
+fn is_writable(flags: OFlags) -> bool {
+    let mode = flags & OFlags::RWMODE;
+    !flags.contains(OFlags::PATH) && (mode == OFlags::WRONLY || mode == OFlags::RDWR)
 }
 
 /// An own description, moved to a high number.

@@ -29,18 +29,17 @@ const LOOK_NS: u64 = 5_000_000;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FrameRecord {
     pub(crate) pc: u64,
-    flags: u32,
-    reserved: u32,
+    flags: u64,
 }
 
 #[expect(unsafe_code, reason = "numbers only")]
 // SAFETY: all bytes zero is a frame at 0.
 unsafe impl Zeroable for FrameRecord {}
 
-const FLAG_FRAME_POINTER: u32 = 1;
-const FLAG_INFERRED: u32 = 2;
-const FLAG_SIGNAL_FRAME: u32 = 4;
-const FLAG_INTERRUPTED: u32 = 8;
+const FLAG_FRAME_POINTER: u64 = 1;
+const FLAG_INFERRED: u64 = 2;
+const FLAG_SIGNAL_FRAME: u64 = 4;
+const FLAG_INTERRUPTED: u64 = 8;
 
 impl FrameRecord {
     fn of(found: &Found) -> Self {
@@ -56,7 +55,7 @@ impl FrameRecord {
         if found.is_interrupted {
             flags |= FLAG_INTERRUPTED;
         }
-        FrameRecord { pc: found.pc, flags, reserved: 0 }
+        FrameRecord { pc: found.pc, flags }
     }
 
     pub(crate) fn found(&self) -> Found {
@@ -90,8 +89,7 @@ pub(crate) struct Flight {
     thread: u32,
     token_bits: u32,
     deadline_ns: u64,
-    is_used: u32,
-    reserved: u32,
+    is_used: u64,
 }
 
 #[expect(unsafe_code, reason = "numbers only")]
@@ -188,7 +186,6 @@ impl Collector<'_> {
                         token_bits: token.to_bits(),
                         deadline_ns: now.saturating_add(self.thread_deadline_ns),
                         is_used: 1,
-                        reserved: 0,
                     };
                 }
                 Err(error) => {

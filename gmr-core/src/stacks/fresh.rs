@@ -44,7 +44,8 @@ pub(crate) fn check(engine: &Engine, bytes: &mut [u8]) -> Checked {
 /// Whether the table is true; `None` if maps cannot be read.
 fn compare(engine: &Engine, bytes: &mut [u8]) -> Option<bool> {
     let tables = engine.tables.current()?;
-    let Ok(file) = read::open(rustix::fs::CWD, c"/proc/self/maps") else {
+    // Not `self`: that is the main thread, which may have ended.
+    let Ok(file) = read::open(rustix::fs::CWD, c"/proc/thread-self/maps") else {
         tables.table.trust_all();
         return None;
     };

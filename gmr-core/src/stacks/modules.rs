@@ -210,9 +210,8 @@ impl Check<'_> {
         }
         match self.table.find(start) {
             Some((_, module)) if module.identity == Some(identity) => {
-                if module.start == start {
-                    module.stale.store(false, Ordering::Relaxed);
-                }
+                let differs = module.start != start && module.is_stale();
+                module.stale.store(differs, Ordering::Relaxed);
             }
             Some(_) => self.unknown = self.unknown.saturating_add(1),
             None if is_executable => self.unknown = self.unknown.saturating_add(1),
@@ -289,13 +288,8 @@ fn read_module(
     let vdso = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) };
     let is_vdso = vdso != 0 && (start..end).contains(&vdso);
     let libc_code = libc::getpid as *const () as u64;
-    let own_code = read_module as *const () as u64;
     let is_interpreter = name.windows(6).any(|part| part == b"/ld-li" || part == b"/ld-mu");
-    let is_permanent = is_first
-        || is_vdso
-        || is_interpreter
-        || (start..end).contains(&libc_code)
-        || (start..end).contains(&own_code) && is_first;
+    let is_permanent = is_first || is_vdso || is_interpreter || (start..end).contains(&libc_code);
     let (header, frames) = read_sections(bias, headers, is_permanent).unzip();
     Some(Module {
         start,
@@ -408,7 +402,8 @@ fn cut_at_terminator(bytes: &[u8]) -> &[u8] {
 
 /// Notes which file each module is mapped from.
 fn identify(modules: &mut [Module]) {
-    let Ok(file) = read::open(rustix::fs::CWD, c"/proc/self/maps") else { return };
+    // Not `self`: that is the main thread, which may have ended.
+    let Ok(file) = read::open(rustix::fs::CWD, c"/proc/thread-self/maps") else { return };
     let mut buffer = alloc::vec![0_u8; maps::LINE_BYTES];
     let mut lines = maps::Maps::new(|into| read::some(file.as_fd(), into), &mut buffer);
     while let Some(Ok(line)) = lines.next() {
@@ -441,6 +436,19 @@ pub(crate) struct InUse<'a> {
 impl Drop for InUse<'_> {
     fn drop(&mut self) {
         self.readers.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Only a setup that failed drops its tables: nobody reads them.
+impl Drop for Tables {
+    fn drop(&mut self) {
+        for place in &mut self.places {
+            let table = core::mem::replace(place.get_mut(), core::ptr::null_mut());
+            if !table.is_null() {
+                // SAFETY: of `Box::into_raw`, and no reader is left.
+                drop(unsafe { Box::from_raw(table) });
+            }
+        }
     }
 }
 

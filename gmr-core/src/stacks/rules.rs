@@ -10,14 +10,16 @@
 //! crafted rules (`cfa - 8` with a CFA below 8; the sum of two offsets). Here
 //! every offset is bounded and the canonical frame address (CFA) is computed
 //! with checks, so the caller can refuse a step before framehop takes it.
+//! gimli overflows on a crafted `.eh_frame_hdr`: only the encodings that
+//! linkers write are read, and no entry that lies before `.eh_frame`.
 //! Expressions with branches are refused: no compiler emits them, and framehop
 //! would run an endless one.
 
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, Evaluation, EvaluationResult,
-    EvaluationStorage, Expression, Location, NativeEndian, Operation, Reader, ReaderOffset,
-    Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindExpression, UnwindSection,
-    UnwindTableRow, Value, X86_64,
+    EvaluationStorage, Expression, Location, NativeEndian, Operation, Pointer, Reader,
+    ReaderOffset, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindExpression,
+    UnwindSection, UnwindTableRow, Value, X86_64,
 };
 
 /// Larger offsets than any real frame; keeps every sum far from overflow.
@@ -105,7 +107,7 @@ type Slice<'a> = EndianSlice<'a, NativeEndian>;
 
 /// Judges the row that covers `svma`.
 pub fn judge(info: &CallFrameInfo<'_>, svma: u64, context: &mut Context) -> Rule {
-    with_row(info, svma, context, |frames, row, is_signal_frame, encoding| {
+    let judged = with_row(info, svma, context, |frames, row, is_signal_frame, encoding| {
         if is_signal_frame {
             return Rule::SignalFrame;
         }
@@ -129,8 +131,11 @@ pub fn judge(info: &CallFrameInfo<'_>, svma: u64, context: &mut Context) -> Rule
             }
             _ => Rule::Refused,
         }
+    });
+    judged.unwrap_or_else(|unfit| match unfit {
+        Unfit::Uncovered => Rule::Uncovered,
+        Unfit::Refused => Rule::Refused,
     })
-    .unwrap_or(Rule::Uncovered)
 }
 
 /// The CFA of a [`Rule::StepByExpression`] row.
@@ -144,26 +149,66 @@ pub fn evaluate(
         CfaRule::Expression(expression) => run(expression.get(frames).ok()?, encoding, registers),
         CfaRule::RegisterAndOffset { .. } => None,
     })
+    .ok()
     .flatten()
 }
+
+/// Why there is no row.
+enum Unfit {
+    /// Nothing covers the address.
+    Uncovered,
+    /// framehop must not look either.
+    Refused,
+}
+
+/// What every linker writes behind the version and the pointer to `.eh_frame`:
+/// the count as an unsigned 32-bit number, the table as pairs of signed 32-bit
+/// numbers relative to the header.
+const USUAL_TABLE: [u8; 2] = [0x03, 0x3b];
+
+/// There is no table.
+const NO_TABLE: [u8; 2] = [0xff, 0xff];
 
 fn with_row<T>(
     info: &CallFrameInfo<'_>,
     svma: u64,
     context: &mut Context,
     look: impl FnOnce(&EhFrame<Slice<'_>>, &UnwindTableRow<usize, Storage>, bool, gimli::Encoding) -> T,
-) -> Option<T> {
-    let bases =
-        BaseAddresses::default().set_eh_frame_hdr(info.header_svma).set_eh_frame(info.frames_svma);
-    let header = EhFrameHdr::new(info.header, NativeEndian).parse(&bases, 8).ok()?;
+) -> Result<T, Unfit> {
+    // gimli multiplies the count with the size of a row and subtracts the
+    // address of .eh_frame from an entry, both unchecked.
+    match info.header.get(2..4) {
+        Some(encodings) if encodings == USUAL_TABLE => {}
+        Some(encodings) if encodings == NO_TABLE => return Err(Unfit::Uncovered),
+        _ => return Err(Unfit::Refused),
+    }
+    let uncovered = |_: gimli::Error| Unfit::Uncovered;
+    // The same as framehop's: what it can read, we can judge.
+    let bases = BaseAddresses::default()
+        .set_eh_frame_hdr(info.header_svma)
+        .set_eh_frame(info.frames_svma)
+        .set_text(0)
+        .set_got(0);
+    let header = EhFrameHdr::new(info.header, NativeEndian).parse(&bases, 8).map_err(uncovered)?;
     let mut frames = EhFrame::new(info.frames, NativeEndian);
     frames.set_address_size(8);
+    let table = header.table().ok_or(Unfit::Uncovered)?;
+    let entry = table.lookup(svma, &bases).map_err(uncovered)?;
+    match (entry, header.eh_frame_ptr()) {
+        (Pointer::Direct(entry), Pointer::Direct(start)) if entry >= start => {}
+        _ => return Err(Unfit::Refused),
+    }
+    let offset = table.pointer_to_offset(entry).map_err(uncovered)?;
     let fde =
-        header.table()?.fde_for_address(&frames, &bases, svma, EhFrame::cie_from_offset).ok()?;
+        frames.fde_from_offset(&bases, offset, EhFrame::cie_from_offset).map_err(uncovered)?;
     let encoding = fde.cie().encoding();
     let is_signal_frame = fde.is_signal_trampoline();
-    let row = fde.unwind_info_for_address(&frames, &bases, context, svma).ok()?;
-    Some(look(&frames, row, is_signal_frame, encoding))
+    let row = fde.unwind_info_for_address(&frames, &bases, context, svma).map_err(uncovered)?;
+    // A row may reach beyond its entry's end; framehop would take it.
+    if !fde.contains(svma) {
+        return Err(Unfit::Refused);
+    }
+    Ok(look(&frames, row, is_signal_frame, encoding))
 }
 
 fn is_small(offset: i64) -> bool {

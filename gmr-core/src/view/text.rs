@@ -689,7 +689,7 @@ default:·
 ========================================================================
 ====                      Some Special Section                      ====
 ========================================================================
-[section skipped_stuck: skipped: an earlier report is still stuck in it]
+[section skipped_stuck: an earlier report is still stuck in it]
 
 threads = 2 of 3
 written = 46.9 KiB

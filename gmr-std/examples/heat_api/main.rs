@@ -105,7 +105,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error + Send + Sync>> {
 
 /// All that a service has to do for its reports.
 fn install_reports(config: &Config, options: &Options) -> Result<Handle, SetupError> {
-    gmr_std::setup_autorun(gmr_std::package!(vendor: "OpenStack Foundation"))
+    gmr_std::setup_autorun(gmr_std::package!(vendor: "OpenStack Foundation", product: "heat-api"))
         .service_name("heat-api")
         .conf(config)
         .view(options.format)

@@ -8,7 +8,7 @@
 use serde::ser::{self, Serialize};
 
 use super::flatten::{Budget, ENTRY_BYTES, Flattener, MAX_NESTING, MAX_TEXT_BYTES, SerError};
-use super::mask::is_secret_key;
+use super::mask::Mask;
 use super::node::Node;
 use super::tidy::{mask_arguments, mask_pair, shown_key, tidy, unwrap_private};
 
@@ -24,6 +24,8 @@ pub(super) enum Shape {
         /// The struct's name, empty for a map.
         name: &'static str,
     },
+    /// A map of one entry that stands for its value.
+    NewtypeVariant,
     StructVariant {
         variant: &'static str,
     },
@@ -35,31 +37,36 @@ pub(super) struct Container<'s> {
     shape: Shape,
     /// Containers around its entries.
     depth: usize,
-    secret: bool,
+    /// What the keys around say of its entries.
+    mask: Mask,
     too_deep: bool,
     /// Keys are empty in a list.
     entries: Vec<(String, Node)>,
     left_out: u64,
-    /// The key of the value that comes next, and whether it names a secret.
-    key: Option<(String, bool)>,
+    /// The key of the value that comes next, and what it says of it.
+    key: Option<(String, Mask)>,
 }
 
 impl<'s> Container<'s> {
     pub(super) fn new(around: Flattener<'s>, shape: Shape) -> Self {
-        let (depth, secret) = match shape {
+        let (depth, mask) = match shape {
             // A variant's group is one more container.
-            Shape::List { variant: Some(variant), .. } | Shape::StructVariant { variant } => {
-                (around.depth + 1, around.secret || is_secret_key(variant))
+            Shape::List { variant: Some(variant), .. } => {
+                (around.depth + 1, around.mask.max(Mask::under(variant)))
+            }
+            Shape::StructVariant { variant } => {
+                (around.depth + 1, around.mask.max(Mask::under(variant)).within_map())
             }
             // A bare list stands in the group `default`.
-            Shape::List { .. } => (around.depth.max(1), around.secret),
-            Shape::Map { .. } => (around.depth, around.secret),
+            Shape::List { variant: None, .. } => (around.depth.max(1), around.mask),
+            Shape::NewtypeVariant => (around.depth, around.mask),
+            Shape::Map { .. } => (around.depth, around.mask.within_map()),
         };
         Container {
             budget: around.budget,
             shape,
             depth: depth + 1,
-            secret,
+            mask,
             too_deep: depth > MAX_NESTING,
             entries: Vec::new(),
             left_out: 0,
@@ -74,14 +81,14 @@ impl<'s> Container<'s> {
     fn keep<T: Serialize + ?Sized>(
         &mut self,
         key: String,
-        secret: bool,
+        mask: Mask,
         value: &T,
     ) -> Result<(), SerError> {
         self.budget.spend(ENTRY_BYTES + key.len());
         let node = value.serialize(Flattener {
             budget: self.budget,
             depth: self.depth,
-            secret: self.secret || secret,
+            mask: self.mask.max(mask),
         })?;
         self.entries.push((key, node));
         Ok(())
@@ -92,7 +99,7 @@ impl<'s> Container<'s> {
             self.left_out += 1;
             return Ok(());
         }
-        self.keep(String::new(), false, value)
+        self.keep(String::new(), Mask::Texts, value)
     }
 
     pub(super) fn entry<T: Serialize + ?Sized>(
@@ -104,8 +111,8 @@ impl<'s> Container<'s> {
             self.left_out += 1;
             return Ok(());
         }
-        let (key, secret) = shown_key(key);
-        self.keep(key, secret, value)
+        let (key, mask) = shown_key(key);
+        self.keep(key, mask, value)
     }
 
     pub(super) fn finish(self) -> Node {
@@ -133,6 +140,7 @@ impl<'s> Container<'s> {
                 }
                 Node::Map { entries: tidy(entries), left_out }
             }
+            Shape::NewtypeVariant => Node::Map { entries, left_out },
             Shape::StructVariant { variant } => {
                 Node::single(variant, Node::Map { entries: tidy(entries), left_out })
             }
@@ -203,7 +211,8 @@ impl ser::SerializeMap for Container<'_> {
             // in it were looked for.
             let mut budget = Budget { bytes_left: MAX_TEXT_BYTES };
             let depth = self.depth;
-            let node = key.serialize(Flattener { budget: &mut budget, depth, secret: false })?;
+            let node =
+                key.serialize(Flattener { budget: &mut budget, depth, mask: Mask::Texts })?;
             self.key = Some(shown_key(&node.into_key()));
         }
         Ok(())
@@ -211,7 +220,7 @@ impl ser::SerializeMap for Container<'_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerError> {
         match self.key.take() {
-            Some((key, secret)) => self.keep(key, secret, value),
+            Some((key, mask)) => self.keep(key, mask, value),
             None => {
                 self.left_out += 1;
                 Ok(())

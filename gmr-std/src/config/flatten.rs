@@ -1,7 +1,7 @@
 //! Any `Serialize` value as a tree of masked values.
 //!
 //! 1. A serde serializer walks the value; each leaf is masked before it is
-//!    kept: below a secret key, inside a [`Secret`](super::Secret), or by what
+//!    kept: under a secret key ([`Mask`]), inside a [`Secret`](super::Secret), or by what
 //!    the text itself shows ([`mask_text`]);
 //! 2. [`container`](super::container) collects the entries of maps and lists,
 //!    [`tidy`](super::tidy) makes keys text, sorts them, tells equal ones apart;
@@ -22,7 +22,7 @@ use serde::ser::{self, Serialize, Serializer};
 
 use super::container::{Container, Shape};
 use super::error::ConfigError;
-use super::mask::{MASK, char_boundary, mask_text};
+use super::mask::{MASK, Mask, char_boundary, mask_text};
 use super::node::Node;
 use super::secret::{SECRET_NAME, flattening};
 
@@ -60,7 +60,7 @@ pub(super) fn flatten<T: Serialize + ?Sized>(value: &T) -> Result<Node, ConfigEr
 /// The tree of a value by itself, within a flattening that is going on.
 pub(super) fn shape_of<T: Serialize + ?Sized>(value: &T) -> Result<Node, SerError> {
     let mut budget = Budget { bytes_left: MAX_CONFIG_BYTES };
-    value.serialize(Flattener { budget: &mut budget, depth: 0, secret: false })
+    value.serialize(Flattener { budget: &mut budget, depth: 0, mask: Mask::Texts })
 }
 
 /// The error of the user's `Serialize` implementation.
@@ -97,15 +97,15 @@ pub(super) struct Flattener<'s> {
     pub(super) budget: &'s mut Budget,
     /// Containers around this node; 0 for the configuration itself.
     pub(super) depth: usize,
-    /// Below a secret key.
-    pub(super) secret: bool,
+    /// What the keys around this node say.
+    pub(super) mask: Mask,
 }
 
 impl<'s> Flattener<'s> {
     fn text(self, text: &str) -> Node {
         // The mask itself is what a `Secret` wrote through a serializer that
         // dropped its name.
-        if self.secret || text == MASK {
+        if self.mask.hides_leaf() || text == MASK {
             return Node::Text(text.to_owned()).masked_whole();
         }
         // Masked first: what is cut must not hide the end of a URL's password.
@@ -122,7 +122,7 @@ impl<'s> Flattener<'s> {
     }
 
     fn bytes(self, bytes: &[u8]) -> Node {
-        if self.secret {
+        if self.mask.hides_leaf() {
             return Node::Bytes(bytes.to_vec()).masked_whole();
         }
         let lossy = String::from_utf8_lossy(bytes);
@@ -138,7 +138,7 @@ impl<'s> Flattener<'s> {
     }
 
     fn leaf(self, node: Node) -> Node {
-        if self.secret { node.masked_whole() } else { node }
+        if self.mask.hides_leaf() { node.masked_whole() } else { node }
     }
 
     fn number(self, text: String) -> Node {
@@ -156,7 +156,7 @@ impl<'s> Flattener<'s> {
         variant: &'static str,
         value: &T,
     ) -> Result<Node, SerError> {
-        let mut map = self.container(Shape::Map { name: "" });
+        let mut map = self.container(Shape::NewtypeVariant);
         map.entry(variant, value)?;
         Ok(map.finish())
     }

@@ -283,6 +283,52 @@ fn assert_no_canary<T: Serialize + ?Sized>(config: &T) -> Vec<String> {
 }
 
 #[test]
+fn a_component_named_after_a_secret_stays_readable() {
+    let component = json!({
+        "auth_url": "https://id",
+        "username": "heat",
+        "password": "canary1",
+        "roles": ["service"],
+        "endpoint": {"port": 5000, "token": "canary2"},
+    });
+    let lines = lines_of(&json!({
+        "keystone_authtoken": component,
+        "list": {"auth_tokens_of": [component], "authtoken": [component, "canary3"]},
+        "secret_store": {"backend": "file", "max_tokens": 9, "token_ttl": 60, "api_key": 1},
+    }));
+    for shown in [
+        "auth_url = \"https://id\"",
+        "username = \"heat\"",
+        "password = ***",
+        "\"service\"",
+        "port = u5000",
+        "token = ***",
+        "backend = \"file\"",
+        "max_tokens = u9",
+        "token_ttl = u60",
+        "api_key = ***",
+    ] {
+        assert!(lines.iter().any(|line| line.trim() == shown), "{shown}: {lines:#?}");
+    }
+    assert!(!lines.concat().contains("canary"), "{lines:#?}");
+}
+
+#[test]
+fn everything_below_a_group_of_secrets_is_masked() {
+    for key in
+        ["secrets", "credentials", "db_passwords", "apiTokens", "api_keys", "secret", "password"]
+    {
+        let inside = json!({"url": "canary1", "n": [{"port": 4711, "on": true}]});
+        let lines = lines_of(&json!({"service": {key: inside}}));
+        let text = lines.concat();
+        for leaf in ["canary", "4711", "true"] {
+            assert!(!text.contains(leaf), "{key}: {lines:#?}");
+        }
+        assert!(text.contains("url = ***") && text.contains("port = ***"), "{key}: {lines:#?}");
+    }
+}
+
+#[test]
 fn canaries_under_secret_keys() {
     let lines = assert_no_canary(&json!({
         "password": "canary1",

@@ -9,18 +9,18 @@
 use std::collections::{HashMap, HashSet};
 
 use super::flatten::MAX_KEY_BYTES;
-use super::mask::{char_boundary, is_secret_key, mask_text};
+use super::mask::{Mask, char_boundary, is_secret_key, mask_text};
 use super::node::Node;
 
-/// A key as it is shown, and whether it names a secret.
-pub(super) fn shown_key(key: &str) -> (String, bool) {
+/// A key as it is shown, and what it says of its value.
+pub(super) fn shown_key(key: &str) -> (String, Mask) {
     let masked = mask_text(key);
     let keep = char_boundary(&masked, MAX_KEY_BYTES);
     let mut shown = masked.get(..keep).unwrap_or_default().to_owned();
     if keep < masked.len() {
         shown.push('…');
     }
-    (shown, is_secret_key(key))
+    (shown, Mask::under(key))
 }
 
 /// What serde_json and toml write for numbers and dates they cannot say

@@ -40,7 +40,9 @@ pub(crate) use facts::Facts;
 pub(crate) use tree::Entry;
 
 use crate::model::Value;
-use crate::procfs::{errno, list};
+use crate::procfs::errno;
+#[cfg(test)]
+use crate::procfs::list;
 use crate::section::{SectionResult, SectionWriter};
 
 pub(crate) const TITLE: &str = "Processes";
@@ -50,6 +52,7 @@ pub(crate) const TITLE: &str = "Processes";
 pub(crate) const SCRATCH_BYTES: usize = 8192;
 
 /// Bytes for [`Scratch::dirents`].
+#[cfg(test)]
 pub(crate) const DIRENTS_BYTES: usize = list::DIRENTS_BYTES;
 
 /// Default size of the process table.

@@ -67,7 +67,6 @@ fn from_stat(
     own: &Snapshot,
     out: &mut SectionWriter<'_>,
 ) -> Result<(), Stop> {
-    out.value("name", own.name.as_slice())?;
     if own.pid != pid {
         // /proc belongs to another pid namespace: all pids below are its.
         out.value("pid in this /proc", own.pid)?;

@@ -308,7 +308,6 @@ fn begin_process(
 }
 
 fn values(facts: &Facts, process: &Snapshot, out: &mut SectionWriter<'_>) -> Result<(), Stop> {
-    out.value("name", process.name.as_slice())?;
     if let Some(age_ns) = process.age_ns(facts) {
         out.value("uptime", Value::DurationNs(age_ns))?;
     }

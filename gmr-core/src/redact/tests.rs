@@ -1,0 +1,489 @@
+//! Tables of what is masked and what stays, and canaries that must not come
+//! out.
+
+use std::string::String;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A text with its secrets masked.
+fn masked(text: &str) -> String {
+    let mut out = String::new();
+    let mut done = 0;
+    secret_ranges(text.as_bytes(), &mut |range| {
+        out.push_str(&text[done..range.start]);
+        out.push_str(MASK);
+        done = range.end;
+    });
+    out.push_str(&text[done..]);
+    out
+}
+
+/// An argument with its secrets masked.
+fn redacted(text: &str) -> String {
+    let mut out = Vec::new();
+    let _masked = argument(text.as_bytes(), |piece| out.extend_from_slice(piece));
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn keys() {
+    for key in [
+        "password",
+        "PASSWORD",
+        "db_password",
+        "dbPassword",
+        "DB-PASSWORD",
+        "db.password",
+        "PGPASSWORD",
+        "MYSQL_PWD",
+        "passwd",
+        "admin_passwd",
+        "pass",
+        "DB_PASS",
+        "passphrase",
+        "secret",
+        "client_secret",
+        "clientSecret",
+        "secrets",
+        "AWS_SECRET_ACCESS_KEY",
+        "SECRET_KEY_BASE",
+        "token",
+        "access_token",
+        "accessToken",
+        "authtoken",
+        "GITHUB_TOKEN",
+        "token2",
+        "apikey",
+        "api_key",
+        "api-key",
+        "apiKey",
+        "APIKey",
+        "API_KEYS",
+        "x-api-key",
+        "access_key",
+        "private_key",
+        "privateKey",
+        "credential",
+        "credentials",
+        "GOOGLE_CREDS",
+        "auth",
+        "basic_auth",
+        "authorization",
+        "Proxy-Authorization",
+        "connection_string",
+        "ConnectionString",
+        "connection string",
+        "encryption_key",
+        "password_hash",
+        "jwt",
+        "session_key",
+        "--password",
+        "signingKey",
+        "max_password",
+        "cookie",
+        "averyveryveryveryveryveryveryverylongpassword",
+        "password2",
+        "passWord",
+        "API-KEY",
+        "api.key",
+        "apikeys",
+        "privatekey",
+        "clientsecret",
+        "tokens",
+        "oauth2token",
+        "aws_secret_access_key",
+        "smtp_pass",
+        "Authorization",
+        "--token",
+        "set-cookie",
+        "Passwört_password",
+        "a\u{0}secret",
+        "keystone_authtoken",
+        "SECRETSMANAGER",
+        "api_token_2",
+        "hostkeys",
+        "authtokens",
+    ] {
+        assert!(is_secret_key(key), "{key}");
+    }
+    for key in [
+        "",
+        "author",
+        "authority",
+        "authors",
+        "keyboard",
+        "monkey",
+        "key",
+        "keys",
+        "PWD",
+        "OLDPWD",
+        "user",
+        "path",
+        "compass",
+        "bypass",
+        "passenger",
+        "passive",
+        "secretary",
+        "tokenizer",
+        "auth_url",
+        "auth_type",
+        "auth_strategy",
+        "token_ttl",
+        "password_file",
+        "max_tokens",
+        "public_key",
+        "primary_key",
+        "key_file",
+        "foreign-key",
+        "host",
+        "spin",
+        "pinned",
+        "turkey",
+        "hotkey",
+        "donkey",
+        "partition_key",
+        "basic",
+        "keepalive",
+        "connection",
+        "transport_url",
+        "routing_key",
+        "pass_through",
+        "cookie_name",
+        "keystone",
+        "é",
+        "_",
+        "123",
+        "username",
+        "max_tokens_per_minute",
+        "token_url",
+        "password_required",
+        "secret_ttl_seconds",
+        "MAX_TOKENS",
+        "token_type",
+    ] {
+        assert!(!is_secret_key(key), "{key}");
+    }
+}
+
+#[test]
+fn groups() {
+    for key in [
+        "secret",
+        "secrets",
+        "password",
+        "passwords",
+        "db_passwords",
+        "dbPasswords",
+        "dbpassword",
+        "PASSWORDS2",
+        "pass_words",
+        "credential",
+        "credentials",
+        "dbcredentials",
+        "creds",
+        "token",
+        "tokens",
+        "api-tokens",
+        "oauth2token",
+        "api_key",
+        "api_keys",
+        "apikeys",
+        "private.keys",
+        "client_secrets",
+        "cookies",
+    ] {
+        assert!(is_secret_group(key), "{key}");
+        assert!(is_secret_key(key), "{key}");
+    }
+    for key in [
+        "",
+        "keystone_authtoken",
+        "authtoken",
+        "secret_store",
+        "secretsmanager",
+        "token_cache",
+        "password_policy",
+        "credentials_file",
+        "tokenizer",
+        "auth",
+        "basic_auth",
+        "cookie",
+        "jwt",
+        "max_tokens",
+        "max_tokens_per_minute",
+        "keys",
+        "public_keys",
+        "connection",
+        "passwordless",
+        "username",
+    ] {
+        assert!(!is_secret_group(key), "{key}");
+    }
+}
+
+#[test]
+fn texts() {
+    for (text, expected) in [
+        ("amqp://user:pass@host", "amqp://user:***@host"),
+        ("https://TOKEN@host/x", "https://***@host/x"),
+        ("https://TOKEN:x-oauth-basic@host", "https://***:x-oauth-basic@host"),
+        ("redis://:pw@h/0", "redis://:***@h/0"),
+        ("a://u:p@h b://v:q@i", "a://u:***@h b://v:***@i"),
+        ("a://u:p@h,b://v:q@i", "a://u:***@h,b://v:***@i"),
+        ("a://h1,b://v:q@i", "a://h1,b://v:***@i"),
+        ("a://u:p@ss@h", "a://u:***@h"),
+        ("a://u:p/s?s#x@h", "a://u:***@h"),
+        ("a://u:p w@h", "a://u:***@h"),
+        ("a://u:p'w@h", "a://u:***@h"),
+        ("'a://u:pässö@h'", "'a://u:***@h'"),
+        ("app:pw@tcp(db:1)/x", "app:***@tcp(db:1)/x"),
+        ("u:p@localhost:5672", "u:***@localhost:5672"),
+        ("Bearer xxx", "Bearer ***"),
+        ("x: bearer  abc, y", "x: bearer  ***, y"),
+        ("Basic dXNlcjpwYXNz", "Basic ***"),
+        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: ***"),
+        ("password=a b", "password=*** b"),
+        ("password = 'a b' c", "password = '***' c"),
+        ("Pwd=a b;X=1", "Pwd=***;X=1"),
+        ("h?token=abc&x=1", "h?token=***&x=1"),
+        ("a=1,password=b,c=2", "a=1,password=***,c=2"),
+        (r#"{"password":"a\"b","x":1}"#, r#"{"password":"***","x":1}"#),
+        (r#"{\"token\": \"abc\"}"#, r#"{\"token\": \"***"#),
+        (
+            "-----BEGIN PRIVATE KEY-----\nAAA\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----\n",
+        ),
+        ("-----BEGIN RSA PRIVATE KEY", "-----BEGIN RSA PRIVATE KEY"),
+        ("-----BEGIN RSA PRIVATE KEY AAAA", "-----BEGIN RSA PRIVATE KEY***"),
+        ("bearer:bearer:abc", "bearer:***"),
+        ("password:pw", "password:***"),
+        ("run --token abc --verbose", "run --token *** --verbose"),
+        ("x --token '***' y", "x --token '***' y"),
+        ("run --token --verbose", "run --token --verbose"),
+        ("https://u:p@h/?token=x&n=1", "https://u:***@h/?token=***&n=1"),
+        ("Proxy: Basic dXNlcjpwYXNz, x", "Proxy: Basic ***, x"),
+    ] {
+        assert_eq!(masked(text), expected, "{text}");
+        assert_eq!(masked(expected), expected, "not stable: {text}");
+    }
+}
+
+#[test]
+fn plain_texts_stay() {
+    for text in [
+        "",
+        "http://host:8080/@scope/x",
+        "http://[::1]:80/a@b",
+        "me@example.com",
+        "mailto:me@example.com",
+        "git@github.com:org/repo",
+        "nginx:1.25@sha256:abcd",
+        "basic settings",
+        "0.0.0.0:80",
+        "a=b",
+        "x://",
+        "@",
+        "://",
+        ":@",
+        "http://h",
+        "-----BEGIN CERTIFICATE-----\nAAA\n-----END CERTIFICATE-----",
+        "bearer",
+        "token://x",
+        "tokenizer=x",
+        "Authors: me",
+    ] {
+        assert_eq!(masked(text), text);
+    }
+}
+
+#[test]
+fn passwords_in_urls() {
+    for (url, secret) in [
+        ("postgres://user:pw@host/db", Some("pw")),
+        ("see redis://:pw@host:6379/0 there", Some("pw")),
+        ("postgres://user:p@ss:w@host/db", Some("p@ss:w")),
+        ("mongodb://u:pw@h1:1,h2:2/db", Some("pw")),
+        ("amqp://u:pw@[::1]:5672", Some("pw")),
+        ("redis://:pa/s?s#@host", Some("pa/s?s#")),
+        ("a://h/ b://u:pw@h", Some("pw")),
+        ("http://h:80,http://u:pw@h", Some("pw")),
+        ("https://ghp_abc@github.com/x", Some("ghp_abc")),
+        ("https://sk_live:@api.example.com", Some("sk_live")),
+        ("https://tok:x-oauth-basic@github.com", Some("tok")),
+        ("git+HTTPS://tok@github.com", Some("tok")),
+        ("ssh://git@github.com/x", None),
+        ("https://host:8080/@user", None),
+        ("https://host/path@v1", None),
+        ("http://[::1]:80/@x", None),
+        ("https://@host", None),
+        ("postgres://user:@host", None),
+        ("user:pw@host", Some("pw")),
+        ("://", None),
+        ("", None),
+    ] {
+        let mut found = None;
+        secret_ranges(url.as_bytes(), &mut |range| found = Some(&url[range]));
+        assert_eq!(found, secret, "{url}");
+    }
+}
+
+#[test]
+fn arguments() {
+    for (text, expected) in [
+        ("--password=hunter2", "--password=***"),
+        ("--password=a b;c&d,e", "--password=***"),
+        ("--password=", "--password="),
+        ("DB_PASSWORD=x", "DB_PASSWORD=***"),
+        ("--db-url=postgres://u:pw@h/d", "--db-url=postgres://u:***@h/d"),
+        ("postgres://u:a@h postgres://u:b@h", "postgres://u:***@h postgres://u:***@h"),
+        ("host=h password=pw dbname=d", "host=h password=*** dbname=d"),
+        ("Server=h;Password=pw;Timeout=3", "Server=h;Password=***;Timeout=3"),
+        ("https://h/x?a=1&access_token=pw&b=2", "https://h/x?a=1&access_token=***&b=2"),
+        ("Authorization: Bearer abcdef123", "Authorization: ***"),
+        ("--header=X: Bearer abcdef123", "--header=X: Bearer ***"),
+        ("{\"password\": \"p w\", \"user\": \"u\"}", "{\"password\": \"***\", \"user\": \"u\"}"),
+        ("mysql --password hunter2 db", "mysql --password *** db"),
+        ("export TOKEN='a b'; run", "export TOKEN='***'; run"),
+        ("http://token:80/x", "http://token:80/x"),
+        ("--author=me", "--author=me"),
+        ("--keyboard=us", "--keyboard=us"),
+        ("basic training", "basic training"),
+        ("--password", "--password"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nabc", "-----BEGIN RSA PRIVATE KEY-----***"),
+        ("/usr/bin/daemon", "/usr/bin/daemon"),
+        ("", ""),
+    ] {
+        assert_eq!(redacted(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn options_that_take_a_secret() {
+    for option in ["--token", "-token", "--db-password", "--apiKey", "-setcookie"] {
+        assert!(takes_secret(option.as_bytes()), "{option}");
+    }
+    for option in ["--tokens-file", "-p", "token", "--author", "--token=x", "--", "-", ""] {
+        assert!(!takes_secret(option.as_bytes()), "{option}");
+    }
+    assert!(is_value(b"hunter2") && is_value(b"-x") && !is_value(b"--verbose"));
+}
+
+/// Texts that make a careless search quadratic: this test would hang.
+#[test]
+fn long_texts_take_linear_time() {
+    for part in [
+        "token=a&",
+        "token=a ",
+        "token=",
+        "a://b:c",
+        "BEGIN ",
+        "BEGIN PRIVATE KEY",
+        "a:b@",
+        "bearer ",
+        "basic a",
+        "\"token\":",
+        "token: \"",
+        "token: ",
+        "=",
+        ":",
+        "\\\"",
+        "aB",
+        "basic:",
+        "bearer:",
+        "basic ",
+        "-token ",
+        "-token '",
+        "-token '\\'",
+        "BEGIN PRIVATE KEY-",
+        "END ",
+        "a ",
+        "-",
+    ] {
+        let text = part.repeat(32 * 1024 / part.len());
+        let _ranges = masked(&text);
+        let _argument = redacted(&text);
+        let _key = (is_secret_key(&text), is_secret_group(&text));
+    }
+}
+
+/// What a canary is hidden in. It must not come out.
+const CANARY: &str = "cAnArY123";
+
+proptest! {
+        #[test]
+        fn a_canary_never_sings(
+            before in "[a-z ]{0,12}",
+            prefix in prop::sample::select(&["db_", "my-", "x.", ""][..]),
+            key in prop::sample::select(&["password", "token", "api_key", "Secret", "passwd"][..]),
+            separator in prop::sample::select(&["=", ": ", ":", " = ", "=\"", "='"][..]),
+            after in "([ ,;&].{0,20})?",
+        ) {
+            let text = std::format!("{before} {prefix}{key}{separator}{CANARY}{after}");
+            prop_assert!(!redacted(&text).contains(CANARY), "{}", text);
+            let whole = std::format!("--{prefix}{key}={before}{CANARY}{after}");
+            prop_assert_eq!(redacted(&whole), std::format!("--{prefix}{key}=***"));
+        }
+
+        #[test]
+        fn a_canary_in_a_url_never_sings(
+            before in "\\PC{0,20}",
+            scheme in "[a-z]{1,8}",
+            user in "[a-z0-9]{0,6}",
+            junk in "[!-~&&[^\"'<>@]]{0,6}",
+            after in "[a-z.:0-9/]{0,20}",
+        ) {
+            prop_assume!(!junk.contains("://"));
+            let text = std::format!("{before} {scheme}://{user}:{CANARY}{junk}@{after}");
+            prop_assert!(!redacted(&text).contains(CANARY), "{}", text);
+        }
+
+        #[test]
+        fn any_bytes_are_survived(text in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut len = 0usize;
+            let masked = argument(&text, |piece| len += piece.len());
+            prop_assert!(masked || len == text.len());
+            let _key = takes_secret(&text);
+            let mut done = None;
+            secret_ranges(&text, &mut |range: Range<usize>| {
+                assert!(range.start < range.end && range.end <= text.len());
+                assert!(done.is_none_or(|done| done < range.start));
+                done = Some(range.end);
+            });
+        }
+
+        #[test]
+        fn a_canary_after_an_option_never_sings(
+            before in "([a-z]{1,5}|[:/@=&,; -]){0,8}",
+            option in prop::sample::select(&["--token", "-password", "--db-secret"][..]),
+            space in "[ \t]{1,3}['\"]?",
+            after in "([ ,;&].{0,20})?",
+        ) {
+            let text = std::format!("{before} {option}{space}{CANARY}{after}");
+            prop_assert!(!redacted(&text).contains(CANARY), "{}", text);
+        }
+
+        #[test]
+        fn ranges_keep_characters_whole(
+            text in ".*",
+            marks in "([ :/@=&;,\"'\\\\?\n-]|é|[bearicpswodtkn]){0,60}",
+        ) {
+            for text in [text, marks] {
+                // Slicing panics within a character.
+                let once = masked(&text);
+                let _again = masked(&once);
+                let _key = (is_secret_key(&text), is_secret_group(&text));
+            }
+        }
+
+        #[test]
+        fn url_passwords_never_stay(password in "canary[^\n]{0,20}", before in "[a-z ,]{0,8}") {
+            // Whatever is unescaped in it, but for what makes it look like a
+            // port, another user or another URL.
+            prop_assume!(!password.contains("://"));
+            let text = std::format!("{before}amqp://user:{password}@host");
+            prop_assert!(!masked(&text).contains("canary"));
+        }
+}

@@ -1,0 +1,141 @@
+//! A daemon that counts allocator calls of each thread.
+//!
+//! `counting_alloc std|lent|core`. Each line on stdin is answered by
+//! `TID:COUNT TID:COUNT …`, without an allocation.
+#![allow(unsafe_code, reason = "a global allocator, and I/O below std's")]
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::fmt::Write;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
+use std::alloc::System;
+use std::collections::BTreeMap;
+use std::{env, thread};
+
+use gmr_core::{Reporter, Signal};
+
+static CORE: Reporter = Reporter::new(gmr_core::package!(product: "counting-alloc"));
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+struct Count {
+    tid: AtomicU32,
+    calls: AtomicU64,
+}
+
+static COUNTS: [Count; 32] =
+    [const { Count { tid: AtomicU32::new(0), calls: AtomicU64::new(0) } }; 32];
+
+fn count() {
+    // SAFETY: no arguments.
+    let tid = unsafe { libc::syscall(libc::SYS_gettid) };
+    let tid = u32::try_from(tid).unwrap_or(u32::MAX);
+    for count in &COUNTS {
+        let claimed = count.tid.compare_exchange(0, tid, Ordering::AcqRel, Ordering::Acquire);
+        if claimed.is_ok() || claimed == Err(tid) {
+            count.calls.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
+    }
+}
+
+// SAFETY: hands every call on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+fn main() {
+    let mode = env::args().nth(1);
+    for _ in 0..3 {
+        thread::spawn(|| {
+            loop {
+                thread::sleep(Duration::from_secs(3600));
+            }
+        });
+    }
+    match mode.as_deref() {
+        Some("std") => {
+            let config = BTreeMap::from([("workers", "4"), ("password", "s3kr1t-counted")]);
+            gmr_std::setup_autorun(gmr_std::package!()).conf(&config).install().expect("a setup");
+        }
+        Some("lent") => {
+            CORE.setup_trigger(Signal::Usr2).expect("a setup");
+            thread::spawn(|| CORE.run());
+        }
+        _ => {
+            CORE.setup_autorun(Signal::Usr2).expect("a setup");
+        }
+    }
+    say("ready\n");
+    while hear() {
+        let mut line = Line { bytes: [0; 1024], used: 0 };
+        for count in &COUNTS {
+            let tid = count.tid.load(Ordering::Acquire);
+            if tid != 0 {
+                let _ = write!(line, "{tid}:{} ", count.calls.load(Ordering::Acquire));
+            }
+        }
+        let _ = line.write_str("\n");
+        say(line.text());
+    }
+}
+
+struct Line {
+    bytes: [u8; 1024],
+    used: usize,
+}
+
+impl Line {
+    fn text(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..self.used]).unwrap_or_default()
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let end = self.used + text.len();
+        let room = self.bytes.get_mut(self.used..end).ok_or(core::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.used = end;
+        Ok(())
+    }
+}
+
+fn say(text: &str) {
+    // SAFETY: valid bytes.
+    unsafe { libc::write(1, text.as_ptr().cast(), text.len()) };
+}
+
+/// Waits for a line. `false`: there will be none.
+fn hear() -> bool {
+    let mut byte = 0_u8;
+    loop {
+        // SAFETY: one valid byte.
+        let count = unsafe { libc::read(0, (&raw mut byte).cast(), 1) };
+        if count == 0 {
+            return false;
+        }
+        if count == 1 && byte == b'\n' {
+            return true;
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A daemon whose allocator's lock is taken by a thread and never given back.
+//!
+//! `held_alloc std|core`. Says `ready` once it has set up; a line on stdin
+//! makes the thread take the lock, which is answered by `held`. From then on
+//! nothing in this process can allocate.
+#![allow(unsafe_code, reason = "a global allocator, and I/O below std's")]
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::alloc::System;
+use std::collections::BTreeMap;
+use std::{env, thread};
+
+use gmr_core::{Reporter, Signal};
+
+static CORE: Reporter = Reporter::new(gmr_core::package!(product: "held-alloc"));
+
+struct Locked;
+
+static LOCK: AtomicBool = AtomicBool::new(false);
+static WANTED: AtomicBool = AtomicBool::new(false);
+static HELD: AtomicBool = AtomicBool::new(false);
+
+#[global_allocator]
+static ALLOCATOR: Locked = Locked;
+
+fn lock() {
+    while LOCK.swap(true, Ordering::Acquire) {
+        // Somebody may hold it for ever: leave the processor to others.
+        nap();
+    }
+}
+
+fn unlock() {
+    LOCK.store(false, Ordering::Release);
+}
+
+fn nap() {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    // SAFETY: a valid time; the rest is not wanted.
+    unsafe { libc::nanosleep(&raw const time, core::ptr::null_mut()) };
+    spin_loop();
+}
+
+// SAFETY: hands every call on to the system's allocator, one at a time.
+unsafe impl GlobalAlloc for Locked {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        lock();
+        // SAFETY: the caller's promise is handed on.
+        let pointer = unsafe { System.alloc(layout) };
+        unlock();
+        pointer
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        lock();
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.dealloc(pointer, layout) };
+        unlock();
+    }
+}
+
+fn main() {
+    let mode = env::args().nth(1);
+    thread::Builder::new().name("holder".to_owned()).spawn(holder).expect("a thread");
+    for _ in 0..2 {
+        thread::Builder::new().name("waiter".to_owned()).spawn(waiter).expect("a thread");
+    }
+    if mode.as_deref() == Some("std") {
+        let config = BTreeMap::from([("workers", "4"), ("password", "s3kr1t-held")]);
+        gmr_std::setup_autorun(gmr_std::package!()).conf(&config).install().expect("a setup");
+    } else {
+        CORE.setup_autorun(Signal::Usr2).expect("a setup");
+    }
+    say("ready\n");
+    hear();
+    WANTED.store(true, Ordering::Release);
+    while !HELD.load(Ordering::Acquire) {
+        nap();
+    }
+    say("held\n");
+    while hear() {}
+    // SAFETY: ends the process without destructors, which would free.
+    unsafe { libc::_exit(0) };
+}
+
+#[inline(never)]
+fn holder() {
+    while !WANTED.load(Ordering::Acquire) {
+        nap();
+    }
+    lock();
+    HELD.store(true, Ordering::Release);
+    keeps_the_lock_for_ever();
+}
+
+#[inline(never)]
+fn keeps_the_lock_for_ever() {
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+#[inline(never)]
+fn waiter() {
+    while !HELD.load(Ordering::Acquire) {
+        nap();
+    }
+    core::hint::black_box(Box::new(0_u64));
+}
+
+fn say(text: &str) {
+    // SAFETY: valid bytes.
+    unsafe { libc::write(1, text.as_ptr().cast(), text.len()) };
+}
+
+/// Waits for input. `false`: there will be none.
+fn hear() -> bool {
+    let mut byte = 0_u8;
+    loop {
+        // SAFETY: one valid byte.
+        let count = unsafe { libc::read(0, (&raw mut byte).cast(), 1) };
+        if count == 0 {
+            return false;
+        }
+        if count == 1 && byte == b'\n' {
+            return true;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A daemon that does what it is told: commands on stdin, one line each, one
+//! line of answer on stdout. Its reports go to stderr, which the test chooses.
+//!
+//! With the argument `arm` it calls `arm()` first. It ends with its stdin.
+
+mod child;
+mod listen;
+mod sections;
+mod setup;
+
+use core::time::Duration;
+use std::env;
+use std::io::{self, BufRead, Write};
+use std::process;
+use std::sync::mpsc::channel;
+use std::thread;
+
+use setup::Reports;
+
+fn main() {
+    if env::args().any(|argument| argument == "arm") {
+        gmr_std::arm();
+    }
+    listen::default_sigpipe();
+    let mut stdout = io::stdout();
+    writeln!(stdout, "ready {}", process::id()).expect("stdout");
+    serve(&mut Puppet::default(), &mut io::stdin().lock(), &mut stdout);
+}
+
+#[derive(Default)]
+pub(crate) struct Puppet {
+    reports: Reports,
+    listeners: listen::Listeners,
+    child: Option<child::Child>,
+    kept: Vec<rustix::fd::OwnedFd>,
+}
+
+pub(crate) fn serve(puppet: &mut Puppet, input: &mut impl BufRead, output: &mut impl Write) {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if input.read_line(&mut line).is_ok_and(|count| count == 0) {
+            return;
+        }
+        let answer = puppet.obey(line.trim_end());
+        writeln!(output, "{answer}").expect("somebody who listens");
+        output.flush().expect("somebody who listens");
+    }
+}
+
+impl Puppet {
+    fn obey(&mut self, command: &str) -> String {
+        let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
+        match word {
+            "ping" => "pong".to_owned(),
+            "std" => self.reports.std(rest),
+            "core-autorun" => self.reports.core_autorun(rest),
+            "core-trigger" => self.reports.core_trigger(rest),
+            "core-plain" => self.reports.core_plain(rest),
+            "other-core-autorun" => self.reports.other_core_autorun(rest),
+            "run" => self.reports.run(),
+            "run-thread" => self.reports.run_thread(),
+            "request" => self.reports.request(),
+            "report-here" => self.reports.report_here(),
+            "stats" => self.reports.stats(),
+            "shutdown" => self.reports.shutdown(),
+            "register" => self.reports.register(rest),
+            "unregister" => self.reports.unregister(rest),
+            "unregister-thread" => self.reports.unregister_thread(rest),
+            "unregistered" => setup::unregistered(),
+            "stick" => sections::stick(true),
+            "unstick" => sections::stick(false),
+            "entered" => sections::entered(),
+            "left" => sections::left(),
+            "threads" => threads(number(rest)),
+            "raise" => listen::raise(number(rest)),
+            "listen-hook" => self.listeners.hook(number(rest)),
+            "listen-tokio" => self.listeners.tokio(number(rest)),
+            "heard" => self.listeners.heard(),
+            "fork" => self.fork(),
+            "child" => match &mut self.child {
+                Some(child) => child.ask(rest),
+                None => "no child".to_owned(),
+            },
+            "close" => child::close(number(rest)),
+            "steal" => child::steal(&mut self.kept, rest),
+            "stolen-bytes" => child::stolen_bytes(&self.kept),
+            "take-capture-signals" => listen::take_capture_signals(),
+            "block" => listen::block(number(rest)),
+            _ => format!("what is {command:?}?"),
+        }
+    }
+
+    fn fork(&mut self) -> String {
+        match child::Child::fork() {
+            child::Forked::Parent(child) => {
+                let pid = child.pid();
+                self.child = Some(child);
+                pid.to_string()
+            }
+            child::Forked::Child(input, mut output) => {
+                serve(self, &mut io::BufReader::new(input), &mut output);
+                // Without the parent's destructors.
+                process::exit(0)
+            }
+        }
+    }
+}
+
+fn number(text: &str) -> i32 {
+    text.parse().expect("a number")
+}
+
+/// Starts parked threads; returns when all have begun.
+fn threads(count: i32) -> String {
+    let (sender, receiver) = channel();
+    for index in 0..count {
+        let sender = sender.clone();
+        let started = thread::Builder::new().name(format!("parked-{index}")).spawn(move || {
+            let _ = sender.send(());
+            drop(sender);
+            parked_for_the_test()
+        });
+        if let Err(error) = started {
+            return error.to_string();
+        }
+    }
+    drop(sender);
+    while receiver.recv().is_ok() {}
+    "ok".to_owned()
+}
+
+#[inline(never)]
+fn parked_for_the_test() {
+    loop {
+        thread::park_timeout(Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,232 @@
+//! Reads text reports, strictly: what is at column 0 must be what the format
+//! has there.
+
+use core::iter::Peekable;
+use core::str::Lines;
+
+use super::{Frame, Report, Section, Stream, Thread};
+
+const RULE: &str = "========================================================================";
+const BARS: &str = "||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||";
+const TITLE: &str = "Guru Meditation";
+
+#[track_caller]
+pub(super) fn parse(written: &str) -> Stream {
+    let mut stream = Stream::default();
+    let mut lines = written.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line == RULE {
+            match report(&mut lines) {
+                Ok(report) => stream.reports.push(report),
+                Err(raw) => stream.broken.push(raw),
+            }
+        } else if !line.is_empty() {
+            stream.outside.push(line.to_owned());
+        }
+    }
+    stream
+}
+
+/// The title in a heading's middle line.
+fn title_of(line: &str) -> Option<String> {
+    let inner = line.strip_prefix("====")?.strip_suffix("====")?;
+    let title = inner.trim();
+    // Centred in 64 columns; what is wider is not cut.
+    (line != RULE && (inner.chars().count() == 64 || inner == title)).then(|| title.to_owned())
+}
+
+/// Reads a report after its first line. `Err`: it has no end.
+#[track_caller]
+fn report(lines: &mut Peekable<Lines<'_>>) -> Result<Report, String> {
+    let mut raw: Vec<&str> = vec![RULE];
+    let mut last = None;
+    for line in lines.by_ref() {
+        raw.push(line);
+        if let Some(rest) = line.strip_prefix("End of report ") {
+            last = Some(rest);
+            break;
+        }
+    }
+    let Some(last) = last else { return Err(raw.join("\n")) };
+    let (sequence, verdict) = last.split_once(": ").expect("an end line");
+    let reasons = match verdict {
+        "complete" => "",
+        other => other
+            .strip_prefix("incomplete (")
+            .and_then(|reasons| reasons.strip_suffix(')'))
+            .unwrap_or_else(|| panic!("a verdict: {other}")),
+    };
+
+    assert_eq!(title_of(raw[1]).as_deref(), Some(TITLE), "the first heading");
+    assert_eq!(raw[2..6], [RULE, BARS, "", ""], "the banner");
+    let body = &raw[6..raw.len() - 1];
+    let mut parts = split(body);
+    let is_abandoned = reasons.starts_with("abandoned in ");
+    let end = if is_abandoned { Vec::new() } else { take_end(&mut parts) };
+    let (head_lines, sections) = parts.split_first().expect("a head");
+    let (head, findings) = head(&head_lines.1, is_abandoned);
+    let threads = sections
+        .iter()
+        .find(|(title, _)| title.as_deref() == Some("Threads"))
+        .map_or_else(Vec::new, |(_, lines)| threads(lines, is_abandoned));
+    let report = Report {
+        sequence: sequence.parse().expect("a report's number"),
+        is_complete: verdict == "complete",
+        reasons: reasons.to_owned(),
+        head,
+        findings,
+        sections: sections.iter().map(|(title, lines)| section(title.as_deref(), lines)).collect(),
+        threads,
+        end,
+        raw: raw.join("\n"),
+    };
+    if let Some(number) = report.head("report") {
+        assert_eq!(number, sequence, "head and end agree");
+    }
+    Ok(report)
+}
+
+type Part<'l> = (Option<String>, Vec<&'l str>);
+
+/// Head and sections.
+#[track_caller]
+fn split<'l>(body: &[&'l str]) -> Vec<Part<'l>> {
+    let mut parts: Vec<Part<'l>> = vec![(None, Vec::new())];
+    let mut lines = body.iter();
+    while let Some(line) = lines.next() {
+        if *line == RULE {
+            let Some(middle) = lines.next() else { break };
+            let title = title_of(middle).unwrap_or_else(|| panic!("a heading: {middle}"));
+            assert_ne!(title, TITLE, "a report inside a report");
+            if let Some(below) = lines.next() {
+                assert_eq!(*below, RULE, "below {title}");
+            }
+            parts.push((Some(title), Vec::new()));
+        } else {
+            assert!(!line.starts_with(['=', '|']), "out of place: {line}");
+            parts.last_mut().expect("a part").1.push(line);
+        }
+    }
+    parts
+}
+
+/// The last lines of the last section, after an empty one.
+#[track_caller]
+fn take_end(parts: &mut [Part<'_>]) -> Vec<(String, String)> {
+    let lines = &mut parts.last_mut().expect("a part").1;
+    let at = lines.iter().rposition(|line| line.is_empty()).expect("an end block");
+    let end = lines.split_off(at);
+    end[1..]
+        .iter()
+        .map(|line| pair(line).unwrap_or_else(|| panic!("in the end block: {line}")))
+        .collect()
+}
+
+fn pair(line: &str) -> Option<(String, String)> {
+    let (key, value) = line.split_once(" = ")?;
+    Some((key.to_owned(), value.to_owned()))
+}
+
+#[track_caller]
+fn head(lines: &[&str], is_abandoned: bool) -> (Vec<(String, String)>, Vec<String>) {
+    let (mut head, mut findings) = (Vec::new(), Vec::new());
+    let mut group = None;
+    let mut in_findings = false;
+    for line in lines {
+        if line.is_empty() {
+            continue;
+        }
+        if let Some(inner) = line.strip_prefix("  ") {
+            match (&group, in_findings) {
+                (_, true) => findings.push(inner.to_owned()),
+                (Some(group), false) => {
+                    let (key, value) = pair(inner).expect("a value of a group");
+                    head.push((format!("{group}.{key}"), value));
+                }
+                (None, false) => panic!("in the head: {line:?}"),
+            }
+        } else if let Some(key) = line.strip_suffix(": ") {
+            group = Some(key.to_owned());
+        } else if *line == "findings = " {
+            in_findings = true;
+        } else if *line != "findings = none found" {
+            match pair(line) {
+                Some(pair) => head.push(pair),
+                None => assert!(is_abandoned, "in the head: {line:?}"),
+            }
+        }
+    }
+    (head, findings)
+}
+
+fn section(title: Option<&str>, lines: &[&str]) -> Section {
+    let last = lines.iter().rev().find(|line| !line.is_empty());
+    let status = last
+        .and_then(|line| line.strip_prefix("[section ")?.strip_suffix(']')?.split_once(": "))
+        .map_or("ok", |(code, _)| code);
+    Section {
+        title: title.unwrap_or_default().to_owned(),
+        status: status.to_owned(),
+        body: lines.join("\n"),
+    }
+}
+
+#[track_caller]
+fn threads(lines: &[&str], is_abandoned: bool) -> Vec<Thread> {
+    let mut threads: Vec<Thread> = Vec::new();
+    for line in lines {
+        if let Some(inner) = line.strip_prefix("------") {
+            let (tid, name) = thread_heading(inner).unwrap_or_else(|| panic!("a thread: {line}"));
+            threads.push(Thread {
+                tid,
+                name,
+                capture: "ok".to_owned(),
+                is_whole: true,
+                is_triggering: false,
+                frames: Vec::new(),
+            });
+            continue;
+        }
+        let Some(thread) = threads.last_mut() else {
+            assert!(line.is_empty() || pair(line).is_some(), "before the threads: {line}");
+            continue;
+        };
+        if let Some(rest) = line.strip_prefix('#') {
+            let (number, rest) = rest.split_once(' ').expect("a frame's number");
+            assert_eq!(number, thread.frames.len().to_string(), "frames are numbered");
+            thread.frames.push(frame(rest.trim_start()));
+        } else if line.starts_with('(') {
+            thread.is_whole = false;
+        } else if let Some((key, value)) = pair(line) {
+            match &*key {
+                "stack" => {
+                    value.split(':').next().unwrap_or_default().clone_into(&mut thread.capture);
+                }
+                "role" => thread.is_triggering = value.contains("triggering"),
+                "state" => {}
+                _ => panic!("of a thread: {line}"),
+            }
+        } else {
+            let is_known = line.is_empty() || line.starts_with("[section ");
+            assert!(is_known || is_abandoned, "in Threads: {line}");
+        }
+    }
+    threads
+}
+
+/// ` Thread #10181 tokio-rt-worker `, between two rules.
+fn thread_heading(inner: &str) -> Option<(u32, String)> {
+    let inner = inner.strip_suffix("------")?.trim();
+    let rest = inner.strip_prefix("Thread #")?;
+    let (tid, name) = rest.split_once(' ').unwrap_or((rest, ""));
+    Some((tid.parse().ok()?, name.to_owned()))
+}
+
+fn frame(text: &str) -> Frame {
+    let text = text.strip_suffix(" (inlined)").unwrap_or(text);
+    let (location, function) = match text.split_once(" in ") {
+        Some((location, function)) => (location, Some(function.to_owned())),
+        None => (text, None),
+    };
+    Frame { location: location.to_owned(), function }
+}
