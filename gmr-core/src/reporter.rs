@@ -329,7 +329,7 @@ impl Reporter {
     ///
     /// # Signal safety
     ///
-    /// Safe. Needs 16 KiB of stack; with feature `stacks` 64 KiB, and with
+    /// Safe; keeps `errno`. Needs 16 KiB of stack; with feature `stacks` 64 KiB, and with
     /// `symbols` 256 KiB (1 MiB in a build without optimisation), which is for
     /// the costliest name that a symbol table may hold. What registered
     /// sections need comes on top. A small alternate stack does not have it.
@@ -717,6 +717,13 @@ impl Reporter {
     #[cfg(feature = "stacks")]
     pub fn refresh_modules(&self) -> bool {
         false
+    }
+
+    /// Not supported on this platform: there is none.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reserved_stack(&self, _bank: usize) -> Option<(usize, usize)> {
+        None
     }
 
     /// Not supported on this platform: does nothing.

@@ -93,10 +93,11 @@ struct Previous(UnsafeCell<Option<Action>>);
 unsafe impl Sync for Previous {}
 
 impl Previous {
-    /// The disposition before ours.
-    fn get(&self) -> Option<Action> {
+    /// The disposition before ours. By reference: a copy is 152 bytes of the
+    /// interrupted stack.
+    fn get(&self) -> Option<&Action> {
         // SAFETY: not written while the handler is installed.
-        unsafe { *self.0.get() }
+        unsafe { &*self.0.get() }.as_ref()
     }
 }
 
