@@ -10,9 +10,10 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::options::Options;
+use crate::protocol::baton::Baton;
 use crate::sections::processes;
 use crate::sink::destination::Line;
 use crate::sys::memory::Region;
@@ -74,8 +75,8 @@ pub(crate) struct Stacks {
 #[derive(Debug)]
 pub(crate) struct BankCell {
     bank: UnsafeCell<Bank>,
-    /// TID of who leases it; 0: nobody.
-    lessee: AtomicU32,
+    /// Who leases it.
+    baton: Baton,
     /// The step of the report it is in (`compose::Step`), 0 for none.
     pub(crate) step: AtomicU32,
     /// The step it was in when its report was taken over; cleared when it
@@ -96,13 +97,12 @@ unsafe impl Sync for BankCell {}
 impl BankCell {
     /// Takes the bank for this thread. `None`: it is taken.
     pub(crate) fn lease(&self, tid: u32) -> Option<Lease<'_>> {
-        self.lessee.compare_exchange(0, tid, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-        Some(Lease(self))
+        self.baton.take(tid).then_some(Lease(self))
     }
 
     /// Who has it; 0: nobody.
     pub(crate) fn lessee(&self) -> u32 {
-        self.lessee.load(Ordering::Acquire)
+        self.baton.holder()
     }
 }
 
@@ -119,7 +119,7 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.0.lessee.store(0, Ordering::Release);
+        self.0.baton.give_back();
     }
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn build(
     };
     Some(BankCell {
         bank: UnsafeCell::new(bank),
-        lessee: AtomicU32::new(0),
+        baton: Baton::new(),
         step: AtomicU32::new(0),
         stuck_in: AtomicU32::new(0),
         began_ns: AtomicU64::new(0),

@@ -15,6 +15,7 @@
 
 use core::sync::atomic::Ordering;
 
+use rustix::fd::AsFd;
 use ufmt::{uWrite, uwrite};
 
 use crate::bank::{Bank, BankCell, Lease};
@@ -128,7 +129,7 @@ pub(crate) fn take_over(engine: &Engine, lease: &mut Lease<'_>, bank: usize, stu
         other.stuck_in.store(0, Ordering::Release);
         return;
     };
-    other.line.fence(rustix::fd::AsFd::as_fd(&engine.null));
+    engine.destination.fence(&other.line, engine.null.as_fd());
     engine.stats.abandoned.fetch_add(1, Ordering::Relaxed);
     let previous = Previous { sequence: stuck.sequence(), step };
     write(engine, lease, cell, epoch, Some(previous), None);
@@ -239,7 +240,7 @@ fn write(
     if !engine.ownership.finish(epoch) {
         // Taken over meanwhile: we are back, so nothing is stuck any more.
         cell.stuck_in.store(0, Ordering::Release);
-        engine.destination.mend(&cell.line);
+        engine.destination.mend(&cell.line, engine.null.as_fd());
     }
     engine.stats.finished.fetch_add(1, Ordering::Release);
     crate::sys::futex::wake(&engine.stats.finished, u32::MAX >> 1);
@@ -260,22 +261,24 @@ fn compose(
     cell.step.store(Step::HEAD.0, Ordering::Release);
     if !engine.destination.is_intact(&cell.line) {
         // Fenced by a takeover, or closed by the program.
-        engine.destination.mend(&cell.line);
+        engine.destination.mend(&cell.line, engine.null.as_fd());
         if !engine.destination.is_intact(&cell.line) {
             engine.stats.incomplete.fetch_add(1, Ordering::Relaxed);
             return;
         }
     }
+    // A report that obeys ends a little before it counts as stuck.
+    let deadline = nanoseconds(engine.options.report_deadline);
+    let deadline_ns = began_ns.saturating_add(deadline.saturating_sub(deadline >> 3));
     let Bank { sink, bytes, dirents, processes: table, threads: records, .. } = bank;
     let line = OpenLine {
         line: &cell.line,
         kind: engine.destination.kind(),
-        deadline_ns: began_ns.saturating_add(nanoseconds(engine.options.output_deadline)),
+        is_device: engine.destination.is_device(),
+        deadline_ns: deadline_ns
+            .min(began_ns.saturating_add(nanoseconds(engine.options.output_deadline))),
         is_current,
     };
-    // A report that obeys ends a little before it counts as stuck.
-    let deadline = nanoseconds(engine.options.report_deadline);
-    let deadline_ns = began_ns.saturating_add(deadline.saturating_sub(deadline >> 3));
     let mut report = Report {
         engine,
         cell,
@@ -322,14 +325,21 @@ fn compose(
     };
     let records = records.get_mut(..listed.count).unwrap_or_default();
     #[cfg(feature = "stacks")]
-    let stacks = report.capture(&mut bank.stacks, records, interrupted, bytes);
+    let stacks = if is_skipped {
+        bank.stacks.frames.used = 0;
+        crate::stacks::collect::Collected::default()
+    } else {
+        report.capture(&mut bank.stacks, records, interrupted, bytes)
+    };
     #[cfg(feature = "stacks")]
     let tables = engine.tables.current();
     #[cfg(all(feature = "stacks", feature = "symbols"))]
     if let Some(table) = &tables {
         let used = bank.stacks.frames.used;
         let frames = bank.stacks.frames.records.get(..used).unwrap_or_default();
-        let deadline_ns = report.deadline_ns;
+        // The stacks are to be printed, with or without names.
+        let left_ns = report.deadline_ns.saturating_sub(clock::monotonic_ns());
+        let deadline_ns = report.deadline_ns.saturating_sub(left_ns >> 2);
         bank.names.resolve(engine, table.table, frames, bytes, &mut || {
             is_current() && clock::monotonic_ns() < deadline_ns
         });
@@ -346,6 +356,10 @@ fn compose(
         #[cfg(all(feature = "stacks", feature = "symbols"))]
         names: &bank.names,
     };
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    if bank.names.was_cut() {
+        report.incomplete = report.incomplete.with(Incomplete::TRUNCATED);
+    }
     report.judge_threads(&facts);
     report.findings(&facts, dirents);
 
@@ -359,10 +373,13 @@ fn compose(
         }
         threads_section::write(&facts, out)
     });
+    let mut scratch = processes::Scratch { table, bytes, dirents, limit_hit: false };
     report.section(Step::PROCESSES, processes::TITLE, |out| {
-        let mut scratch = processes::Scratch { table, bytes, dirents };
         processes::write(&engine.facts, &mut scratch, out)
     });
+    if scratch.limit_hit {
+        report.incomplete = report.incomplete.with(Incomplete::TRUNCATED);
+    }
     let mut after = 0;
     while let Some(visit) = engine.registry.visit_after(after) {
         after = visit.order;

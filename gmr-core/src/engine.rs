@@ -219,7 +219,8 @@ impl Engine {
     /// Whether this is the process that was set up, not a forked copy or a
     /// vfork child that borrows its memory.
     pub(crate) fn is_own_process(&self) -> bool {
-        getpid() == self.pid
+        // A child in a new pid namespace may have the same number.
+        getpid() == self.pid && self.fork_mark.is_none_or(ForkMark::is_intact)
     }
 
     /// Whether this memory is a forked copy (as opposed to shared with a vfork

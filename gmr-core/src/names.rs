@@ -69,6 +69,8 @@ pub(crate) struct Names {
     named: u32,
     left_out: u32,
     unreadable: u32,
+    /// A pass was ended by the deadline.
+    was_stopped: bool,
 }
 
 impl Names {
@@ -91,6 +93,7 @@ impl Names {
             named: 0,
             left_out: 0,
             unreadable: 0,
+            was_stopped: false,
         })
     }
 
@@ -107,6 +110,7 @@ impl Names {
         self.per_module.fill(0);
         self.arena.clear();
         (self.count, self.named, self.left_out, self.unreadable) = (0, 0, 0, 0);
+        self.was_stopped = false;
         for frame in frames {
             self.want(table, lookup_address(&frame.found()));
         }
@@ -140,6 +144,11 @@ impl Names {
         None
     }
 
+    /// Whether a limit or a deadline of ours took names away.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.left_out > 0 || self.arena.lost() > 0 || self.was_stopped
+    }
+
     /// For the end block.
     pub(crate) fn summary(&self) -> heapless::String<128> {
         let mut text = heapless::String::new();
@@ -149,6 +158,9 @@ impl Names {
         }
         if self.arena.lost() > 0 {
             let _ = ufmt::uwrite!(&mut text, ", {} without room", self.arena.lost());
+        }
+        if self.was_stopped {
+            let _ = ufmt::uwrite!(&mut text, ", stopped by the deadline");
         }
         if self.unreadable > 0 {
             let _ = ufmt::uwrite!(&mut text, ", {} objects not readable", self.unreadable);
@@ -195,8 +207,11 @@ impl Names {
             self.passes(&image, module, keep_going);
         } else if module.is_executable {
             match &engine.executable {
-                Some(file) => self.passes(&FdSource(file.as_fd()), module, keep_going),
-                None => self.unreadable = self.unreadable.saturating_add(1),
+                // Under an explicit loader /proc/self/exe is the loader.
+                Some(file) if is_same(module, file.as_fd()) => {
+                    self.passes(&FdSource(file.as_fd()), module, keep_going);
+                }
+                _ => self.unreadable = self.unreadable.saturating_add(1),
             }
         } else {
             match open(module, bytes) {
@@ -234,8 +249,10 @@ impl Names {
                 return;
             }
             let done = resolve(source, wanted, &mut self.arena, self.scratch, keep_going);
-            if matches!(done.status, ResolveStatus::Failed(_)) {
-                self.unreadable = self.unreadable.saturating_add(1);
+            match done.status {
+                ResolveStatus::Failed(_) => self.unreadable = self.unreadable.saturating_add(1),
+                ResolveStatus::Stopped => self.was_stopped = true,
+                _ => {}
             }
             for wanted in wanted.iter() {
                 let Some(name) = wanted.name else { continue };
@@ -285,8 +302,8 @@ fn open(module: &Module, bytes: &mut [u8]) -> Option<OwnedFd> {
 }
 
 fn is_same(module: &Module, file: BorrowedFd<'_>) -> bool {
-    if let (Some(mapped), Some(found)) = (&module.build_id, build_id(&FdSource(file))) {
-        return **mapped == *found.as_bytes();
+    if let Some(mapped) = &module.build_id {
+        return build_id(&FdSource(file)).is_some_and(|found| **mapped == *found.as_bytes());
     }
     // Device numbers differ between maps and fstat on some file systems
     // (btrfs, overlayfs): then the names are missing, not wrong.

@@ -18,6 +18,36 @@ use crate::protocol::registry::{MAX_TITLE_BYTES, Registered, SectionId};
 use crate::protocol::requests::Requester;
 use crate::section::SignalSafeSection;
 
+/// The process whose setup is under way; 0 for none.
+#[cfg(all(gmr_engine, not(loom)))]
+static SETTING_UP: AtomicU32 = AtomicU32::new(0);
+
+/// The right to set up: one thread of a process at a time.
+#[cfg(all(gmr_engine, not(loom)))]
+struct SettingUp;
+
+#[cfg(all(gmr_engine, not(loom)))]
+impl SettingUp {
+    fn alone() -> Result<Self, SetupError> {
+        let own = crate::sys::getpid();
+        let seen = SETTING_UP.load(Ordering::Acquire);
+        // Another process's id is left over from before a fork.
+        if seen == own
+            || SETTING_UP.compare_exchange(seen, own, Ordering::AcqRel, Ordering::Relaxed).is_err()
+        {
+            return Err(SetupError::AlreadySetUp);
+        }
+        Ok(SettingUp)
+    }
+}
+
+#[cfg(all(gmr_engine, not(loom)))]
+impl Drop for SettingUp {
+    fn drop(&mut self) {
+        SETTING_UP.store(0, Ordering::Release);
+    }
+}
+
 /// The reporter of this process: the last one that was set up.
 #[cfg(all(gmr_engine, not(loom)))]
 static ACTIVE: AtomicPtr<Reporter> = AtomicPtr::new(core::ptr::null_mut());
@@ -227,6 +257,7 @@ impl Reporter {
         then: u32,
         finish: impl FnOnce(&'static Engine) -> Result<(), SetupError>,
     ) -> Result<Handle, SetupError> {
+        let _alone = SettingUp::alone()?;
         let before = self.claim()?;
         let built = Engine::build(&self.package, &self.registry, options).and_then(|built| {
             let engine = built.engine;
@@ -251,28 +282,26 @@ impl Reporter {
         }
     }
 
-    /// Makes this the one setup under way. Returns the state to go back to.
+    /// Makes this the reporter of the process. Returns the state to go back to.
+    /// For the one setup under way.
     fn claim(&'static self) -> Result<u32, SetupError> {
-        let me = core::ptr::from_ref(self).cast_mut();
-        let active = ACTIVE.load(Ordering::Acquire);
         #[expect(unsafe_code, reason = "a static reporter's pointer")]
         // SAFETY: null or a `&'static Reporter`.
-        let other = unsafe { active.as_ref() };
-        if other.is_some_and(|other| !other.is_over())
-            || ACTIVE.compare_exchange(active, me, Ordering::AcqRel, Ordering::Relaxed).is_err()
-        {
+        let active = unsafe { ACTIVE.load(Ordering::Acquire).as_ref() };
+        if active.is_some_and(|active| !active.is_over()) {
             return Err(SetupError::AlreadySetUp);
         }
-        let state = self.state.swap(INSTALLING, Ordering::AcqRel);
-        Ok(if state == INSTALLING { FRESH } else { state })
+        ACTIVE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
+        Ok(self.state.swap(INSTALLING, Ordering::AcqRel))
     }
 
     /// Whether another setup may follow: this one never was, failed, was shut
     /// down, or was made by the process that this one was forked from.
     fn is_over(&self) -> bool {
         match self.state.load(Ordering::Acquire) {
-            FRESH | SHUT_DOWN => true,
-            INSTALLING => false,
+            // INSTALLING: by the process that this one was forked from, in the
+            // middle of it; the lock keeps out any other.
+            FRESH | SHUT_DOWN | INSTALLING => true,
             _ => self.engine().is_none_or(Engine::is_forked_copy),
         }
     }
@@ -300,23 +329,35 @@ impl Reporter {
     ///
     /// # Signal safety
     ///
-    /// Safe. Needs 16 KiB of stack; with feature `stacks` 64 KiB, and with
+    /// Safe; keeps `errno`. Needs 16 KiB of stack; with feature `stacks` 64 KiB, and with
     /// `symbols` 256 KiB (1 MiB in a build without optimisation), which is for
     /// the costliest name that a symbol table may hold. What registered
     /// sections need comes on top. A small alternate stack does not have it.
     /// Block SIGPIPE meanwhile, or the destination's may reach the program.
     pub fn report_here(&self, who: Requester) -> bool {
+        let _errno = crate::sys::errno::Saved::now();
         let Some(engine) = self.engine() else { return false };
         if !engine.is_own_process() || engine.is_shut_down.load(Ordering::Acquire) != 0 {
             return false;
         }
         engine.requests.push(&who);
         let tid = crate::sys::gettid();
-        let Some(mut lease) = engine.cell(0).and_then(|cell| cell.lease(tid)) else {
-            return false;
-        };
         let interrupted = crate::compose::Interrupted { tid, context: core::ptr::null() };
-        crate::compose::serve(engine, &mut lease, 0, Some(interrupted)).is_ok()
+        let mut composed = false;
+        // Twice, for a request that comes while the first is being let go.
+        for _ in 0..2 {
+            if !engine.requests.is_pending() {
+                break;
+            }
+            let Some(mut lease) = engine.cell(0).and_then(|cell| cell.lease(tid)) else {
+                // A supervisor has the bank, or another thread is composing.
+                let (word, _) = engine.requests.word();
+                crate::sys::futex::wake(word, 1);
+                break;
+            };
+            composed |= crate::compose::serve(engine, &mut lease, 0, Some(interrupted)).is_ok();
+        }
+        composed
     }
 
     /// Ends reports: from now on requests are ignored and counted. The signal
@@ -458,8 +499,12 @@ impl Reporter {
         signal: Signal,
         options: &Options,
     ) -> Result<Handle, SetupError> {
-        check(signal)?;
-        self.set_up(options, LENT, |_| Ok(()))
+        let number = check(signal)?;
+        self.set_up(options, LENT, |_| {
+            // Before any supervisor starts: it leaves the trigger open.
+            crate::signal::trigger::announce(number);
+            Ok(())
+        })
     }
 
     /// The dispatcher has the signal: a handler of ours that it chains (from
@@ -672,6 +717,13 @@ impl Reporter {
     #[cfg(feature = "stacks")]
     pub fn refresh_modules(&self) -> bool {
         false
+    }
+
+    /// Not supported on this platform: there is none.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reserved_stack(&self, _bank: usize) -> Option<(usize, usize)> {
+        None
     }
 
     /// Not supported on this platform: does nothing.

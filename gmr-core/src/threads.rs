@@ -128,6 +128,10 @@ fn list_task(
     records: &mut [ThreadRecord],
     dirents: &mut [MaybeUninit<u8>],
 ) -> Result<(rustix::fd::OwnedFd, usize, u64), Errno> {
+    if !is_own_proc() {
+        // Its thread ids are of another pid namespace: not ours to signal.
+        return Err(Errno::SRCH);
+    }
     let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task")?;
     let mut places = records.iter_mut();
     let (mut count, mut total) = (0_usize, 0_u64);
@@ -140,6 +144,16 @@ fn list_task(
         ControlFlow::Continue(())
     })?;
     Ok((task, count, total))
+}
+
+/// Whether /proc is of this pid namespace: there, /proc/self names us by our
+/// own number.
+fn is_own_proc() -> bool {
+    let mut target = [0; 16];
+    let mut own = heapless::Vec::<u8, 16>::new();
+    let _ = ufmt::uwrite!(&mut own, "{}", crate::sys::getpid());
+    read::link(rustix::fs::CWD, c"/proc/self", &mut target)
+        .is_ok_and(|link| link.bytes == own.as_slice())
 }
 
 fn describe(

@@ -110,10 +110,8 @@ fn a_storm_of_signals_from_a_shell_does_no_harm() {
         daemon.assert_alive();
         let before = daemon.stats();
         daemon.trigger();
-        let stats = daemon.wait_stats("one more report", |stats| {
-            stats.reports() + stats.coalesced > before.reports() + before.coalesced
-        });
-        assert!(stats.reports() >= 1);
+        let stats =
+            daemon.wait_stats("one more report", |stats| stats.reports() > before.reports());
         assert!(stats.reports() + stats.coalesced <= 201);
         assert_eq!(stats.incomplete, 0);
     }

@@ -3,6 +3,7 @@
 //! (`src/bin/budget_*.rs`, where the method is explained), because each is
 //! about the signals of a whole process. The figures are printed
 //! (`--nocapture`).
+#![allow(clippy::std_instead_of_core, reason = "a program of std's world")]
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use std::io::{BufRead, BufReader};

@@ -4,6 +4,8 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p gmr-core --release --lib loom_`
 
+#[cfg_attr(loom, allow(dead_code, reason = "the engine is not there"))]
+pub(crate) mod baton;
 pub(crate) mod ownership;
 pub(crate) mod registry;
 pub(crate) mod requests;

@@ -122,8 +122,9 @@ fn sign_after_authority(authority: &[u8], after: &[u8], rest: &[u8]) -> Option<u
     if authority.starts_with(b"[") || is_next_url || is_port {
         return None;
     }
-    let line = first(rest, len_until(rest, |byte| byte == b'\n'));
-    let line = first(line, position(line, b"://").unwrap_or(line.len()));
+    // The next URL first: it bounds what is looked at more than once.
+    let line = first(rest, position(rest, b"://").unwrap_or(rest.len()));
+    let line = first(line, len_until(line, |byte| byte == b'\n'));
     last_position(line, b'@')
 }
 

@@ -17,11 +17,16 @@ pub(crate) fn write(engine: &Engine, out: &mut SectionWriter<'_>) -> SectionResu
     let mut build = heapless::String::<192>::new();
     let _ = uwrite!(&mut build, "{}, {}, {}", package.profile, Package::TARGET, Package::RUSTC);
     out.value("build", build.as_str())?;
-    if let Some(build_id) = &engine.build_id {
-        out.value("build-id", Value::Hex(build_id.as_bytes()))?;
-    } else {
-        out.value("build-id", Value::None)?;
-    }
+    // As it is mapped, if that is known: under an explicit loader the file
+    // /proc/self/exe is the loader's.
+    #[cfg(feature = "stacks")]
+    let tables = engine.tables.current();
+    #[cfg(feature = "stacks")]
+    let mapped = tables.as_ref().and_then(|tables| tables.table.executable_build_id());
+    #[cfg(not(feature = "stacks"))]
+    let mapped: Option<&[u8]> = None;
+    let build_id = mapped.or(engine.build_id.as_ref().map(|build_id| build_id.as_bytes()));
+    out.value("build-id", build_id.map_or(Value::None, Value::Hex))?;
     out.value("set up", Value::Timestamp(engine.set_up_at))?;
     Ok(())
 }

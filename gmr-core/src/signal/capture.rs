@@ -253,7 +253,9 @@ pub(crate) fn uninstall() {
         place.store(core::ptr::null_mut(), Ordering::Release);
     }
     let signal = signal();
-    if signal != 0 && is_in_place() {
+    // A real-time signal may still be pending somewhere, and its default action
+    // would end the process: there, ours stays.
+    if signal == libc::SIGURG && is_in_place() {
         // SAFETY: written before the handler was installed.
         if let Some(previous) = unsafe { &*GLOBAL.previous.get() } {
             previous.restore(signal);

@@ -43,6 +43,11 @@ const PROBE: u64 = 0x474d_7072_6f62_653f;
 /// one asked for, and one for all that asked meanwhile.
 const MAX_REPORTS_PER_SIGNAL: u32 = 2;
 
+/// Times that a request which came during the last report makes the signal
+/// come back. What is pending after that is answered with the next signal: a
+/// storm must not keep one thread here for ever by itself.
+const MAX_HAND_OFFS: u32 = 8;
+
 /// What the handler does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -75,6 +80,8 @@ struct Global {
     trigger: AtomicI32,
     /// Answers of the probe.
     probed: AtomicU32,
+    /// Hand-offs since the last signal from outside.
+    hand_offs: AtomicU32,
     /// What was there before, by signal.
     previous: [Previous; 65],
 }
@@ -86,10 +93,11 @@ struct Previous(UnsafeCell<Option<Action>>);
 unsafe impl Sync for Previous {}
 
 impl Previous {
-    /// The disposition before ours.
-    fn get(&self) -> Option<Action> {
+    /// The disposition before ours. By reference: a copy is 152 bytes of the
+    /// interrupted stack.
+    fn get(&self) -> Option<&Action> {
         // SAFETY: not written while the handler is installed.
-        unsafe { *self.0.get() }
+        unsafe { &*self.0.get() }.as_ref()
     }
 }
 
@@ -104,6 +112,7 @@ static GLOBAL: Global = Global {
     early: Requests::new(),
     trigger: AtomicI32::new(0),
     probed: AtomicU32::new(0),
+    hand_offs: AtomicU32::new(0),
     previous: [const { Previous(UnsafeCell::new(None)) }; 65],
 };
 
@@ -121,7 +130,7 @@ extern "C" fn on_trigger(
             return;
         }
         if told.value == HAND_OFF {
-            if let Some(engine) = engine() {
+            if let Some(engine) = engine().filter(|engine| accepts(engine)) {
                 compose_here(engine, signal, context);
             }
             return;
@@ -141,12 +150,21 @@ extern "C" fn on_trigger(
         (Mode::External, _) => {}
         (Mode::InHandler, Some(engine)) => {
             if accepts(engine) {
+                GLOBAL.hand_offs.store(0, Ordering::Relaxed);
                 engine.requests.push(&who);
                 compose_here(engine, signal, context);
             }
         }
         (Mode::Lent, Some(engine)) => request(engine, &who),
-        _ => GLOBAL.early.push(&who),
+        _ => {
+            GLOBAL.early.push(&who);
+            // A setup that went by in between has already looked.
+            if Mode::of(GLOBAL.mode.load(Ordering::Acquire)) != Mode::Armed
+                && let (Some(engine), Some(early)) = (engine(), take_early())
+            {
+                request(engine, &early);
+            }
+        }
     }
 }
 
@@ -209,7 +227,9 @@ fn compose_here(engine: &'static Engine, signal: i32, context: *const libc::c_vo
     // unwinds (`run_on` would abort).
     unsafe { crate::sys::stack::run_on(cell.stack, body) };
     drop(lease);
-    if engine.requests.is_pending() {
+    if engine.requests.is_pending()
+        && GLOBAL.hand_offs.fetch_add(1, Ordering::Relaxed) < MAX_HAND_OFFS
+    {
         // Asked for during the last report. The interrupted thread is let go
         // first; the signal comes back at once.
         let _ = crate::sys::signal::queue_to_thread(tid, signal, HAND_OFF);
@@ -250,8 +270,8 @@ pub(crate) fn refusal(signal: i32) -> Option<&'static str> {
 /// Installs the handler for `signal` in `mode`. Returns requests that came
 /// while it was only armed.
 pub(crate) fn install(signal: i32, mode: Mode, engine: Option<&'static Engine>) -> Result<(), i32> {
-    let installed = GLOBAL.signal.load(Ordering::Acquire);
-    let is_reachable = installed == signal && is_reachable(signal);
+    let was_ours = previous(signal).and_then(Previous::get).is_some();
+    let is_reachable = was_ours && is_reachable(signal);
     if !is_reachable {
         let found = crate::sys::signal::current(signal)?;
         if !found.is(on_trigger)
@@ -271,8 +291,7 @@ pub(crate) fn install(signal: i32, mode: Mode, engine: Option<&'static Engine>) 
             )
         }?;
         GLOBAL.signal.store(signal, Ordering::Release);
-    } else if installed == signal
-        && mode == Mode::InHandler
+    } else if mode == Mode::InHandler
         && crate::sys::signal::current(signal).is_ok_and(|action| action.is(on_trigger))
     {
         // Armed with SA_ONSTACK; a report in the handler must not have it.
@@ -294,10 +313,15 @@ pub(crate) fn install(signal: i32, mode: Mode, engine: Option<&'static Engine>) 
     Ok(())
 }
 
+/// Says which signal will be the trigger: supervisors leave it open.
+pub(crate) fn announce(signal: i32) {
+    GLOBAL.trigger.store(signal, Ordering::Release);
+}
+
 /// Leaves `signal` to a dispatcher: a handler of ours that it chains steps
 /// aside from now on.
 pub(crate) fn step_aside(signal: i32) {
-    GLOBAL.trigger.store(signal, Ordering::Release);
+    announce(signal);
     GLOBAL.mode.store(Mode::External as u32, Ordering::Release);
 }
 

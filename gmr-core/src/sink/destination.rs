@@ -6,14 +6,15 @@
 //! | pipe, FIFO, tty, other character device | an own O_NONBLOCK description of it, opened through /proc/self/fd |
 //! | socket | sendto(2) with MSG_DONTWAIT and MSG_NOSIGNAL |
 //! | regular file | a duplicate (shares the offset with the program's log) |
-//! | a pipe or tty that may not be reopened | pwritev2(2) with RWF_NOWAIT, or, where that is unknown too, poll(2) and write(2) |
+//! | a pipe or tty that may not be reopened | pwritev2(2) with RWF_NOWAIT, or, where the kernel refuses that too, poll(2) and write(2) |
 //!
-//! The last way can block if another writer fills the pipe between the two
-//! calls; everything else cannot. poll(2) and small writes alone are not used
+//! The last way can block: on a pipe if another writer fills it between the two
+//! calls, on a terminal (written byte by byte there) if it has no room for the
+//! two bytes of a line end. Everything else cannot. poll(2) and small writes alone are not used
 //! where anything better exists, for that reason.
 //!
 //! Each bank writes through a descriptor number of its own: a takeover points
-//! the abandoned one at /dev/null ([`Line::fence`]).
+//! the abandoned one at /dev/null ([`Destination::fence`]).
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -25,6 +26,9 @@ use crate::sys::{clock, signal};
 
 /// Descriptors of ours start here: programs close and reuse the low ones.
 const LOWEST_DESCRIPTOR: RawFd = 100;
+
+/// The device number of /dev/ptmx (major 5, minor 2).
+const PTY_MASTER: u64 = (5 << 8) | 2;
 
 /// What a pipe takes whole or not at all (PIPE_BUF, pipe(7)).
 const PIPE_PIECE_BYTES: usize = 4096;
@@ -108,6 +112,8 @@ impl Destination {
         let identity = Identity::of(theirs)?;
         let file_type = FileType::from_raw_mode(identity.mode);
         let reopened = match file_type {
+            // Opened again, a pty's master would be another pty's.
+            FileType::CharacterDevice if identity.special_device == PTY_MASTER => None,
             FileType::Fifo | FileType::CharacterDevice => reopen(fd),
             _ => None,
         };
@@ -138,20 +144,40 @@ impl Destination {
         Identity::of(borrow(line.number)).is_ok_and(|now| now == self.identity)
     }
 
-    /// Makes a fenced line usable again.
-    pub(crate) fn mend(&self, line: &Line) {
-        if Identity::of(borrow(self.master.as_raw_fd())).is_ok_and(|now| now == self.identity) {
-            redirect(borrow(self.master.as_raw_fd()), line.number);
+    /// Whether it is a character device.
+    pub(crate) fn is_device(&self) -> bool {
+        FileType::from_raw_mode(self.identity.mode) == FileType::CharacterDevice
+    }
+
+    /// Makes a line usable again that was fenced, or closed by the program. A
+    /// number that leads anywhere else is the program's now: it stays.
+    pub(crate) fn mend(&self, line: &Line, null: BorrowedFd<'_>) {
+        let is_ours = match Identity::of(borrow(line.number)) {
+            Ok(now) => Identity::of(null).is_ok_and(|null| null == now),
+            Err(error) => error == Errno::BADF,
+        };
+        let master = borrow(self.master.as_raw_fd());
+        if is_ours && Identity::of(master).is_ok_and(|now| now == self.identity) {
+            redirect(master, line.number);
+        }
+    }
+
+    /// Points the line at /dev/null, so that only a write that is already in
+    /// the kernel can still land. `null` is opened at setup.
+    pub(crate) fn fence(&self, line: &Line, null: BorrowedFd<'_>) {
+        if self.is_intact(line) && is_null(null) {
+            redirect(null, line.number);
         }
     }
 }
 
-impl Line {
-    /// Points the descriptor at /dev/null, so that only a write that is
-    /// already in the kernel can still land. `null` is opened at setup.
-    pub(crate) fn fence(&self, null: BorrowedFd<'_>) {
-        redirect(null, self.number);
-    }
+/// Whether a descriptor is /dev/null (major 1, minor 3): the program may have
+/// closed ours and reused its number.
+fn is_null(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == (1 << 8) | 3
+    })
 }
 
 /// Only a setup that failed drops a line.
@@ -163,7 +189,7 @@ impl Drop for Line {
     }
 }
 
-/// Opens /dev/null for [`Line::fence`].
+/// Opens /dev/null for [`Destination::fence`].
 pub(crate) fn open_null() -> Result<OwnedFd, Errno> {
     open_high(c"/dev/null", OFlags::WRONLY)
 }
@@ -216,6 +242,8 @@ fn reopen(fd: RawFd) -> Option<OwnedFd> {
 pub(crate) struct OpenLine<'a> {
     pub(crate) line: &'a Line,
     pub(crate) kind: Kind,
+    /// A character device.
+    pub(crate) is_device: bool,
     pub(crate) deadline_ns: u64,
     /// Whether the report is still ours: asked before each write.
     pub(crate) is_current: &'a dyn Fn() -> bool,
@@ -231,18 +259,22 @@ impl OpenLine<'_> {
     fn write_once(&self, bytes: &[u8]) -> Result<usize, Errno> {
         let fd = borrow(self.line.number);
         match self.kind {
-            Kind::Reopened | Kind::File => guard_sigpipe(|| rustix::io::write(fd, bytes)),
+            Kind::Reopened | Kind::File => guarded(|| rustix::io::write(fd, bytes)),
             Kind::Socket => rustix::net::send(
                 fd,
                 bytes,
                 rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL,
             ),
-            Kind::NoWait => guard_sigpipe(|| {
+            Kind::NoWait => guarded(|| {
                 let vector = [rustix::io::IoSlice::new(bytes)];
                 // Offset -1: the current position.
                 match rustix::io::pwritev2(fd, &vector, u64::MAX, ReadWriteFlags::NOWAIT) {
                     Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::SPIPE | Errno::INVAL) => {
-                        if poll(fd, 0) { rustix::io::write(fd, bytes) } else { Err(Errno::AGAIN) }
+                        // Ready means room for PIPE_BUF on a pipe, for one byte
+                        // on a terminal.
+                        let most = if self.is_device { 1 } else { bytes.len() };
+                        let piece = bytes.get(..most).unwrap_or(bytes);
+                        if poll(fd, 0) { rustix::io::write(fd, piece) } else { Err(Errno::AGAIN) }
                     }
                     done => done,
                 }
@@ -251,13 +283,17 @@ impl OpenLine<'_> {
     }
 }
 
-/// A write to a pipe without a reader raises SIGPIPE on this thread. Ours must
-/// not reach the program: it is taken back unless one was pending already.
-fn guard_sigpipe(write: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
-    let before = signal::is_pending(libc::SIGPIPE);
+/// A write to a pipe without a reader raises SIGPIPE on this thread, one beyond
+/// RLIMIT_FSIZE SIGXFSZ. Ours must not reach the program: it is taken back
+/// unless one was pending already.
+fn guarded(write: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    const RAISED: [(Errno, i32); 2] = [(Errno::PIPE, libc::SIGPIPE), (Errno::FBIG, libc::SIGXFSZ)];
+    let before = RAISED.map(|(_, signal)| signal::is_pending(signal));
     let result = write();
-    if result == Err(Errno::PIPE) && !before && signal::is_pending(libc::SIGPIPE) {
-        signal::consume_pending(libc::SIGPIPE);
+    for ((error, signal), before) in RAISED.into_iter().zip(before) {
+        if result == Err(error) && !before && signal::is_pending(signal) {
+            signal::consume_pending(signal);
+        }
     }
     result
 }
@@ -271,8 +307,9 @@ fn poll(fd: BorrowedFd<'_>, timeout_ns: u64) -> bool {
 impl Channel for OpenLine<'_> {
     fn piece_bytes(&self) -> usize {
         match self.kind {
-            Kind::Reopened | Kind::NoWait => PIPE_PIECE_BYTES,
-            Kind::File | Kind::Socket => FILE_PIECE_BYTES,
+            // A datagram must fit whole.
+            Kind::Reopened | Kind::NoWait | Kind::Socket => PIPE_PIECE_BYTES,
+            Kind::File => FILE_PIECE_BYTES,
         }
     }
 
@@ -297,9 +334,18 @@ impl Channel for OpenLine<'_> {
             return false;
         }
         // In slices, so that a takeover is noticed.
-        poll(borrow(self.line.number), left.min(WAIT_SLICE_NS));
+        let ready = poll(borrow(self.line.number), left.min(WAIT_SLICE_NS));
+        if ready && self.kind == Kind::Socket {
+            // Out of the network's buffers (ENOBUFS) it is ready all the same.
+            pause();
+        }
         true
     }
+}
+
+/// A millisecond.
+fn pause() {
+    let _ = rustix::event::poll(&mut [], Some(&clock::timespec(1_000_000)));
 }
 
 /// Longest single wait for a full destination, in nanoseconds.

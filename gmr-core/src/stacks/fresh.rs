@@ -54,7 +54,7 @@ fn compare(engine: &Engine, bytes: &mut [u8]) -> Option<bool> {
     while let Some(Ok(line)) = lines.next() {
         check.line(line.start, FileIdentity::of(&line), line.is_executable());
     }
-    Some(check.unknown == 0 && check.stale() == 0)
+    Some(check.stale() == 0 && check.unknown == 0)
 }
 
 /// Whether the refresher answered.

@@ -119,6 +119,8 @@ pub(crate) struct Table {
     modules: Vec<Module>,
     framehop: Framehop,
     generation: u64,
+    /// Changes with the set of stale entries.
+    stale_set: AtomicU64,
     /// There were more than [`MAX_MODULES`].
     pub(crate) is_cut: bool,
 }
@@ -160,7 +162,7 @@ impl Table {
             ));
         }
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        Table { modules, framehop, generation, is_cut }
+        Table { modules, framehop, generation, stale_set: AtomicU64::new(0), is_cut }
     }
 
     /// All modules, by address.
@@ -174,6 +176,11 @@ impl Table {
             self.modules.partition_point(|module| module.start <= address).checked_sub(1)?;
         let module = self.modules.get(index)?;
         (address < module.end).then_some((index, module))
+    }
+
+    /// The build-id of the executable, from memory.
+    pub(crate) fn executable_build_id(&self) -> Option<&[u8]> {
+        self.modules.iter().find(|module| module.is_executable)?.build_id.as_deref()
     }
 
     /// Begins a comparison with /proc/self/maps: nothing is known yet.
@@ -219,9 +226,16 @@ impl Check<'_> {
         }
     }
 
-    /// How many entries are no longer mapped.
+    /// Ends the comparison: how many entries are no longer mapped.
     pub(crate) fn stale(&self) -> usize {
-        self.table.modules.iter().filter(|module| module.is_stale()).count()
+        let (mut count, mut set) = (0_usize, 0_u64);
+        for module in self.table.modules.iter().filter(|module| module.is_stale()) {
+            count = count.saturating_add(1);
+            // Not a secret hash: it only has to differ when the set does.
+            set = set.rotate_left(7) ^ module.start.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        self.table.stale_set.store(set ^ (set >> 32), Ordering::Relaxed);
+        count
     }
 }
 
@@ -236,7 +250,7 @@ impl Modules for Table {
     }
 
     fn generation(&self) -> u64 {
-        self.generation
+        (self.generation << 32) | (self.stale_set.load(Ordering::Relaxed) & 0xffff_ffff)
     }
 }
 
@@ -288,7 +302,9 @@ fn read_module(
     let vdso = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) };
     let is_vdso = vdso != 0 && (start..end).contains(&vdso);
     let libc_code = libc::getpid as *const () as u64;
-    let is_interpreter = name.windows(6).any(|part| part == b"/ld-li" || part == b"/ld-mu");
+    // SAFETY: no preconditions; 0 if there is none.
+    let interpreter = unsafe { libc::getauxval(libc::AT_BASE) };
+    let is_interpreter = interpreter != 0 && (start..end).contains(&interpreter);
     let is_permanent = is_first || is_vdso || is_interpreter || (start..end).contains(&libc_code);
     let (header, frames) = read_sections(bias, headers, is_permanent).unzip();
     Some(Module {

@@ -12,8 +12,8 @@
 //! 4. *Rule*: compute the CFA, refuse one that is not above the stack pointer
 //!    and inside the window, let framehop step, and compare its stack pointer
 //!    with the CFA.
-//! 5. *Nothing known*: let framehop follow the frame pointer; the frame found
-//!    that way carries a mark.
+//! 5. *Nothing known*: the top of the stack or the frame pointer is followed;
+//!    the frame found that way carries a mark.
 //!
 //! Limits: x86_64. Frames are counted and capped by the caller's `emit`. A
 //! stack that leaves the window (an alternate signal stack) ends there and
@@ -251,14 +251,14 @@ impl Walker {
             Rule::EndOfStack => return Step::End(StackEnd::Complete),
             Rule::SignalFrame => return interrupted(registers, window, unreadable),
             Rule::Refused => return Step::End(StackEnd::NoUnwindInfo),
-            Rule::Uncovered => None,
+            Rule::Uncovered => return guess(modules, registers, window, is_first),
             Rule::Step { base, offset } => {
                 let from = match base {
                     Base::StackPointer => registers.sp,
                     Base::FramePointer => registers.fp,
                 };
                 match from.checked_add_signed(offset) {
-                    Some(cfa) => Some(cfa),
+                    Some(cfa) => cfa,
                     None => return Step::End(StackEnd::Inconsistent),
                 }
             }
@@ -269,26 +269,21 @@ impl Walker {
                     rules::evaluate(&info?, svma, registers, &mut self.context)
                 });
                 match cfa {
-                    Some(cfa) => Some(cfa),
+                    Some(cfa) => cfa,
                     None => return Step::End(StackEnd::NoUnwindInfo),
                 }
             }
         };
-        if let Some(cfa) = cfa {
-            // Above the stack pointer, and the return address below it readable.
-            // framehop cuts an offset to a multiple of 8 and subtracts 8 from
-            // the sum: with a CFA below 16 that overflows.
-            if cfa <= registers.sp || cfa < 16 {
-                return Step::End(StackEnd::Inconsistent);
-            }
-            let return_slot = cfa.wrapping_sub(8);
-            if window.word(return_slot).is_none() {
-                return unreadable(return_slot);
-            }
-        } else if is_first && modules.lookup(registers.pc).is_none() {
-            return called_nowhere(modules, registers, window, unreadable);
+        // Above the stack pointer, and the return address below it readable.
+        // framehop cuts an offset to a multiple of 8 and subtracts 8 from the
+        // sum: with a CFA below 16 that overflows.
+        if cfa <= registers.sp || cfa < 16 {
+            return Step::End(StackEnd::Inconsistent);
         }
-
+        let return_slot = cfa.wrapping_sub(8);
+        if window.word(return_slot).is_none() {
+            return unreadable(return_slot);
+        }
         let address = if found.is_interrupted {
             FrameAddress::from_instruction_pointer(found.pc)
         } else {
@@ -303,30 +298,49 @@ impl Walker {
             modules.framehop().unwind_frame(address, &mut next, &mut self.framehop, &mut |at| {
                 window.word(at).ok_or_else(|| missed = Some(at))
             });
-        match stepped {
-            // framehop: end of stack, by rule, by a null return address or,
-            // when it guesses, by a null frame pointer.
-            Ok(None) if cfa.is_some() => Step::End(StackEnd::Complete),
-            Ok(None) => Step::End(StackEnd::NoUnwindInfo),
-            Ok(Some(return_address)) => {
-                let next = Registers { pc: return_address, sp: next.sp(), fp: next.bp() };
-                if cfa.is_some_and(|cfa| cfa != next.sp) || next.sp <= registers.sp {
-                    return Step::End(StackEnd::Inconsistent);
-                }
-                let certainty =
-                    if cfa.is_some() { Certainty::Exact } else { Certainty::FramePointer };
-                // A guess that leads outside all code is none.
-                if cfa.is_none() && modules.lookup(next.pc.wrapping_sub(1)).is_none() {
-                    return Step::End(StackEnd::NoUnwindInfo);
-                }
-                Step::To { registers: next, certainty, is_interrupted: false }
+        match (stepped, missed) {
+            // framehop: a null return address.
+            (Ok(None), _) => Step::End(StackEnd::Complete),
+            // Had framehop guessed after all, it would not agree on the CFA.
+            (Ok(Some(_)), _) if next.sp() != cfa => Step::End(StackEnd::Inconsistent),
+            (Ok(Some(return_address)), _) => {
+                let registers = Registers { pc: return_address, sp: next.sp(), fp: next.bp() };
+                Step::To { registers, certainty: Certainty::Exact, is_interrupted: false }
             }
-            Err(_) => match missed {
-                Some(at) if cfa.is_some() => unreadable(at),
-                _ => Step::End(StackEnd::NoUnwindInfo),
-            },
+            (Err(_), Some(at)) => unreadable(at),
+            (Err(_), None) => Step::End(StackEnd::NoUnwindInfo),
         }
     }
+}
+
+/// Step 5: nothing is known of the code at the pc. By hand, not by framehop,
+/// which would also use what it knows of an object that is no longer mapped.
+///
+/// An interrupted function without information is most likely a stub that has
+/// pushed nothing, or no function at all (a call through a bad pointer): the
+/// caller's address is on top of the stack. Else the frame pointer is followed.
+/// What leads outside all code is no frame.
+fn guess(
+    modules: &impl Modules,
+    registers: &Registers,
+    window: &Window<'_>,
+    is_first: bool,
+) -> Step {
+    let is_code = |pc: &u64| modules.lookup(pc.wrapping_sub(1)).is_some();
+    let to = |registers: Registers| Step::To {
+        registers,
+        certainty: Certainty::FramePointer,
+        is_interrupted: false,
+    };
+    if is_first && let Some(pc) = window.word(registers.sp).filter(is_code) {
+        return to(Registers { pc, sp: registers.sp.wrapping_add(8), fp: registers.fp });
+    }
+    let next = || {
+        let sp = registers.fp.checked_add(16).filter(|sp| *sp > registers.sp)?;
+        let pc = window.word(registers.fp.wrapping_add(8)).filter(is_code)?;
+        Some(Registers { pc, sp, fp: window.word(registers.fp)? })
+    };
+    next().map_or(Step::End(StackEnd::NoUnwindInfo), to)
 }
 
 fn window_size(window: &Window<'_>) -> u32 {
@@ -354,22 +368,6 @@ fn interrupted(
         Ok(registers) => Step::To { registers, certainty: Certainty::Exact, is_interrupted: true },
         Err(at) => unreadable(at),
     }
-}
-
-/// The pc lies in no module: most likely a call through a bad pointer, which
-/// left the caller's address on top of the stack. A guess, and marked as one.
-fn called_nowhere(
-    modules: &impl Modules,
-    registers: &Registers,
-    window: &Window<'_>,
-    unreadable: impl Fn(u64) -> Step,
-) -> Step {
-    let Some(caller) = window.word(registers.sp) else { return unreadable(registers.sp) };
-    if modules.lookup(caller.wrapping_sub(1)).is_none() {
-        return Step::End(StackEnd::NoUnwindInfo);
-    }
-    let registers = Registers { pc: caller, sp: registers.sp.wrapping_add(8), fp: registers.fp };
-    Step::To { registers, certainty: Certainty::FramePointer, is_interrupted: false }
 }
 
 #[cfg(test)]

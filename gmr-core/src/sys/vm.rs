@@ -97,7 +97,8 @@ fn read_pages(address: u64, buffer: &mut [u8]) -> (usize, libc::c_long) {
     let copied = unsafe {
         libc::syscall(
             libc::SYS_process_vm_readv,
-            libc::c_long::from(super::getpid().cast_signed()),
+            // By thread: a main thread that ended has no memory any more.
+            libc::c_long::from(super::gettid().cast_signed()),
             &raw const local,
             1_usize,
             remote.as_ptr(),

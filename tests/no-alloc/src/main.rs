@@ -5,7 +5,8 @@
 //! 2. The program owns its signal handler (`libc::sigaction`) and composes the
 //!    report there, by [`Reporter::report_here`], on an alternate stack.
 //! 3. It sends itself the signal. Exit status 0: one report, and complete.
-//! 4. The alternate stack is painted: how much of it the report took goes to
+//! 4. `errno`, which the section overwrites, must be what it was.
+//! 5. The alternate stack is painted: how much of it the report took goes to
 //!    stderr, and more than [`Reporter::report_here`] documents is an error.
 //!
 //! What it takes to link:
@@ -35,11 +36,12 @@ const FRAME_BYTES: usize = 16 * 1024;
 
 const PAINT: u8 = 0xa5;
 
-/// The alternate stack; the section runs at the depth of all others.
-#[repr(align(16))]
-struct Stack([u8; DOCUMENTED_STACK_BYTES * 2 + FRAME_BYTES]);
+const PAINTED: u128 = u128::from_ne_bytes([PAINT; 16]);
 
-static mut STACK: Stack = Stack([PAINT; DOCUMENTED_STACK_BYTES * 2 + FRAME_BYTES]);
+/// The alternate stack, in units of its alignment.
+type Stack = [u128; (DOCUMENTED_STACK_BYTES * 2 + FRAME_BYTES) / 16];
+
+static mut STACK: Stack = [PAINTED; (DOCUMENTED_STACK_BYTES * 2 + FRAME_BYTES) / 16];
 
 /// A section of the program's own.
 struct Work {
@@ -48,9 +50,11 @@ struct Work {
 
 static WORK: Work = Work { done: AtomicU64::new(0) };
 
-// SAFETY: one atomic load; nothing allocates, locks, panics or waits.
+// SAFETY: an atomic load and this thread's errno; nothing allocates, locks,
+// panics or waits.
 unsafe impl SignalSafeSection for Work {
     fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+        set_errno(libc::EILSEQ);
         out.value("items done", self.done.load(Ordering::Relaxed))?;
         Ok(())
     }
@@ -76,6 +80,7 @@ enum Failed {
     Signal = 3,
     Report = 4,
     Stack = 5,
+    Errno = 6,
 }
 
 fn run() -> Result<(), Failed> {
@@ -83,9 +88,13 @@ fn run() -> Result<(), Failed> {
     GMR.register_section("Work", &WORK).map_err(|_| Failed::Section)?;
     take_signal()?;
     WORK.done.store(42, Ordering::Relaxed);
+    set_errno(libc::EXDEV);
     // SAFETY: a signal to this process; its one thread has it before kill returns.
     if unsafe { libc::kill(libc::getpid(), libc::SIGUSR2) } != 0 {
         return Err(Failed::Signal);
+    }
+    if errno() != libc::EXDEV {
+        return Err(Failed::Errno);
     }
     let stats = GMR.stats();
     if stats.reports_complete != 1 || stats.reports_incomplete != 0 {
@@ -94,6 +103,16 @@ fn run() -> Result<(), Failed> {
     let used = stack_used();
     say(used);
     if used > DOCUMENTED_STACK_BYTES { Err(Failed::Stack) } else { Ok(()) }
+}
+
+fn set_errno(value: i32) {
+    // SAFETY: this thread's own.
+    unsafe { *libc::__errno_location() = value };
+}
+
+fn errno() -> i32 {
+    // SAFETY: this thread's own.
+    unsafe { *libc::__errno_location() }
 }
 
 /// SIGUSR2 to [`on_signal`], on the painted stack, SIGPIPE blocked meanwhile.

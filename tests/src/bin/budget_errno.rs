@@ -9,6 +9,7 @@
 //!
 //! `core`: the report is composed in the handler, on that thread or on the main
 //! one by turns. `std`: by gmr-std's supervisor.
+#![allow(clippy::std_instead_of_core, reason = "a program of std's world")]
 #![cfg_attr(
     all(target_os = "linux", target_arch = "x86_64"),
     allow(unsafe_code, reason = "errno, signals and a seccomp filter")
@@ -83,7 +84,7 @@ mod linux {
             let tid = if report % 2 == 0 { here } else { LOOP_TID.load(Ordering::Acquire) };
             set_errno(7);
             // SAFETY: a signal to a thread of ours, which handles it.
-            unsafe { libc::tgkill(libc::getpid(), tid, libc::SIGUSR2) };
+            unsafe { libc::tgkill(pid(), tid, libc::SIGUSR2) };
             if errno() != 7 {
                 LOST.fetch_add(1, Ordering::Relaxed);
             }
@@ -120,13 +121,17 @@ mod linux {
     }
 
     fn set_errno(value: i32) {
+        // SAFETY: no preconditions.
+        let location = unsafe { libc::__errno_location() };
         // SAFETY: this thread's own.
-        unsafe { libc::__errno_location().write_volatile(value) };
+        unsafe { location.write_volatile(value) };
     }
 
     fn errno() -> i32 {
+        // SAFETY: no preconditions.
+        let location = unsafe { libc::__errno_location() };
         // SAFETY: this thread's own.
-        unsafe { libc::__errno_location().read_volatile() }
+        unsafe { location.read_volatile() }
     }
 
     /// From here on process_vm_readv(2) fails with EPERM, in every thread.
@@ -171,6 +176,10 @@ mod linux {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+
+    fn pid() -> i32 {
+        std::process::id().cast_signed()
     }
 }
 

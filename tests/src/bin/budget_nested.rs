@@ -16,6 +16,7 @@
 //!   debugger can have a look.
 //!
 //! Exit status 0: complete report, nothing changed, every fault handled.
+#![allow(clippy::std_instead_of_core, reason = "a program of std's world")]
 #![cfg_attr(
     all(target_os = "linux", target_arch = "x86_64"),
     allow(unsafe_code, reason = "signal handlers and faults")
@@ -149,13 +150,13 @@ mod linux {
         black_box(&mut locals);
         let (mut r12, mut r13, mut r14, mut r15) = (12_u64, 13_u64, 14_u64, 15_u64);
         // SAFETY: no preconditions.
-        let (pid, tid) = unsafe { (libc::getpid(), libc::gettid()) };
+        let tid = unsafe { libc::gettid() };
         // SAFETY: tgkill; the signal is handled before the next instruction.
         unsafe {
             std::arch::asm!(
                 "syscall",
                 inout("rax") libc::SYS_tgkill => _,
-                in("rdi") pid, in("rsi") tid, in("rdx") signal,
+                in("rdi") pid(), in("rsi") tid, in("rdx") signal,
                 inout("r12") r12, inout("r13") r13, inout("r14") r14, inout("r15") r15,
                 out("rcx") _, out("r11") _,
             );
@@ -211,6 +212,10 @@ mod linux {
 
     fn check(result: i32) -> Result<()> {
         if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().into()) }
+    }
+
+    fn pid() -> i32 {
+        std::process::id().cast_signed()
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! With a second argument, `here`, 2 is `report_here` on a thread with a large
 //! stack, of which the same is true.
+#![allow(clippy::std_instead_of_core, reason = "a program of std's world")]
 #![cfg_attr(
     all(target_os = "linux", target_arch = "x86_64"),
     allow(unsafe_code, reason = "a function in assembly, and signals")
@@ -133,7 +134,7 @@ mod linux {
             for _ in 0..REPORTS {
                 // SAFETY: a signal to this process; handled before the call
                 // returns.
-                unsafe { libc::kill(libc::getpid(), libc::SIGUSR2) };
+                unsafe { libc::kill(pid(), libc::SIGUSR2) };
             }
             None
         };
@@ -155,18 +156,20 @@ mod linux {
         // SAFETY: all bytes zero is an attribute set to be filled.
         let mut attributes: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
         let (mut low, mut bytes) = (std::ptr::null_mut(), 0);
-        // SAFETY: this thread, and valid places for the answers.
-        unsafe {
-            libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes);
-            libc::pthread_attr_getstack(&raw const attributes, &raw mut low, &raw mut bytes);
-        }
+        // SAFETY: no preconditions.
+        let this = unsafe { libc::pthread_self() };
+        // SAFETY: this thread, and a place to fill.
+        unsafe { libc::pthread_getattr_np(this, &raw mut attributes) };
+        // SAFETY: just filled, and places for the answers.
+        unsafe { libc::pthread_attr_getstack(&raw const attributes, &raw mut low, &raw mut bytes) };
         for _ in 0..REPORTS {
             GMR.report_here(Requester::call());
         }
         let words = low.cast::<u64>();
-        // SAFETY: this thread's own stack, down to its low end.
-        let untouched =
-            (0..bytes / 8).take_while(|at| unsafe { words.add(*at).read_volatile() } == 0);
+        let untouched = (0..bytes / 8).take_while(|at| {
+            // SAFETY: this thread's own stack, from its low end up.
+            unsafe { words.wrapping_add(*at).read_volatile() == 0 }
+        });
         (untouched.count() * 8, bytes)
     }
 
@@ -182,6 +185,10 @@ mod linux {
         // SAFETY: as above.
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
         result
+    }
+
+    fn pid() -> i32 {
+        std::process::id().cast_signed()
     }
 }
 

@@ -14,6 +14,7 @@
 //!
 //! Limit: bytes that a handler reserves below all it writes are not seen; no
 //! memory is touched there, so no page is needed either.
+#![allow(clippy::std_instead_of_core, reason = "a program of std's world")]
 #![cfg_attr(
     all(target_os = "linux", target_arch = "x86_64"),
     allow(unsafe_code, reason = "signals, and a stack seen from outside")
@@ -202,7 +203,7 @@ mod linux {
     fn send(signal: i32) -> Result<()> {
         let tid = PARKED.tid.load(Ordering::Acquire);
         // SAFETY: a signal to a thread of ours, which handles it.
-        if unsafe { libc::tgkill(libc::getpid(), tid, signal) } != 0 {
+        if unsafe { libc::tgkill(pid(), tid, signal) } != 0 {
             return Err(std::io::Error::last_os_error().into());
         }
         Ok(())
@@ -276,6 +277,10 @@ mod linux {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+
+    fn pid() -> i32 {
+        std::process::id().cast_signed()
     }
 }
 

@@ -7,7 +7,7 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::hint::spin_loop;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 use std::alloc::System;
 use std::collections::BTreeMap;
@@ -22,11 +22,18 @@ struct Locked;
 static LOCK: AtomicBool = AtomicBool::new(false);
 static WANTED: AtomicBool = AtomicBool::new(false);
 static HELD: AtomicBool = AtomicBool::new(false);
+/// Threads that ask for the lock in vain.
+static WAITING: AtomicU32 = AtomicU32::new(0);
+
+const WAITERS: u32 = 2;
 
 #[global_allocator]
 static ALLOCATOR: Locked = Locked;
 
 fn lock() {
+    if HELD.load(Ordering::Acquire) {
+        WAITING.fetch_add(1, Ordering::AcqRel);
+    }
     while LOCK.swap(true, Ordering::Acquire) {
         // Somebody may hold it for ever: leave the processor to others.
         nap();
@@ -65,7 +72,7 @@ unsafe impl GlobalAlloc for Locked {
 fn main() {
     let mode = env::args().nth(1);
     thread::Builder::new().name("holder".to_owned()).spawn(holder).expect("a thread");
-    for _ in 0..2 {
+    for _ in 0..WAITERS {
         thread::Builder::new().name("waiter".to_owned()).spawn(waiter).expect("a thread");
     }
     if mode.as_deref() == Some("std") {
@@ -77,7 +84,7 @@ fn main() {
     say("ready\n");
     hear();
     WANTED.store(true, Ordering::Release);
-    while !HELD.load(Ordering::Acquire) {
+    while WAITING.load(Ordering::Acquire) < WAITERS {
         nap();
     }
     say("held\n");

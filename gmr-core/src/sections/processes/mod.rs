@@ -68,6 +68,8 @@ pub(crate) struct Scratch<'a> {
     pub(crate) bytes: &'a mut [u8],
     /// For getdents64: [`DIRENTS_BYTES`].
     pub(crate) dirents: &'a mut [MaybeUninit<u8>],
+    /// Set if the table was too small.
+    pub(crate) limit_hit: bool,
 }
 
 /// Writes the section.

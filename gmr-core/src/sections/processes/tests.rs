@@ -58,6 +58,7 @@ fn run(table_entries: usize, left: Option<usize>) -> (Recorder, SectionResult) {
         table: &mut std::vec![Entry::EMPTY; table_entries],
         bytes: &mut [0; SCRATCH_BYTES],
         dirents: &mut [MaybeUninit::uninit(); DIRENTS_BYTES],
+        limit_hit: false,
     };
     let result = write(&facts, &mut scratch, &mut SectionWriter::new(&mut recorder));
     (recorder, result)
@@ -249,7 +250,8 @@ fn the_deadline_stops_it_anywhere() {
 fn little_scratch_memory_loses_little() {
     let mut recorder = Recorder::default();
     let facts = Facts::new();
-    let mut scratch = Scratch { table: &mut [], bytes: &mut [0; 8], dirents: &mut [] };
+    let mut scratch =
+        Scratch { table: &mut [], bytes: &mut [0; 8], dirents: &mut [], limit_hit: false };
     let result = write(&facts, &mut scratch, &mut SectionWriter::new(&mut recorder));
     assert_eq!(result, Ok(()));
     assert!(recorder.lines.iter().any(|line| line == "+group limits"));
@@ -346,7 +348,12 @@ fn a_small_stack_is_enough() {
     let mut bytes = std::vec![0; SCRATCH_BYTES];
     let mut dirents = std::vec![MaybeUninit::uninit(); DIRENTS_BYTES];
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
-        let mut scratch = Scratch { table: &mut table, bytes: &mut bytes, dirents: &mut dirents };
+        let mut scratch = Scratch {
+            table: &mut table,
+            bytes: &mut bytes,
+            dirents: &mut dirents,
+            limit_hit: false,
+        };
         let mut counter = Counter(0);
         let result = write(&facts, &mut scratch, &mut SectionWriter::new(&mut counter));
         (result, counter.0)

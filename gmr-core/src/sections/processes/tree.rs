@@ -135,7 +135,7 @@ struct Scan {
 
 fn scan(proc_dir: BorrowedFd<'_>, own_pid: u32, scratch: &mut Scratch<'_>) -> Scan {
     let mut scan = Scan::default();
-    let Scratch { table, bytes, dirents } = scratch;
+    let Scratch { table, bytes, dirents, limit_hit } = scratch;
     let listed = list::numbers(proc_dir, dirents, |pid| {
         if pid == own_pid {
             return ControlFlow::Continue(());
@@ -145,6 +145,7 @@ fn scan(proc_dir: BorrowedFd<'_>, own_pid: u32, scratch: &mut Scratch<'_>) -> Sc
             Ok(process) => {
                 let Some(slot) = table.get_mut(scan.filled) else {
                     scan.limit_hit = true;
+                    *limit_hit = true;
                     return ControlFlow::Break(());
                 };
                 let Snapshot { parent_pid, start_ticks, .. } = process;
