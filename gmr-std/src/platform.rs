@@ -8,10 +8,12 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::thread::Builder;
+use std::time::{Duration, Instant};
 
 use gmr_core::{Reporter, Requester, Signal};
 
 use crate::error::SetupError;
+use crate::setup::SUPERVISORS;
 
 /// Our threads run on stacks of the core's: this much is for getting there.
 /// (The worker walks the loaded objects on it.)
@@ -36,6 +38,8 @@ pub(crate) fn start(reporter: &'static Reporter, signal: Signal) -> Result<(), S
     .map_err(SetupError::Thread)?;
     spawn("gmr-worker", move || reporter.run_refresher()).map_err(SetupError::Thread)?;
 
+    wait_until_running(reporter);
+
     let before = CURRENT.swap(std::ptr::from_ref(reporter).cast_mut(), Ordering::AcqRel);
     if let Err(error) = register(signal.number()) {
         CURRENT.store(before, Ordering::Release);
@@ -44,6 +48,18 @@ pub(crate) fn start(reporter: &'static Reporter, signal: Signal) -> Result<(), S
     reporter.dispatched(signal);
     Ok(())
 }
+
+/// A thread allocates while it starts: from here on the supervisors have that
+/// behind them, and a report no longer depends on the allocator.
+fn wait_until_running(reporter: &Reporter) {
+    let give_up = Instant::now() + LONGEST_START;
+    while reporter.supervisors_running() < SUPERVISORS as usize && Instant::now() < give_up {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// Longer than any start on a busy machine; a set-up does not hang on it.
+const LONGEST_START: Duration = Duration::from_secs(5);
 
 fn register(signal: i32) -> Result<(), std::io::Error> {
     let bit = 1_u64 << (signal.unsigned_abs() & 63);
