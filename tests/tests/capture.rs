@@ -311,8 +311,8 @@ fn a_handler_that_was_there_before_keeps_its_signal() {
         thread.assert_descended();
     }
     assert!(report.is_complete(), "{}", report.reasons());
-    let capture = report.0["end"]["capture"].as_str().expect("the settings");
-    assert!(!capture.starts_with("signal 23,"), "{capture}");
+    let capture = report.0["end"]["capture by"].as_str().expect("the settings");
+    assert!(capture.starts_with("real-time signal,"), "{capture}");
     daemon.tell("urg");
     assert_eq!(daemon.says(), "1");
 }
@@ -337,8 +337,9 @@ fn a_handler_that_chains_ours_is_no_harm() {
 fn a_handler_that_replaced_ours_is_named() {
     let mut daemon = Daemon::new(&["replaced_after"]);
     let report = daemon.report();
-    for thread in report.threads().iter().filter(|thread| thread.text("capture") != "own") {
-        assert_eq!(thread.text("capture"), "handler_replaced");
+    assert_eq!(report.named("worker").len(), 3);
+    for thread in report.named("worker") {
+        assert_eq!(thread.text("capture"), "handler_replaced", "{thread:#?}");
         assert!(thread.frames().is_empty());
     }
     assert!(!report.is_complete());
@@ -426,7 +427,7 @@ fn a_refused_process_vm_readv_is_replaced_and_said() {
             thread.assert_whole();
             thread.assert_descended();
         }
-        let capture = report.0["end"]["capture"].as_str().expect("the settings");
+        let capture = report.0["end"]["capture by"].as_str().expect("the settings");
         assert!(capture.contains("process_vm_readv refused"), "{capture}");
         assert!(report.is_complete(), "{}", report.reasons());
     }
@@ -453,13 +454,30 @@ fn plugin() -> PathBuf {
 fn a_library_that_is_loaded_later_is_known() {
     let library = plugin();
     let daemon = Daemon::new(&["library", library.to_str().expect("a plain path")]);
-    let report = daemon.report();
-    let thread = report.thread("in-library");
-    thread.assert_whole();
-    let frame = thread.frames().iter().find(|frame| frame["function"] == "plugin_entry");
-    let frame = frame.unwrap_or_else(|| panic!("{thread:#?}"));
-    assert_eq!(frame["module"].as_str(), library.file_name().unwrap().to_str());
-    assert!(report.is_complete(), "{}", report.reasons());
+    // The refresher may be slow to start, or to answer.
+    loop {
+        let report = daemon.report();
+        let thread = report.thread("in-library");
+        let frames = thread.frames();
+        let Some(frame) = frames.iter().find(|frame| frame["function"] == "plugin_entry") else {
+            continue;
+        };
+        thread.assert_whole();
+        assert_eq!(frame["module"].as_str(), library.file_name().unwrap().to_str());
+        assert!(report.is_complete(), "{}", report.reasons());
+        return;
+    }
+}
+
+#[test]
+#[ignore = "known: that thread may still be in the trigger's handler, which blocks all signals"]
+fn the_thread_that_takes_the_trigger_has_a_stack() {
+    let daemon = Daemon::new(&["parked", "2"]);
+    for _ in 0..200 {
+        let report = daemon.report();
+        let main = report.threads().into_iter().find(|thread| thread.tid() == daemon.pid());
+        main.expect("the main thread").assert_whole();
+    }
 }
 
 /// The addresses of each thread's frames, outermost last, as gdb finds them:
