@@ -97,7 +97,9 @@ unsafe impl Sync for BankCell {}
 impl BankCell {
     /// Takes the bank for this thread. `None`: it is taken.
     pub(crate) fn lease(&self, tid: u32) -> Option<Lease<'_>> {
-        self.baton.take(tid).then_some(Lease(self))
+        // Not `then_some`: a lease that is made and dropped gives the baton of
+        // its holder back.
+        if self.baton.take(tid) { Some(Lease(self)) } else { None }
     }
 
     /// Who has it; 0: nobody.
@@ -212,4 +214,26 @@ fn build_stacks(region: &mut Region, options: &Options) -> Option<Stacks> {
         walker: Walker::new(),
         own,
     })
+}
+
+#[cfg(all(test, feature = "signal"))]
+mod tests {
+    use super::*;
+    use crate::sink::destination::Destination;
+
+    #[test]
+    fn a_bank_is_leased_once_and_a_refusal_leaves_it_with_its_holder() {
+        let options = Options::new().max_threads(4).max_frames(4).in_range();
+        let mut region = Region::map(bytes_needed(&options)).unwrap();
+        let stack = Region::map(4096).unwrap().carve::<u8>(4096).unwrap();
+        let line = Destination::open(2).or_else(|_| Destination::open(1)).unwrap().line().unwrap();
+        let stack = crate::sys::stack::StackTop::of(stack);
+        let cell = build(&mut region, &options, line, stack).unwrap();
+        let lease = cell.lease(7).unwrap();
+        assert!(cell.lease(8).is_none());
+        assert_eq!(cell.lessee(), 7);
+        drop(lease);
+        assert_eq!(cell.lessee(), 0);
+        assert!(cell.lease(8).is_some());
+    }
 }
