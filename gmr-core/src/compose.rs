@@ -329,7 +329,7 @@ fn compose(
         bank.stacks.frames.used = 0;
         crate::stacks::collect::Collected::default()
     } else {
-        report.capture(&mut bank.stacks, records, interrupted, bytes)
+        report.capture(&mut bank.stacks, records, interrupted, &asking, bytes)
     };
     #[cfg(feature = "stacks")]
     let tables = engine.tables.current();
@@ -470,6 +470,7 @@ impl Report<'_> {
         stacks: &mut crate::bank::Stacks,
         records: &mut [ThreadRecord],
         interrupted: Option<Interrupted>,
+        asking: &Asking<'_>,
         bytes: &mut [u8],
     ) -> crate::stacks::collect::Collected {
         use crate::stacks::collect::Collector;
@@ -509,7 +510,9 @@ impl Report<'_> {
             }
             collector.own(record, &stacks.own);
         }
-        collector.run(records, is_current)
+        let collected = collector.run(records, is_current);
+        crate::threads::look_again(asking, records, bytes);
+        collector.run(records, is_current).longer(collected)
     }
 
     fn judge_threads(&mut self, facts: &threads_section::Facts<'_>) {

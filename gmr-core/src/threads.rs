@@ -28,6 +28,10 @@ const NAME_BYTES: usize = 15;
 /// and have no user stack.
 const KERNEL_WORKER_PREFIXES: [&[u8]; 2] = [b"iou-wrk-", b"iou-sqp-"];
 
+/// A handler's mask blocks all of the 64 signals but the synchronous faults and
+/// what libc keeps for itself.
+const NEARLY_ALL: u32 = 52;
+
 /// One thread in the arena.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ThreadRecord {
@@ -40,6 +44,9 @@ pub(crate) struct ThreadRecord {
     pub(crate) first_frame: u32,
     pub(crate) frame_count: u32,
     pub(crate) is_triggering: bool,
+    /// It blocks nearly everything, as inside a handler or while it starts:
+    /// that may be over soon.
+    blocks_all: bool,
 }
 
 impl ThreadRecord {
@@ -53,6 +60,7 @@ impl ThreadRecord {
         first_frame: 0,
         frame_count: 0,
         is_triggering: false,
+        blocks_all: false,
     };
 
     pub(crate) fn name(&self) -> &[u8] {
@@ -121,6 +129,22 @@ pub(crate) fn list(
             }
             Listed { count: records.len().min(1), total: 1, error: Some(error) }
         }
+    }
+}
+
+/// Looks again at threads that blocked nearly all signals a moment ago: one
+/// that was inside a handler (the trigger's, as a rule) can be asked now.
+#[cfg(feature = "stacks")]
+pub(crate) fn look_again(asking: &Asking<'_>, records: &mut [ThreadRecord], bytes: &mut [u8]) {
+    let is_passing =
+        |record: &&mut ThreadRecord| record.capture == Capture::SignalBlocked && record.blocks_all;
+    if !records.iter_mut().any(|record| is_passing(&record)) {
+        return;
+    }
+    let Ok(task) = read::open_dir(rustix::fs::CWD, c"/proc/self/task") else { return };
+    for record in records.iter_mut().filter(is_passing) {
+        record.capture = Capture::NotBuilt;
+        describe(asking, record, task.as_fd(), bytes);
     }
 }
 
@@ -195,6 +219,7 @@ fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: 
         record.capture = Capture::Exited;
     } else if status::Status::contains(blocked, signal) {
         record.capture = Capture::SignalBlocked;
+        record.blocks_all = blocked.count_ones() >= NEARLY_ALL;
     } else if status::Status::contains(pending, signal) {
         // Asked by an earlier report and still silent (stopped by a debugger,
         // in an uninterruptible call): not the same as refusing to be asked.

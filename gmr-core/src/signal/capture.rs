@@ -34,11 +34,8 @@ const MAGIC: u64 = 0x474d;
 /// Below the stack pointer a leaf function may keep data (System V ABI).
 const RED_ZONE_BYTES: u64 = 128;
 
-/// std gives each thread an alternate stack of this size.
-const STD_ALTERNATE_STACK_BYTES: usize = 8192;
-
 /// What the handler may use beyond the kernel's frame; asserted by tests.
-pub(crate) const HANDLER_BUDGET_BYTES: usize = 2048;
+const HANDLER_BUDGET_BYTES: usize = 2048;
 
 /// What a thread's handler hands over.
 #[derive(Debug)]
@@ -230,10 +227,7 @@ pub(crate) fn install(banks: [*mut Slots; MAX_BANKS]) -> Result<i32, NotInstalle
         return Ok(installed);
     }
     let signal = choose()?;
-    let needed = crate::sys::signal::min_signal_stack_bytes()
-        .saturating_add(HANDLER_BUDGET_BYTES)
-        .saturating_add(1024);
-    let on_stack = if needed <= STD_ALTERNATE_STACK_BYTES { libc::SA_ONSTACK } else { 0 };
+    let on_stack = super::alternate_stack_flag(HANDLER_BUDGET_BYTES);
     let previous = crate::sys::signal::current(signal).map_err(NotInstalled::Refused)?;
     // SAFETY: the one installer (setup is serialised), and our handler, the
     // one reader, is not installed yet.

@@ -280,7 +280,11 @@ pub(crate) fn install(signal: i32, mode: Mode, engine: Option<&'static Engine>) 
             // SAFETY: the one installer, and the handler is not installed.
             unsafe { *previous.0.get() = Some(found) };
         }
-        let on_stack = if mode == Mode::InHandler { 0 } else { ON_STACK };
+        let on_stack = if mode == Mode::InHandler {
+            0
+        } else {
+            super::alternate_stack_flag(HANDLER_BUDGET_BYTES)
+        };
         // SAFETY: `on_trigger` is async-signal-safe (module page) and static.
         unsafe {
             crate::sys::signal::install(
@@ -325,9 +329,8 @@ pub(crate) fn step_aside(signal: i32) {
     GLOBAL.mode.store(Mode::External as u32, Ordering::Release);
 }
 
-/// The lent and the armed handler need little: a thread with a tiny stack and
-/// an alternate one is served better there.
-const ON_STACK: i32 = libc::SA_ONSTACK;
+/// What the handler may use beyond the kernel's frame; asserted by tests.
+const HANDLER_BUDGET_BYTES: usize = 1024;
 
 /// Whether our handler gets `signal`, directly or chained by another library.
 /// Installing it again where it is chained would make the two call each other

@@ -117,6 +117,13 @@ pub(crate) struct Collected {
     pub(crate) longest_capture_tid: u32,
 }
 
+impl Collected {
+    /// The longer of two.
+    pub(crate) fn longer(self, other: Self) -> Self {
+        if other.longest_capture_ns > self.longest_capture_ns { other } else { self }
+    }
+}
+
 impl Collector<'_> {
     /// Captures and unwinds all `threads` that are still
     /// [`Capture::NotBuilt`] (not yet judged otherwise).
@@ -126,6 +133,9 @@ impl Collector<'_> {
         is_current: &dyn Fn() -> bool,
     ) -> Collected {
         let mut collected = Collected::default();
+        if !threads.iter().any(ThreadRecord::wants_capture) {
+            return collected;
+        }
         if !capture::is_in_place() && !self.is_chained() {
             for thread in threads.iter_mut().filter(|thread| thread.wants_capture()) {
                 thread.capture = Capture::HandlerReplaced;
