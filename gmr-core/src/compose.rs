@@ -722,7 +722,7 @@ impl Report<'_> {
         if crate::sys::vm::was_refused() {
             let _ = uwrite!(text, ", process_vm_readv refused (copied by page probe)");
         }
-        self.out.value("capture by", &**text);
+        self.out.value("capture", &**text);
     }
 
     /// The destination lost bytes: if it takes any again, it is told so.

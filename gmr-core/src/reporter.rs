@@ -544,6 +544,14 @@ impl Reporter {
         crate::supervise::run(engine)
     }
 
+    /// How many threads are inside [`run`](Self::run).
+    #[must_use]
+    pub fn supervisors_running(&self) -> usize {
+        self.engine().map_or(0, |engine| {
+            engine.banks.iter().flatten().filter(|cell| cell.lessee() != 0).count()
+        })
+    }
+
     /// Rebuilds the table of loaded objects, so that frames in objects loaded
     /// since the setup are unwound and named. For a normal thread: takes the
     /// loader's lock and allocates. `false`: nothing was done (not set up, or a
@@ -711,6 +719,12 @@ impl Reporter {
     /// [`RunError::Unsupported`], always.
     pub fn run(&self) -> Result<(), RunError> {
         Err(RunError::Unsupported)
+    }
+
+    /// Not supported on this platform: none.
+    #[must_use]
+    pub fn supervisors_running(&self) -> usize {
+        0
     }
 
     /// Not supported on this platform: does nothing.

@@ -9,10 +9,12 @@
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 use gmr_core::{Reporter, Requester, Signal};
 
 use crate::error::SetupError;
+use crate::setup::SUPERVISORS;
 
 /// Our threads run on stacks of the core's: this much is for getting there.
 /// (The worker walks the loaded objects on it.)
@@ -74,6 +76,8 @@ impl Threads {
             // It waits for this.
             let _ = sender.send(reporter);
         }
+        wait_until_running(reporter);
+
         let before = CURRENT.swap(core::ptr::from_ref(reporter).cast_mut(), Ordering::AcqRel);
         if let Err(error) = register(signal.number()) {
             CURRENT.store(before, Ordering::Release);
@@ -83,6 +87,18 @@ impl Threads {
         Ok(())
     }
 }
+
+/// A thread allocates while it starts: from here on the supervisors have that
+/// behind them, and a report no longer depends on the allocator.
+fn wait_until_running(reporter: &Reporter) {
+    let give_up = Instant::now() + LONGEST_START;
+    while reporter.supervisors_running() < SUPERVISORS as usize && Instant::now() < give_up {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// Longer than any start on a busy machine; a set-up does not hang on it.
+const LONGEST_START: Duration = Duration::from_secs(5);
 
 fn register(signal: i32) -> Result<(), std::io::Error> {
     let bit = 1_u64 << (signal.unsigned_abs() & 63);

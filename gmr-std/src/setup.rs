@@ -24,7 +24,8 @@ const CONFIGURATION: &str = "Configuration";
 pub(crate) static CONFIG: ConfigCell = ConfigCell::new();
 
 /// How many supervisors there are: one, and one that takes over.
-const SUPERVISORS: u32 = 2;
+#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "no threads there"))]
+pub(crate) const SUPERVISORS: u32 = 2;
 
 /// Begins a setup: choose, then [`install`](Setup::install).
 ///

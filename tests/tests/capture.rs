@@ -376,6 +376,19 @@ fn frames_below_a_signal_handler_are_found() {
     assert!(!report.is_complete());
 }
 
+/// The frame of the capture signal goes onto the alternate stack that its thread
+/// is on, SA_ONSTACK or not; std's 8 KiB hold two.
+#[test]
+fn a_handler_on_stds_alternate_stack_survives() {
+    let daemon = Daemon::new(&["std_alternate"]);
+    for _ in 0..3 {
+        let report = daemon.report();
+        let thread = report.thread("alternate");
+        assert_eq!(thread.text("capture"), "partial");
+        assert!(thread.functions().contains(&"paused_handler"));
+    }
+}
+
 #[test]
 fn limits_that_are_hit_are_said() {
     let daemon = Daemon::new(&["deep"]);

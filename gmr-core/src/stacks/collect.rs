@@ -349,10 +349,12 @@ mod tests {
     use core::hint::black_box;
     use std::vec::Vec;
 
-    /// The frames of this thread, from the caller's on, by our unwinder and by
-    /// libgcc's.
+    /// Our frames and how they end, and libgcc's addresses.
+    type Both = (Vec<Found>, StackEnd, Vec<u64>);
+
+    /// The frames of this thread, from the caller's on.
     #[inline(never)]
-    fn both() -> (Vec<Found>, StackEnd, Vec<u64>) {
+    fn both() -> Both {
         // SAFETY: all bytes zero is a context to fill.
         let mut context: libc::ucontext_t = unsafe { core::mem::zeroed() };
         // SAFETY: as above.
@@ -377,7 +379,7 @@ mod tests {
     }
 
     #[inline(never)]
-    fn nested(depth: u32) -> (Vec<Found>, StackEnd, Vec<u64>) {
+    fn nested(depth: u32) -> Both {
         let room = black_box([depth; 9]);
         let found = if depth == 0 { both() } else { nested(black_box(depth - 1)) };
         black_box(&room);
@@ -388,7 +390,7 @@ mod tests {
         [3_u32, 1, 2].sort_by(order);
     }
 
-    fn compare(found: (Vec<Found>, StackEnd, Vec<u64>), least: usize) {
+    fn compare(found: Both, least: usize) {
         let (frames, end, others) = found;
         let ours: Vec<u64> = frames.iter().map(|frame| frame.pc).collect();
         assert_eq!(ours, others);
@@ -417,7 +419,7 @@ mod tests {
         compare(found.unwrap(), 6);
 
         std::thread_local! {
-            static FOUND: core::cell::RefCell<Option<(Vec<Found>, StackEnd, Vec<u64>)>> =
+            static FOUND: core::cell::RefCell<Option<Both>> =
                 const { core::cell::RefCell::new(None) };
         }
         extern "C" fn order(_: *const libc::c_void, _: *const libc::c_void) -> libc::c_int {

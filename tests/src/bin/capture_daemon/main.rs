@@ -68,6 +68,7 @@ mod daemon {
             "foreign_before" => signals::foreign_before(),
             "chained_after" => signals::chained_after(),
             "replaced_after" => signals::replaced_after(),
+            "std_alternate" => signals::std_alternate(),
             "in_handler" => signals::in_handler(),
             other => panic!("no scene {other:?}"),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::daemon::{PATIENT, commands, ready, set_up};
 use crate::frames::descend;
-use crate::threads::{arrive_and_park, spawn, wait_for};
+use crate::threads::{THERE, arrive_and_park, spawn, wait_for};
 
 /// How often the program's own handler ran.
 static FOREIGN: AtomicUsize = AtomicUsize::new(0);
@@ -109,6 +109,25 @@ pub(crate) fn in_handler() {
         descend(&raise_alrm);
     });
     wait_for(2);
+    set_up(&PATIENT);
+    ready();
+    commands(|_| {});
+}
+
+extern "C" fn paused_handler(_signal: i32) {
+    THERE.fetch_add(1, Ordering::SeqCst);
+    loop {
+        // SAFETY: waits for a signal.
+        unsafe { libc::pause() };
+    }
+}
+
+/// A thread that stays in a frugal handler on the alternate stack of 8 KiB that
+/// std made for it.
+pub(crate) fn std_alternate() {
+    install(libc::SIGALRM, paused_handler, libc::SA_ONSTACK);
+    spawn("alternate".into(), || descend(&raise_alrm));
+    wait_for(1);
     set_up(&PATIENT);
     ready();
     commands(|_| {});

@@ -11,7 +11,7 @@ use crate::daemon::{PATIENT, commands, ready, set_up};
 use crate::frames::{descend, park};
 
 /// How many threads have come to where they stay.
-static THERE: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static THERE: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) fn spawn(name: String, body: impl FnOnce() + Send + 'static) {
     Builder::new().name(name).spawn(body).expect("a thread");
