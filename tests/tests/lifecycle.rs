@@ -2,7 +2,11 @@
 
 use std::fs::File;
 use std::process::{self as own, Stdio};
+use std::thread;
 use std::time::Instant;
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 use gmr_tests::process::{catches, descriptors, is_alive, status, threads};
 use gmr_tests::{DEADLINE, Daemon, ErrLog, Stream, until};
@@ -95,16 +99,30 @@ fn a_forked_child_ignores_the_trigger_until_its_own_setup() {
 fn an_exec_while_captures_are_pending_does_not_end_the_new_image() {
     for mode in ["std", "core"] {
         let mut daemon = Daemon::start(EXECER, &[mode, "0", "300"], Stdio::inherit());
-        assert_eq!(daemon.ready, "ready");
+        assert_eq!(daemon.ready, "image 0");
         let pid = Pid::from_raw(daemon.pid().cast_signed()).expect("a process id");
-        // The rain: over each of the 300 images, by another process.
-        let status = until("the last image", || {
-            // Fails once it is a zombie that was waited for; not before.
-            let _ = kill_process(pid, Signal::USR2);
-            daemon.has_ended()
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // The rain: over each of the 300 images, by another process.
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    // It fails at the end, when nobody is there any more.
+                    let _ = kill_process(pid, Signal::USR2);
+                    thread::sleep(Duration::from_micros(200));
+                }
+            });
+            let mut line = String::new();
+            for image in 1..=30 {
+                line = match daemon.next_line() {
+                    Some(line) => line,
+                    None => break,
+                };
+                assert!(line.starts_with(&format!("image {image}0")), "{mode}: {line}");
+            }
+            is_over.store(true, Ordering::Release);
+            assert_eq!(line, "image 300 survived", "{mode}: {:?}", daemon.wait());
         });
-        assert!(status.success(), "{mode}: {status}");
-        assert_eq!(daemon.line(), "image 300 survived");
+        assert!(daemon.wait().success());
     }
 }
 
@@ -235,8 +253,7 @@ fn fails_cleanly_under(limits: impl Iterator<Item = (Resource, u64)>, setup: &st
     daemon.must("grow-heap");
     let pid = Pid::from_raw(daemon.pid().cast_signed());
     let before = trace(&daemon);
-    let mut failures = 0;
-    for (resource, more) in limits {
+    for (failures, (resource, more)) in limits.enumerate() {
         let base = match resource {
             Resource::As => memory_bytes(daemon.pid()),
             // Numbers from 3 on are free.
@@ -258,7 +275,6 @@ fn fails_cleanly_under(limits: impl Iterator<Item = (Resource, u64)>, setup: &st
             assert!(report.is_complete || resource == Resource::Nofile, "{}", report.raw);
             return;
         }
-        failures += 1;
         assert!(answer.contains(error), "{setup} under {resource:?} + {more}: {answer}");
         leaves_nothing(&daemon, &before, &format!("{setup} under {resource:?} + {more}: {answer}"));
     }
