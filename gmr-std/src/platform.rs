@@ -7,7 +7,8 @@
 #![allow(unsafe_code, reason = "signal masks and the registry's contract")]
 
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::thread::Builder;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use gmr_core::{Reporter, Requester, Signal};
@@ -26,27 +27,65 @@ static CURRENT: AtomicPtr<Reporter> = AtomicPtr::new(std::ptr::null_mut());
 /// signal back, so one registration is enough for ever.
 static REGISTERED: AtomicU64 = AtomicU64::new(0);
 
-/// Starts the threads, then takes the trigger.
-pub(crate) fn start(reporter: &'static Reporter, signal: Signal) -> Result<(), SetupError> {
-    spawn("gmr-supervisor0", move || {
-        let _ = reporter.run();
-    })
-    .map_err(SetupError::Thread)?;
-    spawn("gmr-supervisor1", move || {
-        let _ = reporter.run();
-    })
-    .map_err(SetupError::Thread)?;
-    spawn("gmr-worker", move || reporter.run_refresher()).map_err(SetupError::Thread)?;
+/// Our threads, which wait to be told for whom they work.
+///
+/// They are there before the core is set up: what may fail comes before what
+/// cannot be given back.
+pub(crate) struct Threads(Vec<(Sender<&'static Reporter>, JoinHandle<()>)>);
 
-    wait_until_running(reporter);
+const BODIES: [(&str, fn(&'static Reporter)); 3] = [
+    ("gmr-supervisor0", supervise),
+    ("gmr-supervisor1", supervise),
+    ("gmr-worker", Reporter::run_refresher),
+];
 
-    let before = CURRENT.swap(std::ptr::from_ref(reporter).cast_mut(), Ordering::AcqRel);
-    if let Err(error) = register(signal.number()) {
-        CURRENT.store(before, Ordering::Release);
-        return Err(SetupError::Signal { signal: signal.number(), error });
+fn supervise(reporter: &'static Reporter) {
+    let _ = reporter.run();
+}
+
+impl Threads {
+    pub(crate) fn spawn() -> Result<Self, SetupError> {
+        let mut threads = Threads(Vec::with_capacity(BODIES.len()));
+        for (name, body) in BODIES {
+            match spawn(name, body) {
+                Ok(thread) => threads.0.push(thread),
+                Err(error) => {
+                    threads.end();
+                    return Err(SetupError::Thread(error));
+                }
+            }
+        }
+        Ok(threads)
     }
-    reporter.dispatched(signal);
-    Ok(())
+
+    /// There is nothing to do: waits for their end.
+    pub(crate) fn end(self) {
+        for (sender, thread) in self.0 {
+            drop(sender);
+            let _ = thread.join();
+        }
+    }
+
+    /// Lets them go to work, then takes the trigger.
+    pub(crate) fn start(
+        self,
+        reporter: &'static Reporter,
+        signal: Signal,
+    ) -> Result<(), SetupError> {
+        for (sender, _) in self.0 {
+            // It waits for this.
+            let _ = sender.send(reporter);
+        }
+        wait_until_running(reporter);
+
+        let before = CURRENT.swap(core::ptr::from_ref(reporter).cast_mut(), Ordering::AcqRel);
+        if let Err(error) = register(signal.number()) {
+            CURRENT.store(before, Ordering::Release);
+            return Err(SetupError::Signal { signal: signal.number(), error });
+        }
+        reporter.dispatched(signal);
+        Ok(())
+    }
 }
 
 /// A thread allocates while it starts: from here on the supervisors have that
@@ -89,12 +128,21 @@ fn on_trigger(signal: i32, info: &libc::siginfo_t) {
 
 /// Starts a thread that is born with every signal blocked: none may arrive
 /// before it has set its own mask.
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+fn spawn(
+    name: &str,
+    body: fn(&'static Reporter),
+) -> std::io::Result<(Sender<&'static Reporter>, JoinHandle<()>)> {
+    let (sender, receiver) = channel();
     let mask = block_all();
-    let spawned =
-        Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(body).map(drop);
+    let spawned = Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        let told = receiver.recv();
+        drop(receiver);
+        if let Ok(reporter) = told {
+            body(reporter);
+        }
+    });
     restore(&mask);
-    spawned
+    spawned.map(|thread| (sender, thread))
 }
 
 fn block_all() -> libc::sigset_t {

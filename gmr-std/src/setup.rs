@@ -1,8 +1,9 @@
 //! `setup_autorun`: everything a std daemon needs for `kill -USR2`.
 //!
-//! 1. The core is set up: memory, destination, capture signal.
-//! 2. Three parked threads are started: two supervisors (the second takes over
+//! 1. Three parked threads are started: two supervisors (the second takes over
 //!    from a stuck first), and a worker that refreshes the module table.
+//! 2. The core is set up: memory, destination, capture signal. It cannot be
+//!    given back, so it comes after what may fail for want of resources.
 //! 3. Last, so that a failure before leaves nothing behind, the trigger is
 //!    registered with signal-hook-registry: other users of the same signal keep
 //!    getting it. The action is two atomic steps and a futex wake.
@@ -155,8 +156,12 @@ impl Setup {
                 .register_section(title, section)
                 .map_err(|error| SetupError::Section { title, error })?;
         }
-        reporter.setup_external(self.signal, &options)?;
-        if let Err(error) = crate::platform::start(reporter, self.signal) {
+        let threads = crate::platform::Threads::spawn()?;
+        if let Err(error) = reporter.setup_external(self.signal, &options) {
+            threads.end();
+            return Err(error.into());
+        }
+        if let Err(error) = threads.start(reporter, self.signal) {
             reporter.shutdown();
             return Err(error);
         }

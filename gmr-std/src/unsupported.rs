@@ -1,9 +1,19 @@
-//! Where there is no engine, the core's setup has failed before this is asked.
+//! Where there is no engine, there is nothing to start.
 
 use gmr_core::{Reporter, Signal};
 
 use crate::error::SetupError;
 
-pub(crate) fn start(_: &'static Reporter, _: Signal) -> Result<(), SetupError> {
-    Err(SetupError::Core(gmr_core::SetupError::Unsupported))
+pub(crate) struct Threads;
+
+impl Threads {
+    pub(crate) fn spawn() -> Result<Self, SetupError> {
+        Err(SetupError::Core(gmr_core::SetupError::Unsupported))
+    }
+
+    pub(crate) fn end(self) {}
+
+    pub(crate) fn start(self, _: &'static Reporter, _: Signal) -> Result<(), SetupError> {
+        Err(SetupError::Core(gmr_core::SetupError::Unsupported))
+    }
 }

@@ -88,6 +88,17 @@ impl Daemon {
         }
     }
 
+    /// The same; `None` if it has ended.
+    #[must_use]
+    #[track_caller]
+    pub fn next_line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => panic!("no line from the daemon"),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
     /// Sends a line to its stdin, without waiting for an answer.
     ///
     /// # Panics
@@ -96,7 +107,9 @@ impl Daemon {
     #[track_caller]
     pub fn tell(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("stdin");
-        stdin.write_all(format!("{line}\n").as_bytes()).expect("a daemon that listens");
+        if let Err(error) = stdin.write_all(format!("{line}\n").as_bytes()) {
+            panic!("{error}: the daemon ended: {:?}", self.child.wait());
+        }
     }
 
     /// Sends a command and returns the answer.

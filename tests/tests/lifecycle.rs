@@ -2,10 +2,15 @@
 
 use std::fs::File;
 use std::process::{self as own, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 use gmr_tests::process::{catches, descriptors, is_alive, status, threads};
-use gmr_tests::{Daemon, ErrLog, Stream, until};
-use rustix::process::{Pid, Signal, kill_process};
+use gmr_tests::{DEADLINE, Daemon, ErrLog, Stream, until};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 const EXECER: &str = env!("CARGO_BIN_EXE_execer");
@@ -94,21 +99,46 @@ fn a_forked_child_ignores_the_trigger_until_its_own_setup() {
 fn an_exec_while_captures_are_pending_does_not_end_the_new_image() {
     for mode in ["std", "core"] {
         let mut daemon = Daemon::start(EXECER, &[mode, "0", "300"], Stdio::inherit());
-        assert_eq!(daemon.ready, "ready");
+        assert_eq!(daemon.ready, "image 0");
         let pid = Pid::from_raw(daemon.pid().cast_signed()).expect("a process id");
-        // The rain: over each of the 300 images, by another process.
-        let status = until("the last image", || {
-            // Fails once it is a zombie that was waited for; not before.
-            let _ = kill_process(pid, Signal::USR2);
-            daemon.has_ended()
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // The rain: over each of the 300 images, by another process.
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    // It fails at the end, when nobody is there any more.
+                    let _ = kill_process(pid, Signal::USR2);
+                    thread::sleep(Duration::from_micros(200));
+                }
+            });
+            let mut line = String::new();
+            for image in 1..=30 {
+                line = match daemon.next_line() {
+                    Some(line) => line,
+                    None => break,
+                };
+                assert!(line.starts_with(&format!("image {image}0")), "{mode}: {line}");
+            }
+            is_over.store(true, Ordering::Release);
+            assert_eq!(line, "image 300 survived", "{mode}: {:?}", daemon.wait());
         });
-        assert!(status.success(), "{mode}: {status}");
-        assert_eq!(daemon.line(), "image 300 survived");
+        assert!(daemon.wait().success());
     }
 }
 
 /// What a failed setup may not change.
-fn trace(daemon: &Daemon) -> (usize, Vec<(u32, String)>, bool, bool, String) {
+type Trace = (usize, Vec<(u32, String)>, bool, bool, String);
+
+/// Waits, since a thread that was joined may be seen for a moment.
+#[track_caller]
+fn leaves_nothing(daemon: &Daemon, before: &Trace, what: &str) {
+    let end = Instant::now() + DEADLINE;
+    while trace(daemon) != *before {
+        assert!(Instant::now() < end, "{what} left {:#?} of {before:#?}", trace(daemon));
+    }
+}
+
+fn trace(daemon: &Daemon) -> Trace {
     let pid = daemon.pid();
     (
         threads(pid).len(),
@@ -131,7 +161,7 @@ fn fails_cleanly(commands: &[(&str, &str)], setup: &[&str]) {
     for (command, error) in commands {
         let answer = daemon.ask(command);
         assert!(answer.starts_with(error), "{command}: {answer}");
-        assert_eq!(trace(&daemon), before, "{command} left something");
+        leaves_nothing(&daemon, &before, command);
     }
     assert!(log.is_empty(), "{}", log.text());
     for command in setup {
@@ -212,7 +242,63 @@ fn without_a_signal_for_captures_setup_is_refused() {
     for (command, error) in [("std", "Core(NoCaptureSignal)"), ("core-autorun", "NoCaptureSignal")]
     {
         assert_eq!(daemon.ask(command), error);
-        assert_eq!(trace(&daemon), before, "{command} left something");
+        leaves_nothing(&daemon, &before, command);
+    }
+}
+
+/// Sets a limit, tries, and lifts the limit again: until a setup works.
+fn fails_cleanly_under(limits: impl Iterator<Item = (Resource, u64)>, setup: &str, error: &str) {
+    let log = ErrLog::new();
+    let mut daemon = Daemon::start(PUPPET, &[], log.stdio());
+    daemon.must("grow-heap");
+    let pid = Pid::from_raw(daemon.pid().cast_signed());
+    let before = trace(&daemon);
+    for (failures, (resource, more)) in limits.enumerate() {
+        let base = match resource {
+            Resource::As => memory_bytes(daemon.pid()),
+            // Numbers from 3 on are free.
+            _ => 3,
+        };
+        let limited = Some(base + more);
+        let maximum = getrlimit(resource).maximum;
+        let lifted = prlimit(pid, resource, Rlimit { current: limited, maximum });
+        let answer = daemon.ask(setup);
+        prlimit(pid, resource, lifted.expect("a limit")).expect("no limit");
+        if answer == "ok" {
+            assert!(failures > 0, "the limit was no limit");
+            if setup == "core-trigger" {
+                daemon.must("run-thread");
+            }
+            daemon.trigger();
+            // With hardly a descriptor it could not look at the loaded objects.
+            let report = log.report(1);
+            assert!(report.is_complete || resource == Resource::Nofile, "{}", report.raw);
+            return;
+        }
+        assert!(answer.contains(error), "{setup} under {resource:?} + {more}: {answer}");
+        leaves_nothing(&daemon, &before, &format!("{setup} under {resource:?} + {more}: {answer}"));
+    }
+    panic!("{setup} never worked");
+}
+
+fn memory_bytes(pid: u32) -> u64 {
+    let size = status(pid, "VmSize");
+    size.trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") << 10
+}
+
+#[test]
+fn without_enough_descriptors_setup_is_refused() {
+    for setup in ["std", "core-autorun", "core-trigger"] {
+        let limits = (1..20).map(|more| (Resource::Nofile, more));
+        fails_cleanly_under(limits, setup, "errno: 24");
+    }
+}
+
+#[test]
+fn without_enough_address_space_setup_is_refused() {
+    for setup in ["std", "core-autorun", "core-trigger"] {
+        let limits = (0..1000).map(|step| (Resource::As, step * 128 * 1024));
+        fails_cleanly_under(limits, setup, "");
     }
 }
 
@@ -232,7 +318,7 @@ fn a_second_setup_is_refused_and_the_first_goes_on() {
             ("other-core-autorun", "AlreadySetUp"),
         ] {
             assert_eq!(daemon.ask(second), error, "{second} after {setup}");
-            assert_eq!(trace(&daemon), before, "{second} after {setup} left something");
+            leaves_nothing(&daemon, &before, &format!("{second} after {setup}"));
         }
         daemon.trigger();
         let report = log.wait_for(1).only();

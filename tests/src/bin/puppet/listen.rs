@@ -90,3 +90,23 @@ pub(crate) fn take_capture_signals() -> String {
     }
     "ok".to_owned()
 }
+
+/// Gives the stack and malloc a few free MiB and lets it keep them: a program
+/// ends when those cannot grow, whatever the reporter does.
+pub(crate) fn grow_heap() -> String {
+    const BYTES: usize = 4 << 20;
+    core::hint::black_box([1_u8; BYTES / 2]);
+    let keep = libc::c_int::MAX;
+    let options = [
+        (libc::M_TRIM_THRESHOLD, keep),
+        (libc::M_MMAP_THRESHOLD, keep),
+        // Threads have none of their own, which they could not get.
+        (libc::M_ARENA_MAX, 1),
+    ];
+    for (option, value) in options {
+        // SAFETY: sets a number.
+        unsafe { libc::mallopt(option, value) };
+    }
+    drop(core::hint::black_box(vec![1_u8; BYTES]));
+    "ok".to_owned()
+}

@@ -86,6 +86,7 @@ impl Puppet {
             "steal" => child::steal(&mut self.kept, rest),
             "stolen-bytes" => child::stolen_bytes(&self.kept),
             "take-capture-signals" => listen::take_capture_signals(),
+            "grow-heap" => listen::grow_heap(),
             "block" => listen::block(number(rest)),
             _ => format!("what is {command:?}?"),
         }
