@@ -573,6 +573,14 @@ impl Reporter {
         Some((unsafe { stack.untouched(bytes) }, bytes))
     }
 
+    /// Whether a thread is inside [`run_refresher`](Self::run_refresher).
+    #[doc(hidden)]
+    #[cfg(feature = "stacks")]
+    #[must_use]
+    pub fn has_refresher(&self) -> bool {
+        self.engine().is_some_and(|engine| engine.has_refresher.load(Ordering::Acquire) != 0)
+    }
+
     /// Refreshes the module table whenever a report asks for it, on this
     /// thread, until [`shutdown`](Self::shutdown): gmr-std's worker.
     #[doc(hidden)]

@@ -92,7 +92,9 @@ impl Threads {
 /// behind them, and a report no longer depends on the allocator.
 fn wait_until_running(reporter: &Reporter) {
     let give_up = Instant::now() + LONGEST_START;
-    while reporter.supervisors_running() < SUPERVISORS as usize && Instant::now() < give_up {
+    let is_running =
+        || reporter.supervisors_running() >= SUPERVISORS as usize && reporter.has_refresher();
+    while !is_running() && Instant::now() < give_up {
         std::thread::sleep(Duration::from_micros(100));
     }
 }
