@@ -33,7 +33,9 @@ static REGISTERED: AtomicU64 = AtomicU64::new(0);
 /// cannot be given back.
 pub(crate) struct Threads(Vec<(Sender<&'static Reporter>, JoinHandle<()>)>);
 
-const BODIES: [(&str, fn(&'static Reporter)); 3] = [
+type Body = fn(&'static Reporter);
+
+const BODIES: [(&str, Body); 3] = [
     ("gmr-supervisor0", supervise),
     ("gmr-supervisor1", supervise),
     ("gmr-worker", Reporter::run_refresher),
@@ -130,10 +132,7 @@ fn on_trigger(signal: i32, info: &libc::siginfo_t) {
 
 /// Starts a thread that is born with every signal blocked: none may arrive
 /// before it has set its own mask.
-fn spawn(
-    name: &str,
-    body: fn(&'static Reporter),
-) -> std::io::Result<(Sender<&'static Reporter>, JoinHandle<()>)> {
+fn spawn(name: &str, body: Body) -> std::io::Result<(Sender<&'static Reporter>, JoinHandle<()>)> {
     let (sender, receiver) = channel();
     let mask = block_all();
     let spawned = Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || {
