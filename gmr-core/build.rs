@@ -29,5 +29,7 @@ fn main() {
         && std::env::var_os("CARGO_CFG_LOOM").is_none()
     {
         println!("cargo:rustc-cfg=gmr_engine");
+        // For the build scripts of crates that depend on this one.
+        println!("cargo:engine=1");
     }
 }

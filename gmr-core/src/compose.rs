@@ -807,7 +807,7 @@ fn process_age(engine: &Engine, bytes: &mut [u8]) -> Option<u64> {
     let content = read::file(rustix::fs::CWD, c"/proc/self/stat", bytes).ok()?;
     let stat = crate::procfs::stat::parse(content.bytes)?;
     crate::procfs::uptime::age_ns(
-        clock::boot_ns(),
+        crate::procfs::uptime::boot_time_ns(),
         stat.start_ticks?,
         engine.facts.ticks_per_second(),
     )

@@ -79,21 +79,30 @@
 //! - [The core's limitations](gmr_core#limitations) hold here too.
 
 mod config;
+
+// Under `--cfg loom` only the configuration's protocol is built: loom's types
+// cannot be in a static.
+#[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
 mod handle;
-#[cfg(gmr_engine)]
+#[cfg(all(gmr_engine, not(loom)))]
 mod platform;
-#[cfg(not(gmr_engine))]
+#[cfg(all(not(gmr_engine), not(loom)))]
 #[path = "unsupported.rs"]
 mod platform;
+#[cfg(not(loom))]
 mod setup;
 
 pub use config::{ConfigCell, ConfigError, Secret};
+#[cfg(not(loom))]
 pub use error::SetupError;
 pub use gmr_core::{
     Options, Package, RegisterError, Reporter, Requester, SectionError, SectionResult,
     SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats, Stop,
     ViewKind as View, arm, package,
 };
+#[cfg(not(loom))]
 pub use handle::Handle;
+#[cfg(not(loom))]
 pub use setup::{Setup, setup_autorun};

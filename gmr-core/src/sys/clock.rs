@@ -18,18 +18,12 @@ fn to_ns(time: Timespec) -> u64 {
 /// Calls each clock once, so that later calls find the vDSO looked up.
 pub(crate) fn prime() {
     monotonic_ns();
-    boot_ns();
     now();
 }
 
 /// CLOCK_MONOTONIC: for deadlines and durations.
 pub(crate) fn monotonic_ns() -> u64 {
     to_ns(clock_gettime(ClockId::Monotonic))
-}
-
-/// CLOCK_BOOTTIME: what process start times count in.
-pub(crate) fn boot_ns() -> u64 {
-    to_ns(clock_gettime(ClockId::Boottime))
 }
 
 /// CLOCK_REALTIME: for people.
