@@ -33,7 +33,7 @@ fn a_report_is_complete_while_another_thread_holds_the_allocator_for_ever() {
                 );
             };
             stack_of("holder", "keeps_the_lock_for_ever");
-            stack_of("waiter", "Locked");
+            stack_of("waiter", "held_alloc::lock");
             stack_of("waiter", "held_alloc::waiter");
             if mode == "std" {
                 let configuration = &report.section("Configuration").body;
