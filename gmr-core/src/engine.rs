@@ -220,7 +220,13 @@ impl Engine {
     /// vfork child that borrows its memory.
     pub(crate) fn is_own_process(&self) -> bool {
         // A child in a new pid namespace may have the same number.
-        getpid() == self.pid && self.fork_mark.is_none_or(ForkMark::is_intact)
+        // (Spelled out: this runs on the interrupted stack, and each closure
+        // costs it some 60 bytes without optimisation.)
+        let is_same_memory = match self.fork_mark {
+            Some(mark) => mark.is_intact(),
+            None => true,
+        };
+        is_same_memory && getpid() == self.pid
     }
 
     /// Whether this memory is a forked copy (as opposed to shared with a vfork

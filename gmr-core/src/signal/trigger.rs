@@ -124,47 +124,74 @@ extern "C" fn on_trigger(
     let _errno = errno::Saved::now();
     // SAFETY: the kernel's arguments.
     let told = unsafe { Info::read(info) };
-    if told.code == libc::SI_QUEUE && told.pid == crate::sys::getpid() {
-        if told.value == PROBE {
-            GLOBAL.probed.fetch_add(1, Ordering::AcqRel);
-            return;
-        }
-        if told.value == HAND_OFF {
-            if let Some(engine) = engine().filter(|engine| accepts(engine)) {
-                compose_here(engine, signal, context);
+    let is_to_compose = if told.code == libc::SI_QUEUE && told.pid == crate::sys::getpid() {
+        match told.value {
+            PROBE => {
+                GLOBAL.probed.fetch_add(1, Ordering::AcqRel);
+                return;
             }
-            return;
+            HAND_OFF => engine().is_some_and(accepts),
+            _ => take_in(signal, &told, info, context),
         }
+    } else {
+        take_in(signal, &told, info, context)
+    };
+    if is_to_compose && let Some(engine) = engine() {
+        compose_here(engine, signal, context);
     }
+}
+
+/// A signal from outside: hands it to the handler before ours, then records
+/// the request. Whether the report is to be composed here.
+///
+/// A function of its own, so that its locals are no part of the stack on which
+/// the report begins.
+#[inline(never)]
+fn take_in(
+    signal: libc::c_int,
+    told: &Info,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) -> bool {
     if let Some(previous) = previous(signal).and_then(Previous::get) {
-        // SAFETY: a handler of this signal, with our arguments.
+        // SAFETY: a handler of this signal, with its arguments.
         unsafe { previous.call(signal, info, context) };
     }
     let trigger = GLOBAL.trigger.load(Ordering::Acquire);
     if trigger != 0 && trigger != signal {
         // Armed, but then another signal was chosen.
-        return;
+        return false;
     }
     let who = Requester::signal(signal, told.code, told.pid, told.uid, clock::monotonic_ns());
     match (Mode::of(GLOBAL.mode.load(Ordering::Acquire)), engine()) {
-        (Mode::External, _) => {}
+        (Mode::External, _) => false,
         (Mode::InHandler, Some(engine)) => {
-            if accepts(engine) {
+            let accepted = accepts(engine);
+            if accepted {
                 GLOBAL.hand_offs.store(0, Ordering::Relaxed);
                 engine.requests.push(&who);
-                compose_here(engine, signal, context);
             }
+            accepted
         }
-        (Mode::Lent, Some(engine)) => request(engine, &who),
+        (Mode::Lent, Some(engine)) => {
+            request(engine, &who);
+            false
+        }
         _ => {
-            GLOBAL.early.push(&who);
-            // A setup that went by in between has already looked.
-            if Mode::of(GLOBAL.mode.load(Ordering::Acquire)) != Mode::Armed
-                && let (Some(engine), Some(early)) = (engine(), take_early())
-            {
-                request(engine, &early);
-            }
+            remember(&who);
+            false
         }
+    }
+}
+
+/// Before any setup.
+fn remember(who: &Requester) {
+    GLOBAL.early.push(who);
+    // A setup that went by in between has already looked.
+    if Mode::of(GLOBAL.mode.load(Ordering::Acquire)) != Mode::Armed
+        && let (Some(engine), Some(early)) = (engine(), take_early())
+    {
+        request(engine, &early);
     }
 }
 
