@@ -316,6 +316,7 @@ fn compose(
         own_tids: &own_tids,
         interrupted_tid: interrupted.map(|interrupted| interrupted.tid),
         has_context: interrupted.is_some_and(|interrupted| !interrupted.context.is_null()),
+        excluded: engine.options.exclude_threads,
     };
     let is_skipped = report.stuck.contains(&Step::COLLECT);
     let listed = if is_skipped {

@@ -184,7 +184,7 @@ mod sys;
 mod threads;
 
 pub use error::{RegisterError, RunError, SetupError, UnregisterError};
-pub use options::Options;
+pub use options::{Exclude, Options};
 pub use package::Package;
 pub use protocol::registry::{MAX_SECTIONS, MAX_TITLE_BYTES, SectionId};
 pub use protocol::requests::Requester;

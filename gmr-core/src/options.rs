@@ -13,6 +13,21 @@ const MAX_CAPTURE_SLOTS: u32 = 256;
 #[cfg(gmr_engine)]
 const MIN_REPORT_DEADLINE: Duration = Duration::from_millis(10);
 
+/// Threads that are never interrupted by a capture: the report describes them
+/// from /proc, without a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exclude {
+    /// Threads of this name. The kernel keeps 15 bytes of a name; more are not
+    /// compared.
+    Name(&'static str),
+    /// The thread with this id.
+    Tid(u32),
+    /// Threads of a real-time scheduling policy (SCHED_FIFO, SCHED_RR,
+    /// SCHED_DEADLINE; sched(7)).
+    RealTime,
+}
+
 /// Options of a [`Reporter`](crate::Reporter).
 ///
 /// ```
@@ -29,6 +44,7 @@ pub struct Options {
     pub(crate) capture_slots: u32,
     pub(crate) window_bytes: u32,
     pub(crate) supervisors: u32,
+    pub(crate) exclude_threads: &'static [Exclude],
     pub(crate) report_deadline: Duration,
     pub(crate) section_deadline: Duration,
     pub(crate) thread_deadline: Duration,
@@ -65,6 +81,7 @@ impl Options {
             capture_slots: 64,
             window_bytes: 16 * 1024,
             supervisors: 1,
+            exclude_threads: &[],
             report_deadline: Duration::from_secs(10),
             section_deadline: Duration::from_secs(2),
             thread_deadline: Duration::from_secs(1),
@@ -92,6 +109,9 @@ impl Options {
         /// (default), or 2 to have a second one that takes over from a stuck
         /// first one.
         supervisors: u32,
+        /// Threads that no capture may interrupt; default none. (The main
+        /// alternative: they block SIGURG.)
+        exclude_threads: &'static [Exclude],
         /// How long one report may take; default 10 s, at least 10 ms. A
         /// supervisor past it is taken over.
         report_deadline: Duration,

@@ -17,6 +17,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 
 use crate::model::{Capture, StackEnd};
+use crate::options::Exclude;
 use crate::procfs::path::SmallPath;
 use crate::procfs::{list, read, status};
 
@@ -104,6 +105,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) interrupted_tid: Option<u32>,
     /// Its registers are at hand: it need not be asked.
     pub(crate) has_context: bool,
+    /// Threads that the program keeps to itself.
+    pub(crate) excluded: &'a [Exclude],
 }
 
 /// Lists and describes all threads.
@@ -212,6 +215,8 @@ fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: 
     }
     if asking.own_tids.contains(&record.tid) {
         record.capture = Capture::Own;
+    } else if asking.excluded.iter().any(|rule| is_excluded(*rule, record)) {
+        record.capture = Capture::Excluded;
     } else if is_kernel_worker(record.name(), blocked) {
         record.capture = Capture::KernelWorker;
     } else if matches!(record.state, b'Z' | b'X' | b'x') {
@@ -224,6 +229,17 @@ fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: 
         // Asked by an earlier report and still silent (stopped by a debugger,
         // in an uninterruptible call): not the same as refusing to be asked.
         record.capture = Capture::Timeout;
+    }
+}
+
+fn is_excluded(rule: Exclude, record: &ThreadRecord) -> bool {
+    match rule {
+        Exclude::Name(name) => {
+            let name = name.as_bytes();
+            record.name() == name.get(..name.len().min(NAME_BYTES)).unwrap_or(name)
+        }
+        Exclude::Tid(tid) => record.tid == tid,
+        Exclude::RealTime => crate::sys::scheduler::is_real_time(record.tid),
     }
 }
 
@@ -256,6 +272,7 @@ mod tests {
             own_tids: &[tid],
             interrupted_tid: None,
             has_context: false,
+            excluded: &[],
         };
         let listed = super::list(&asking, &mut records, &mut bytes, &mut dirents);
         drop(go);

@@ -98,7 +98,7 @@ pub use config::{ConfigCell, ConfigError, Secret};
 #[cfg(not(loom))]
 pub use error::SetupError;
 pub use gmr_core::{
-    Options, Package, RegisterError, Reporter, Requester, SectionError, SectionResult,
+    Exclude, Options, Package, RegisterError, Reporter, Requester, SectionError, SectionResult,
     SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats, Stop,
     ViewKind as View, arm, package,
 };

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use gmr_core::{Options, Package, Reporter, Signal, SignalSafeSection, ViewKind};
+use gmr_core::{Exclude, Options, Package, Reporter, Signal, SignalSafeSection, ViewKind};
 use serde::Serialize;
 
 use crate::config::{ConfigCell, ConfigError};
@@ -119,6 +119,13 @@ impl Setup {
     /// Threads a report has room for; 4,096 by default.
     pub fn max_threads(mut self, threads: u32) -> Self {
         self.options = self.options.max_threads(threads);
+        self
+    }
+
+    /// Threads that no capture may interrupt: the report describes them without
+    /// a stack.
+    pub fn exclude_threads(mut self, threads: &'static [Exclude]) -> Self {
+        self.options = self.options.exclude_threads(threads);
         self
     }
 

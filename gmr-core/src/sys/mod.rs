@@ -11,6 +11,7 @@ pub(crate) mod errno;
 pub(crate) mod futex;
 mod ids;
 pub(crate) mod memory;
+pub(crate) mod scheduler;
 pub(crate) mod signal;
 #[cfg(feature = "signal")]
 pub(crate) mod stack;
