@@ -340,3 +340,24 @@ fn our_own_descriptors_closed_and_taken_by_clients_get_no_byte() {
         daemon.assert_alive();
     }
 }
+
+#[test]
+fn a_limit_on_file_sizes_cuts_the_report_and_harms_nobody() {
+    // A write beyond RLIMIT_FSIZE raises SIGXFSZ, whose default action ends the
+    // process.
+    for setup in SETUPS {
+        let log = ErrLog::new();
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -f 1; exec \"$0\"", PUPPET]);
+        let mut daemon = Daemon::start_command(command, log.stdio());
+        daemon.must("threads 2");
+        for command in setup {
+            daemon.must(command);
+        }
+        daemon.trigger();
+        daemon.wait_stats("a report that does not fit", |stats| stats.reports() == 1);
+        daemon.assert_alive();
+        assert!(log.len() <= 1024, "{}", log.len());
+        assert_eq!(daemon.stats().complete, 0);
+    }
+}

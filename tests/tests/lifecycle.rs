@@ -430,3 +430,18 @@ fn the_executable_may_be_replaced_while_the_daemon_runs() {
         report.raw
     );
 }
+
+#[test]
+fn a_daemon_that_blocks_the_trigger_in_all_its_threads_still_reports() {
+    // Only the supervisors leave it open, and each does, from its start.
+    for _ in 0..10 {
+        let log = ErrLog::new();
+        let mut command = std::process::Command::new("env");
+        command.args(["--block-signal=USR2", PUPPET]);
+        let mut daemon = Daemon::start_command(command, log.stdio());
+        daemon.must("threads 1");
+        daemon.must("std");
+        daemon.trigger();
+        assert!(log.report(1).is_complete);
+    }
+}
