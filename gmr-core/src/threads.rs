@@ -156,8 +156,7 @@ fn list_task(
     dirents: &mut [MaybeUninit<u8>],
 ) -> Result<(rustix::fd::OwnedFd, usize, u64), Errno> {
     if !is_own_proc() {
-        // Its thread ids are of another pid namespace: not ours to signal.
-        return Err(Errno::SRCH);
+        return Err(FOREIGN_PROC);
     }
     let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task")?;
     let mut places = records.iter_mut();
@@ -172,6 +171,10 @@ fn list_task(
     })?;
     Ok((task, count, total))
 }
+
+/// /proc is of another pid namespace: its thread ids are not ours to signal.
+/// (No call here returns this error for another reason.)
+pub(crate) const FOREIGN_PROC: Errno = Errno::XDEV;
 
 /// Whether /proc is of this pid namespace: there, /proc/self names us by our
 /// own number.

@@ -50,7 +50,11 @@ const CAPTURES: [Capture; 14] = [
 pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionResult {
     if let Some(error) = facts.listed.error {
         let mut text = heapless::String::<96>::new();
-        let _ = uwrite!(&mut text, "not readable ({})", errno::name(error));
+        let _ = if error == crate::threads::FOREIGN_PROC {
+            uwrite!(&mut text, "not usable: /proc is of another pid namespace")
+        } else {
+            uwrite!(&mut text, "not readable ({})", errno::name(error))
+        };
         out.value("list of threads", text.as_str())?;
     }
     out.value("summary", summary(facts).as_str())?;
