@@ -350,3 +350,38 @@ fn pause() {
 
 /// Longest single wait for a full destination, in nanoseconds.
 const WAIT_SLICE_NS: u64 = 50_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fd::AsFd;
+
+    #[test]
+    fn an_abandoned_report_writes_nothing_and_its_line_is_fenced_and_mended() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let destination = Destination::open(writer.as_raw_fd()).unwrap();
+        let (line, null) = (destination.line().unwrap(), open_null().unwrap());
+        let open = |is_current: &dyn Fn() -> bool| {
+            OpenLine {
+                line: &line,
+                kind: destination.kind(),
+                is_device: destination.is_device(),
+                deadline_ns: u64::MAX,
+                is_current,
+            }
+            .write(b"line\n")
+        };
+        assert_eq!(open(&|| false), Err(Refusal::Gone));
+        assert_eq!(open(&|| true), Ok(5));
+        // Even a write that slips past the question lands nowhere.
+        destination.fence(&line, null.as_fd());
+        assert!(!destination.is_intact(&line));
+        assert_eq!(open(&|| true), Ok(5));
+        destination.mend(&line, null.as_fd());
+        assert!(destination.is_intact(&line));
+        assert_eq!(open(&|| true), Ok(5));
+        let mut read = [0; 64];
+        assert_eq!(rustix::io::read(&reader, &mut read), Ok(10));
+        assert_eq!(&read[..10], b"line\nline\n");
+    }
+}
