@@ -461,7 +461,6 @@ impl Report<'_> {
             out.value("complete", false);
             out.value("abandoned in", title);
             out.put(&Event::Close);
-            self.incomplete = self.incomplete.with(Incomplete::SECTION_SKIPPED);
         }
     }
 

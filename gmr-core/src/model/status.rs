@@ -67,10 +67,8 @@ impl Incomplete {
     pub const OUTPUT: Self = Self(1 << 5);
     /// A value, name or listing was cut by a limit of ours.
     pub const TRUNCATED: Self = Self(1 << 6);
-    /// A report was abandoned: its supervisor was stuck.
-    pub const ABANDONED: Self = Self(1 << 7);
 
-    const NAMES: [(Self, &'static str); 8] = [
+    const NAMES: [(Self, &'static str); 7] = [
         (Self::SECTION_FAILED, "section failed"),
         (Self::SECTION_SKIPPED, "section skipped"),
         (Self::THREADS, "threads without a whole stack"),
@@ -78,7 +76,6 @@ impl Incomplete {
         (Self::DEADLINE, "deadline"),
         (Self::OUTPUT, "output not taken"),
         (Self::TRUNCATED, "truncated"),
-        (Self::ABANDONED, "abandoned"),
     ];
 
     /// Whether no reason is set.
