@@ -21,11 +21,12 @@ mod linux {
     use std::hint::black_box;
     use std::os::fd::AsRawFd;
     use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-    use std::time::{Duration, Instant};
 
     use gmr_core::{
         Options, Reporter, SectionResult, SectionWriter, Signal, SignalSafeSection, Stats,
     };
+    use gmr_tests::inside::refuse_process_vm_readv;
+    use gmr_tests::until;
 
     static GMR: Reporter = Reporter::new(gmr_core::package!());
     static LOOP_TID: AtomicI32 = AtomicI32::new(0);
@@ -56,7 +57,7 @@ mod linux {
         let mode = std::env::args().nth(1).unwrap_or_default();
         let null = File::options().write(true).open("/dev/null")?;
         let thread = std::thread::spawn(look_after_errno);
-        wait_until("the loop runs", || LOOP_TID.load(Ordering::Acquire) != 0)?;
+        until("the loop runs", || (LOOP_TID.load(Ordering::Acquire) != 0).then_some(()));
         refuse_process_vm_readv()?;
         let stats: Box<dyn Fn() -> Stats> = match mode.as_str() {
             "core" => {
@@ -88,7 +89,7 @@ mod linux {
             if errno() != 7 {
                 LOST.fetch_add(1, Ordering::Relaxed);
             }
-            wait_until("the report ends", || ended() == report)?;
+            until("the report ends", || (ended() == report).then_some(()));
         }
         STOP.store(true, Ordering::Release);
         thread.join().map_err(|_| "the loop panicked")?;
@@ -132,50 +133,6 @@ mod linux {
         let location = unsafe { libc::__errno_location() };
         // SAFETY: this thread's own.
         unsafe { location.read_volatile() }
-    }
-
-    /// From here on process_vm_readv(2) fails with EPERM, in every thread.
-    fn refuse_process_vm_readv() -> Result<()> {
-        const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-        const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-        const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-        let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
-        let mut filter = [
-            step(LOAD, 0, 0), // the call's number
-            step(JUMP_IF_EQUAL, 1, u32::try_from(libc::SYS_process_vm_readv)?),
-            step(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
-            step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
-        ];
-        let program =
-            libc::sock_fprog { len: u16::try_from(filter.len())?, filter: filter.as_mut_ptr() };
-        // SAFETY: no pointers.
-        let private = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        // SAFETY: the kernel copies the program.
-        let filtered = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                libc::SECCOMP_FILTER_FLAG_TSYNC,
-                &raw const program,
-            )
-        };
-        if private == 0 && filtered == 0 {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error().into())
-        }
-    }
-
-    /// Generous: only a broken program gets there.
-    fn wait_until(what: &str, condition: impl Fn() -> bool) -> Result<()> {
-        let began = Instant::now();
-        while !condition() {
-            if began.elapsed() > Duration::from_secs(60) {
-                return Err(format!("waited in vain until {what}").into());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
     }
 
     fn pid() -> i32 {

@@ -25,9 +25,10 @@ mod linux {
     use std::fs::File;
     use std::os::fd::AsRawFd;
     use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-    use std::time::{Duration, Instant};
 
     use gmr_core::{Options, Reporter, Requester, Signal};
+    use gmr_tests::inside::refuse_process_vm_readv;
+    use gmr_tests::until;
 
     static GMR: Reporter = Reporter::new(gmr_core::package!());
 
@@ -69,7 +70,7 @@ mod linux {
         }
         install_empty(libc::SIGUSR1)?;
         let thread = std::thread::Builder::new().stack_size(512 * 1024).spawn(park)?;
-        wait_until("the thread is parked", is_parked)?;
+        until("the thread is parked", || is_parked().then_some(()));
 
         let frame = measure(|| send(libc::SIGUSR1))?;
         let used = match mode.as_str() {
@@ -91,7 +92,10 @@ mod linux {
                 let used = measure(|| {
                     let before = handle.stats().reports_complete;
                     send(libc::SIGUSR2)?;
-                    wait_until("the report ends", || handle.stats().reports_complete > before)
+                    until("the report ends", || {
+                        (handle.stats().reports_complete > before).then_some(())
+                    });
+                    Ok(())
                 })?;
                 expect_reports(handle.stats())?;
                 used
@@ -134,9 +138,10 @@ mod linux {
             }
             let returns = PARKED.returns.load(Ordering::Acquire);
             deliver()?;
-            wait_until("the handler has returned", || {
-                PARKED.returns.load(Ordering::Acquire) == returns + 1 && is_parked()
-            })?;
+            until("the handler has returned", || {
+                let is_over = PARKED.returns.load(Ordering::Acquire) == returns + 1;
+                (is_over && is_parked()).then_some(())
+            });
             let lowest = painted(sp).find(|at| {
                 // SAFETY: as above.
                 unsafe { (*at as *const u64).read_volatile() != paint(*at) }
@@ -227,56 +232,12 @@ mod linux {
         Ok(())
     }
 
-    /// From here on process_vm_readv(2) fails with EPERM, in every thread.
-    fn refuse_process_vm_readv() -> Result<()> {
-        const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-        const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-        const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-        let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
-        let mut filter = [
-            step(LOAD, 0, 0), // the call's number
-            step(JUMP_IF_EQUAL, 1, u32::try_from(libc::SYS_process_vm_readv)?),
-            step(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
-            step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
-        ];
-        let program =
-            libc::sock_fprog { len: u16::try_from(filter.len())?, filter: filter.as_mut_ptr() };
-        // SAFETY: no pointers.
-        let private = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        // SAFETY: the kernel copies the program.
-        let filtered = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                libc::SECCOMP_FILTER_FLAG_TSYNC,
-                &raw const program,
-            )
-        };
-        if private == 0 && filtered == 0 {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error().into())
-        }
-    }
-
     fn expect_reports(stats: gmr_core::Stats) -> Result<()> {
         if stats.reports_complete == ROUNDS as u64 && stats.reports_incomplete == 0 {
             Ok(())
         } else {
             Err(format!("not every round gave a complete report: {stats:?}").into())
         }
-    }
-
-    /// Generous: only a broken program gets there.
-    fn wait_until(what: &str, condition: impl Fn() -> bool) -> Result<()> {
-        let began = Instant::now();
-        while !condition() {
-            if began.elapsed() > Duration::from_secs(60) {
-                return Err(format!("waited in vain until {what}").into());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
     }
 
     fn pid() -> i32 {

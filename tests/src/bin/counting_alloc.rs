@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::{env, thread};
 
 use gmr_core::{Reporter, Signal};
+use gmr_tests::inside::{hear, say};
 
 static CORE: Reporter = Reporter::new(gmr_core::package!(product: "counting-alloc"));
 
@@ -117,25 +118,5 @@ impl Write for Line {
         room.copy_from_slice(text.as_bytes());
         self.used = end;
         Ok(())
-    }
-}
-
-fn say(text: &str) {
-    // SAFETY: valid bytes.
-    unsafe { libc::write(1, text.as_ptr().cast(), text.len()) };
-}
-
-/// Waits for a line. `false`: there will be none.
-fn hear() -> bool {
-    let mut byte = 0_u8;
-    loop {
-        // SAFETY: one valid byte.
-        let count = unsafe { libc::read(0, (&raw mut byte).cast(), 1) };
-        if count == 0 {
-            return false;
-        }
-        if count == 1 && byte == b'\n' {
-            return true;
-        }
     }
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::{env, thread};
 
 use gmr_core::{Reporter, Signal};
+use gmr_tests::inside::{hear, say};
 
 static CORE: Reporter = Reporter::new(gmr_core::package!(product: "held-alloc"));
 
@@ -118,24 +119,4 @@ fn waiter() {
         nap();
     }
     core::hint::black_box(Box::new(0_u64));
-}
-
-fn say(text: &str) {
-    // SAFETY: valid bytes.
-    unsafe { libc::write(1, text.as_ptr().cast(), text.len()) };
-}
-
-/// Waits for input. `false`: there will be none.
-fn hear() -> bool {
-    let mut byte = 0_u8;
-    loop {
-        // SAFETY: one valid byte.
-        let count = unsafe { libc::read(0, (&raw mut byte).cast(), 1) };
-        if count == 0 {
-            return false;
-        }
-        if count == 1 && byte == b'\n' {
-            return true;
-        }
-    }
 }

@@ -143,24 +143,6 @@ pub(crate) fn main_ends() -> ! {
 
 /// A seccomp filter that refuses process_vm_readv.
 pub(crate) fn refused() {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let mut number = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0);
-    number.k = libc::SYS_process_vm_readv as u32;
-    number.jf = 1;
-    let mut program = [
-        // The number of the call is the first member of seccomp_data.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
-        number,
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: changes this process only.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-    // SAFETY: a valid program, read by the kernel at once.
-    let result = unsafe {
-        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter, 0, 0)
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    gmr_tests::inside::refuse_process_vm_readv().expect("a filter");
     parked(4);
 }
