@@ -307,6 +307,8 @@ impl Reporter {
     }
 
     /// Asks for a report by one of the threads inside [`run`](Self::run).
+    /// Without the feature `signal` there are none, and this does nothing: use
+    /// [`report_here`](Self::report_here).
     ///
     /// # Signal safety
     ///
@@ -329,11 +331,12 @@ impl Reporter {
     ///
     /// # Signal safety
     ///
-    /// Safe; keeps `errno`. Needs 16 KiB of stack; with feature `stacks` 64 KiB, and with
-    /// `symbols` 256 KiB (1 MiB in a build without optimisation), which is for
-    /// the costliest name that a symbol table may hold. What registered
+    /// Safe; keeps `errno`. Needs 16 KiB of stack; with feature `stacks` 64 KiB,
+    /// and with `symbols` 256 KiB (1 MiB in a build without optimisation), which
+    /// is for the costliest name that a symbol table may hold. What registered
     /// sections need comes on top. A small alternate stack does not have it.
-    /// Block SIGPIPE meanwhile, or the destination's may reach the program.
+    /// Block SIGPIPE and SIGXFSZ meanwhile, or the destination's may reach the
+    /// program.
     pub fn report_here(&self, who: Requester) -> bool {
         let _errno = crate::sys::errno::Saved::now();
         let Some(engine) = self.engine() else { return false };
