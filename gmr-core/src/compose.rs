@@ -183,10 +183,17 @@ impl Emitter<'_> {
 }
 
 impl EventSink for Emitter<'_> {
+    fn deadline_ns(&self) -> u64 {
+        self.section_deadline_ns
+    }
+
+    fn check(&self) -> Result<(), Stop> {
+        let is_over = !(self.is_current)() || clock::monotonic_ns() >= self.section_deadline_ns;
+        if is_over { Err(Stop) } else { Ok(()) }
+    }
+
     fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
-        if !(self.is_current)() || clock::monotonic_ns() >= self.section_deadline_ns {
-            return Err(Stop);
-        }
+        self.check()?;
         if self.sink.total_bytes() > self.section_limit_bytes {
             return Err(Stop);
         }
@@ -346,17 +353,32 @@ fn compose(
         });
     }
 
-    let facts = threads_section::Facts {
-        records,
-        listed: &listed,
-        is_skipped,
-        #[cfg(feature = "stacks")]
-        frames: bank.stacks.frames.records,
-        #[cfg(feature = "stacks")]
-        table: tables.as_ref().map(|tables| tables.table),
-        #[cfg(all(feature = "stacks", feature = "symbols"))]
-        names: &bank.names,
-    };
+    #[cfg(feature = "stacks")]
+    let lines = engine.options.lines.map(|lines| lines.0);
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    if let (Some(lines), Some(table)) = (lines, &tables) {
+        report.prepare_lines(lines, table.table, &bank.names);
+    }
+
+    // Made anew for each use: in between, sections add a worker's stack.
+    macro_rules! facts {
+        () => {
+            threads_section::Facts {
+                records,
+                listed: &listed,
+                is_skipped,
+                #[cfg(feature = "stacks")]
+                frames: bank.stacks.frames.records,
+                #[cfg(feature = "stacks")]
+                table: tables.as_ref().map(|tables| tables.table),
+                #[cfg(all(feature = "stacks", feature = "symbols"))]
+                names: &bank.names,
+                #[cfg(feature = "stacks")]
+                lines,
+            }
+        };
+    }
+    let facts = facts!();
     #[cfg(all(feature = "stacks", feature = "symbols"))]
     if bank.names.was_cut() {
         report.incomplete = report.incomplete.with(Incomplete::TRUNCATED);
@@ -385,8 +407,19 @@ fn compose(
     while let Some(visit) = engine.registry.visit_after(after) {
         after = visit.order;
         let registered = visit.registered;
-        report.section(Step::registered(visit.order), registered.title, |out| {
-            registered.section.generate(out)
+        let step = Step::registered(visit.order);
+        report.section_with(step, registered.title, |report| {
+            let outcome = report.generate(step, |out| registered.section.generate(out));
+            #[cfg(feature = "stacks")]
+            if let Err(SectionError::Stuck { tid, .. }) = outcome
+                && !is_skipped
+            {
+                let record = report.stack_of(tid, &asking, &mut bank.stacks, bytes);
+                #[cfg(feature = "symbols")]
+                report.more_names(&record, bank.stacks.frames.records, &mut bank.names, bytes);
+                report.show_stack(&record, &facts!());
+            }
+            outcome
         });
         engine.registry.leave(&visit);
         if !is_current() {
@@ -395,7 +428,7 @@ fn compose(
     }
 
     report.end(
-        &facts,
+        &facts!(),
         #[cfg(feature = "stacks")]
         stacks,
     );
@@ -547,6 +580,22 @@ impl Report<'_> {
             );
             self.out.put(&Event::Item { value: Value::Text(&text) });
         }
+        let mut after = 0;
+        while let Some(visit) = engine.registry.visit_after(after) {
+            after = visit.order;
+            let is_stuck = visit.registered.section.is_stuck();
+            let title = visit.registered.title;
+            engine.registry.leave(&visit);
+            if is_stuck {
+                text.clear();
+                let _ = uwrite!(
+                    &mut text,
+                    "stuck section: the worker of an earlier report has not come back from {}",
+                    title
+                );
+                self.out.put(&Event::Item { value: Value::Text(&text) });
+            }
+        }
         for capture in [
             Capture::Timeout,
             Capture::Partial,
@@ -584,6 +633,16 @@ impl Report<'_> {
         title: &str,
         generate: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
     ) {
+        self.section_with(step, title, |report| report.generate(step, generate));
+    }
+
+    /// A section whose content `write` has written.
+    fn section_with(
+        &mut self,
+        step: Step,
+        title: &str,
+        write: impl FnOnce(&mut Self) -> SectionResult,
+    ) {
         if !(self.out.is_current)() {
             return;
         }
@@ -596,18 +655,7 @@ impl Report<'_> {
             SectionStatus::SkippedDeadline
         } else {
             self.enter(step);
-            // Ours are bounded by what was collected; a slow destination must
-            // not cut them.
-            (self.out.section_deadline_ns, self.out.section_limit_bytes) = if step.is_registered() {
-                let budget = nanoseconds(self.engine.options.section_deadline);
-                (
-                    began_ns.saturating_add(budget).min(self.deadline_ns),
-                    self.out.sink.total_bytes().saturating_add(MAX_SECTION_BYTES),
-                )
-            } else {
-                (self.deadline_ns, u64::MAX)
-            };
-            match generate(&mut SectionWriter::new(&mut self.out)) {
+            match write(self) {
                 Ok(()) => SectionStatus::Ok,
                 Err(SectionError::Stopped)
                     if self.out.sink.total_bytes() > self.out.section_limit_bytes =>
@@ -616,6 +664,9 @@ impl Report<'_> {
                 }
                 Err(SectionError::Stopped) => SectionStatus::Deadline,
                 Err(SectionError::Failed(reason)) => SectionStatus::Failed(reason),
+                Err(SectionError::Skipped(reason)) => SectionStatus::Skipped(reason),
+                Err(SectionError::Stuck { is_earlier: false, .. }) => SectionStatus::Stuck,
+                Err(SectionError::Stuck { is_earlier: true, .. }) => SectionStatus::SkippedStuck,
             }
         };
         if !(self.out.is_current)() {
@@ -623,7 +674,9 @@ impl Report<'_> {
         }
         match status {
             SectionStatus::Ok => self.tally.ok = self.tally.ok.saturating_add(1),
-            SectionStatus::SkippedStuck | SectionStatus::SkippedDeadline => {
+            SectionStatus::SkippedStuck
+            | SectionStatus::SkippedDeadline
+            | SectionStatus::Skipped(_) => {
                 self.tally.skipped = self.tally.skipped.saturating_add(1);
                 self.incomplete = self.incomplete.with(Incomplete::SECTION_SKIPPED);
             }
@@ -634,6 +687,100 @@ impl Report<'_> {
         }
         let elapsed_ns = clock::monotonic_ns().saturating_sub(began_ns);
         self.out.put(&Event::EndSection { status, elapsed_ns });
+    }
+
+    /// Runs a generator under the deadline and limit of its kind.
+    fn generate(
+        &mut self,
+        step: Step,
+        generate: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        // Ours are bounded by what was collected; a slow destination must not
+        // cut them.
+        (self.out.section_deadline_ns, self.out.section_limit_bytes) = if step.is_registered() {
+            let budget = nanoseconds(self.engine.options.section_deadline);
+            (
+                clock::monotonic_ns().saturating_add(budget).min(self.deadline_ns),
+                self.out.sink.total_bytes().saturating_add(MAX_SECTION_BYTES),
+            )
+        } else {
+            (self.deadline_ns, u64::MAX)
+        };
+        generate(&mut SectionWriter::new(&mut self.out))
+    }
+
+    /// Has the host find the source lines of all addresses.
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    fn prepare_lines(
+        &mut self,
+        lines: &dyn crate::hosted::SourceLines,
+        table: &crate::stacks::modules::Table,
+        names: &crate::names::Names,
+    ) {
+        use crate::stacks::unwind::Modules;
+        let now = clock::monotonic_ns();
+        // The stacks are to be printed, with or without lines.
+        let most = self.deadline_ns.saturating_sub(now) >> 2;
+        let wait = nanoseconds(self.engine.options.section_deadline).min(most);
+        lines.prepare(&crate::hosted::LineRequest {
+            generation: table.generation(),
+            addresses: &|take| names.addresses().for_each(take),
+            deadline_ns: now.saturating_add(wait),
+            is_current: self.out.is_current,
+        });
+    }
+
+    /// Captures one of the reporter's own threads.
+    #[cfg(feature = "stacks")]
+    fn stack_of(
+        &mut self,
+        tid: u32,
+        asking: &Asking<'_>,
+        stacks: &mut crate::bank::Stacks,
+        bytes: &mut [u8],
+    ) -> ThreadRecord {
+        let mut record = threads::describe_own(asking, tid, bytes);
+        if let Some(table) = self.engine.tables.current() {
+            let mut collector = crate::stacks::collect::Collector {
+                bank: self.epoch.bank(),
+                slots: stacks.slots,
+                flights: stacks.flights,
+                walker: &mut stacks.walker,
+                table: table.table,
+                frames: &mut stacks.frames,
+                thread_deadline_ns: nanoseconds(self.engine.options.thread_deadline),
+                deadline_ns: self.deadline_ns,
+            };
+            collector.run(core::slice::from_mut(&mut record), self.out.is_current);
+        }
+        record
+    }
+
+    /// Finds the names of a further stack.
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    fn more_names(
+        &mut self,
+        record: &ThreadRecord,
+        frames: &[crate::stacks::collect::FrameRecord],
+        names: &mut crate::names::Names,
+        bytes: &mut [u8],
+    ) {
+        let Some(table) = self.engine.tables.current() else { return };
+        let first = record.first_frame as usize;
+        let last = first.saturating_add(record.frame_count as usize);
+        let frames = frames.get(first..last).unwrap_or_default();
+        let (deadline_ns, is_current) = (self.deadline_ns, self.out.is_current);
+        names.resolve_more(self.engine, table.table, frames, bytes, &mut || {
+            is_current() && clock::monotonic_ns() < deadline_ns
+        });
+    }
+
+    /// Shows a stack within a section.
+    #[cfg(feature = "stacks")]
+    fn show_stack(&mut self, record: &ThreadRecord, facts: &threads_section::Facts<'_>) {
+        self.out.section_deadline_ns = self.deadline_ns;
+        let mut out = SectionWriter::new(&mut self.out);
+        let _ = out.blocks("worker", |out| threads_section::write_thread(facts, record, out));
     }
 
     fn end(
@@ -671,6 +818,14 @@ impl Report<'_> {
         }
         #[cfg(all(feature = "stacks", feature = "symbols"))]
         self.out.value("names", self.names_summary(facts).as_str());
+        #[cfg(feature = "stacks")]
+        if let Some(lines) = facts.lines {
+            // Said before what depends on it: the verdict.
+            let was_cut = lines.summary(&mut |text| self.out.value("source lines", text));
+            if was_cut {
+                self.incomplete = self.incomplete.with(Incomplete::TRUNCATED);
+            }
+        }
         #[cfg(feature = "stacks")]
         if collected.longest_capture_tid != 0 {
             self.out.value("longest capture", Value::DurationNs(collected.longest_capture_ns));

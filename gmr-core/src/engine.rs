@@ -50,14 +50,8 @@ pub(crate) struct Engine {
     pub(crate) stats: Counters,
     #[cfg(feature = "stacks")]
     pub(crate) tables: crate::stacks::modules::Tables,
-    /// Refreshes of the module table that reports asked for, and those done:
-    /// what a refresher waits on, and what a report waits on.
     #[cfg(feature = "stacks")]
-    pub(crate) refresh_wanted: AtomicU32,
-    #[cfg(feature = "stacks")]
-    pub(crate) refresh_done: AtomicU32,
-    #[cfg(feature = "stacks")]
-    pub(crate) has_refresher: AtomicU32,
+    pub(crate) workers: crate::hosted::Workers,
 }
 
 /// An engine that is not in use yet, and the memory it lies in.
@@ -185,11 +179,7 @@ impl Engine {
             #[cfg(feature = "stacks")]
             tables: crate::stacks::modules::Tables::new(),
             #[cfg(feature = "stacks")]
-            refresh_wanted: AtomicU32::new(0),
-            #[cfg(feature = "stacks")]
-            refresh_done: AtomicU32::new(0),
-            #[cfg(feature = "stacks")]
-            has_refresher: AtomicU32::new(0),
+            workers: crate::hosted::Workers::new(),
         };
         let engine: &'static Engine =
             region.place(engine).ok_or(SetupError::Memory { bytes, errno: libc::ENOMEM })?;

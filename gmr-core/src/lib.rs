@@ -144,6 +144,8 @@ extern crate alloc;
 extern crate std;
 
 mod error;
+#[doc(hidden)]
+pub mod hosted;
 pub mod model;
 mod options;
 mod package;

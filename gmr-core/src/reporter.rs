@@ -376,10 +376,7 @@ impl Reporter {
             let (word, _) = engine.requests.word();
             crate::sys::futex::wake(word, u32::MAX >> 1);
             #[cfg(feature = "stacks")]
-            {
-                engine.refresh_wanted.fetch_add(1, Ordering::AcqRel);
-                crate::sys::futex::wake(&engine.refresh_wanted, u32::MAX >> 1);
-            }
+            engine.workers.ring_all();
         }
         let _ = self.state.compare_exchange(state, SHUT_DOWN, Ordering::AcqRel, Ordering::Relaxed);
     }
@@ -576,22 +573,69 @@ impl Reporter {
         Some((unsafe { stack.untouched(bytes) }, bytes))
     }
 
-    /// Whether a thread is inside [`run_refresher`](Self::run_refresher).
+    /// How many threads are inside [`run_worker`](Self::run_worker).
     #[doc(hidden)]
     #[cfg(feature = "stacks")]
     #[must_use]
-    pub fn has_refresher(&self) -> bool {
-        self.engine().is_some_and(|engine| engine.has_refresher.load(Ordering::Acquire) != 0)
+    pub fn workers_running(&self) -> u32 {
+        self.engine().map_or(0, |engine| engine.workers.running())
     }
 
-    /// Refreshes the module table whenever a report asks for it, on this
-    /// thread, until [`shutdown`](Self::shutdown): gmr-std's worker.
+    /// Lends this thread to reports as a worker, until
+    /// [`shutdown`](Self::shutdown): it refreshes the module table, and does
+    /// what `work` finds to do, until that returns `false`.
     #[doc(hidden)]
     #[cfg(feature = "stacks")]
-    pub fn run_refresher(&self) {
+    pub fn run_worker(&self, work: &mut dyn FnMut() -> bool) {
         if let Some(engine) = self.engine() {
-            crate::supervise::refresh_on_request(engine);
+            crate::supervise::run_worker(engine, work);
         }
+    }
+
+    /// Wakes a worker. Signal-safe.
+    #[doc(hidden)]
+    #[cfg(feature = "stacks")]
+    pub fn wake_worker(&self) {
+        if let Some(engine) = self.engine() {
+            engine.workers.ring();
+        }
+    }
+
+    /// The signal that asks a thread for its stack, once set up.
+    #[doc(hidden)]
+    #[cfg(feature = "stacks")]
+    #[must_use]
+    pub fn capture_signal(&self) -> Option<i32> {
+        self.engine().map(|_| crate::signal::capture::signal()).filter(|signal| *signal != 0)
+    }
+
+    /// Calls `visit` with each loaded object of the module table, if that is
+    /// (still) the one of `generation`. For workers.
+    #[doc(hidden)]
+    #[cfg(feature = "stacks")]
+    pub fn loaded_objects(
+        &self,
+        generation: u64,
+        visit: &mut dyn FnMut(&crate::hosted::LoadedObject<'_>),
+    ) -> bool {
+        use crate::stacks::unwind::Modules;
+        let Some(engine) = self.engine() else { return false };
+        let Some(tables) = engine.tables.current() else { return false };
+        if tables.table.generation() != generation {
+            return false;
+        }
+        for module in tables.table.modules() {
+            visit(&module.describe());
+        }
+        true
+    }
+
+    /// The descriptor of the executable, open since setup.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn executable(&self) -> Option<rustix::fd::BorrowedFd<'static>> {
+        use rustix::fd::AsFd;
+        self.engine()?.executable.as_ref().map(AsFd::as_fd)
     }
 }
 
@@ -751,8 +795,4 @@ impl Reporter {
         None
     }
 
-    /// Not supported on this platform: does nothing.
-    #[doc(hidden)]
-    #[cfg(feature = "stacks")]
-    pub fn run_refresher(&self) {}
 }

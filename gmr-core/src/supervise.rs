@@ -81,25 +81,18 @@ fn supervise(engine: &Engine, lease: &mut Lease<'_>, bank: usize) {
 /// long because the first report was slow.
 const MAX_REST_NS: u64 = 1_000_000_000;
 
-/// Refreshes the module table on request, until shutdown. On a normal thread.
+/// Serves as a worker until shutdown, or until `work` returns `false`. On a
+/// normal thread.
 #[cfg(feature = "stacks")]
-pub(crate) fn refresh_on_request(engine: &Engine) {
+pub(crate) fn run_worker(engine: &Engine, work: &mut dyn FnMut() -> bool) {
     let tid = crate::sys::gettid();
     engine.add_own_thread(tid);
-    engine.has_refresher.fetch_add(1, Ordering::AcqRel);
-    loop {
-        let wanted = engine.refresh_wanted.load(Ordering::Acquire);
-        if engine.is_shut_down.load(Ordering::Acquire) != 0 {
-            break;
-        }
-        if engine.refresh_done.load(Ordering::Acquire) == wanted {
-            futex::wait(&engine.refresh_wanted, wanted, None);
-            continue;
-        }
-        engine.tables.refresh();
-        engine.refresh_done.store(wanted, Ordering::Release);
-        futex::wake(&engine.refresh_done, u32::MAX >> 1);
-    }
-    engine.has_refresher.fetch_sub(1, Ordering::AcqRel);
+    engine.workers.run(
+        &|| {
+            engine.tables.refresh();
+        },
+        work,
+        &|| engine.is_shut_down.load(Ordering::Acquire) != 0,
+    );
     engine.remove_own_thread(tid);
 }

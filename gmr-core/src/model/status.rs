@@ -16,6 +16,11 @@ pub enum SectionStatus {
     SkippedStuck,
     /// Not run: the whole report's deadline had passed.
     SkippedDeadline,
+    /// Not run; the reason.
+    Skipped(&'static str),
+    /// The thread that does its work has not come back; the thread's stack is
+    /// shown.
+    Stuck,
 }
 
 impl SectionStatus {
@@ -29,6 +34,8 @@ impl SectionStatus {
             SectionStatus::SizeLimit => "size_limit",
             SectionStatus::SkippedStuck => "skipped_stuck",
             SectionStatus::SkippedDeadline => "skipped_deadline",
+            SectionStatus::Skipped(_) => "skipped",
+            SectionStatus::Stuck => "stuck",
         }
     }
 
@@ -37,11 +44,12 @@ impl SectionStatus {
     pub const fn explanation(self) -> &'static str {
         match self {
             SectionStatus::Ok => "",
-            SectionStatus::Failed(reason) => reason,
+            SectionStatus::Failed(reason) | SectionStatus::Skipped(reason) => reason,
             SectionStatus::Deadline => "stopped at its deadline; what it wrote until then is shown",
             SectionStatus::SizeLimit => "stopped at its size limit of 16 MiB",
             SectionStatus::SkippedStuck => "an earlier report is still stuck in it",
             SectionStatus::SkippedDeadline => "the report's deadline had passed",
+            SectionStatus::Stuck => "not done at its deadline; above is where its worker is",
         }
     }
 }

@@ -11,7 +11,9 @@ use crate::section::{SectionResult, SectionWriter};
 use crate::threads::{Listed, ThreadRecord};
 
 #[cfg(feature = "stacks")]
-use crate::{model::Frame, stacks::collect::FrameRecord, stacks::modules::Table};
+use crate::{
+    model::Frame, stacks::collect::FrameRecord, stacks::modules::Table, stacks::unwind::Modules,
+};
 
 pub(crate) const TITLE: &str = "Threads";
 
@@ -27,6 +29,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) table: Option<&'a Table>,
     #[cfg(all(feature = "stacks", feature = "symbols"))]
     pub(crate) names: &'a crate::names::Names,
+    #[cfg(feature = "stacks")]
+    pub(crate) lines: Option<&'static dyn crate::hosted::SourceLines>,
 }
 
 /// Every ending, in the order of the summary.
@@ -100,7 +104,7 @@ fn rank_of(record: &ThreadRecord) -> u32 {
     }
 }
 
-fn write_thread(
+pub(crate) fn write_thread(
     facts: &Facts<'_>,
     record: &ThreadRecord,
     out: &mut SectionWriter<'_>,
@@ -133,9 +137,10 @@ fn write_frames(
     let first = record.first_frame as usize;
     let last = first.saturating_add(record.frame_count as usize);
     let records = facts.frames.get(first..last).unwrap_or_default();
-    for (index, frame_record) in records.iter().enumerate() {
+    let mut index = 0_u32;
+    for frame_record in records {
         let found = frame_record.found();
-        let mut frame = Frame::bare(index as u32, found.pc);
+        let mut frame = Frame::bare(index, found.pc);
         frame.certainty = found.certainty;
         frame.is_signal_frame = found.is_signal_frame;
         let module = facts.table.and_then(|table| table.find(found.lookup_address()));
@@ -148,7 +153,29 @@ fn write_frames(
             frame.function = Some(name);
             frame.function_truncated = is_cut;
         }
-        out.event(&Event::Frame(frame))?;
+        let has_lines = match (facts.lines, facts.table) {
+            (Some(lines), Some(table)) => {
+                let address = found.lookup_address();
+                lines.lines(table.generation(), address, &mut |line| {
+                    let mut frame = Frame { index, ..frame };
+                    // The symbol table's name stays where the lines have none.
+                    if line.is_inlined || line.function.is_some() {
+                        frame.function = line.function;
+                        frame.function_truncated = line.function_truncated;
+                    }
+                    frame.inlined = line.is_inlined;
+                    frame.file = line.file.map(str::as_bytes);
+                    frame.line = line.line;
+                    index = index.saturating_add(1);
+                    out.event(&Event::Frame(frame))
+                })?
+            }
+            _ => false,
+        };
+        if !has_lines {
+            index = index.saturating_add(1);
+            out.event(&Event::Frame(frame))?;
+        }
     }
     Ok(())
 }
