@@ -664,6 +664,7 @@ impl Report<'_> {
                 }
                 Err(SectionError::Stopped) => SectionStatus::Deadline,
                 Err(SectionError::Failed(reason)) => SectionStatus::Failed(reason),
+                Err(SectionError::SizeLimit) => SectionStatus::SizeLimit,
                 Err(SectionError::Skipped(reason)) => SectionStatus::Skipped(reason),
                 Err(SectionError::Stuck { is_earlier: false, .. }) => SectionStatus::Stuck,
                 Err(SectionError::Stuck { is_earlier: true, .. }) => SectionStatus::SkippedStuck,

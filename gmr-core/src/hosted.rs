@@ -196,3 +196,32 @@ impl Workers {
         self.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+/// The supervisor's own tools, for those who wait on its behalf: a futex with a
+/// deadline, its clock, thread ids. Signal-safe, all of them.
+#[cfg(gmr_engine)]
+pub mod wait {
+    use core::sync::atomic::AtomicU32;
+
+    /// Waits while `word` is `seen`, at most `timeout_ns`.
+    pub fn wait(word: &AtomicU32, seen: u32, timeout_ns: u64) {
+        crate::sys::futex::wait(word, seen, Some(timeout_ns));
+    }
+
+    /// Wakes all who wait on `word`.
+    pub fn wake_all(word: &AtomicU32) {
+        crate::sys::futex::wake(word, u32::MAX >> 1);
+    }
+
+    /// CLOCK_MONOTONIC in nanoseconds.
+    #[must_use]
+    pub fn monotonic_ns() -> u64 {
+        crate::sys::clock::monotonic_ns()
+    }
+
+    /// The calling thread's id.
+    #[must_use]
+    pub fn gettid() -> u32 {
+        crate::sys::gettid()
+    }
+}

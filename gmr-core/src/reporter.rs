@@ -324,6 +324,14 @@ impl Reporter {
         let _ = who;
     }
 
+    /// Counts a request that is not to be answered. Signal-safe.
+    #[doc(hidden)]
+    pub fn ignore_request(&self) {
+        if let Some(engine) = self.engine() {
+            engine.stats.ignored.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Composes a report here and now, on this thread and its stack: for
     /// programs that call it from a signal handler of their own. `false`: not
     /// set up, shut down, or another thread is composing (which then answers
@@ -630,12 +638,13 @@ impl Reporter {
         true
     }
 
-    /// The descriptor of the executable, open since setup.
+    /// The descriptor of the executable, open since setup. (A program that
+    /// closes all descriptors may have reused the number.)
     #[doc(hidden)]
     #[must_use]
-    pub fn executable(&self) -> Option<rustix::fd::BorrowedFd<'static>> {
-        use rustix::fd::AsFd;
-        self.engine()?.executable.as_ref().map(AsFd::as_fd)
+    pub fn executable_fd(&self) -> Option<i32> {
+        use rustix::fd::AsRawFd;
+        self.engine()?.executable.as_ref().map(AsRawFd::as_raw_fd)
     }
 }
 
@@ -794,5 +803,4 @@ impl Reporter {
     pub fn reserved_stack(&self, _bank: usize) -> Option<(usize, usize)> {
         None
     }
-
 }

@@ -17,6 +17,8 @@ pub enum SectionError {
     Failed(&'static str),
     /// It was not run. The report shows the reason.
     Skipped(&'static str),
+    /// There was more than a limit of its own lets through.
+    SizeLimit,
     /// Its work is done by another thread, which has not come back: the report
     /// shows that thread's stack.
     Stuck {

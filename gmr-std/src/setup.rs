@@ -1,13 +1,14 @@
 //! `setup_autorun`: everything a std daemon needs for `kill -USR2`.
 //!
-//! 1. Three parked threads are started: two supervisors (the second takes over
-//!    from a stuck first), and a worker that refreshes the module table.
+//! 1. Four parked threads are started: two supervisors (the second takes over
+//!    from a stuck first), and two workers.
 //! 2. The core is set up: memory, destination, capture signal. It cannot be
 //!    given back, so it comes after what may fail for want of resources.
 //! 3. Last, so that a failure before leaves nothing behind, the trigger is
 //!    registered with signal-hook-registry: other users of the same signal keep
 //!    getting it. The action is two atomic steps and a futex wake.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gmr_core::{Exclude, Options, Package, Reporter, Signal, SignalSafeSection, ViewKind};
@@ -16,6 +17,8 @@ use serde::Serialize;
 use crate::config::{ConfigCell, ConfigError};
 use crate::error::SetupError;
 use crate::handle::Handle;
+use crate::platform;
+use crate::section::{Generator, generator};
 
 /// The title of the configuration's section.
 const CONFIGURATION: &str = "Configuration";
@@ -46,8 +49,35 @@ pub fn setup_autorun(package: Package) -> Setup {
         options: Options::new().supervisors(SUPERVISORS),
         service_name: None,
         sections: Vec::new(),
+        lines: Some(LineChoices::default()),
         config: None,
     }
+}
+
+/// What is read to find source lines.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "nothing is read there"))]
+pub(crate) struct LineChoices {
+    /// `None`: what is left to the cgroup decides, at each report.
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) debug_dirs: Vec<PathBuf>,
+    pub(crate) system_libraries: bool,
+}
+
+impl Default for LineChoices {
+    fn default() -> Self {
+        LineChoices {
+            memory_bytes: None,
+            debug_dirs: vec![PathBuf::from("/usr/lib/debug")],
+            system_libraries: false,
+        }
+    }
+}
+
+/// A section to register.
+pub(crate) enum Section {
+    SignalSafe(&'static dyn SignalSafeSection),
+    Ordinary(Generator),
 }
 
 /// Choices for a setup; see [`setup_autorun`].
@@ -57,7 +87,8 @@ pub struct Setup {
     signal: Signal,
     options: Options,
     service_name: Option<String>,
-    sections: Vec<(&'static str, &'static dyn SignalSafeSection)>,
+    sections: Vec<(&'static str, Section)>,
+    lines: Option<LineChoices>,
     config: Option<Result<(), ConfigError>>,
 }
 
@@ -116,6 +147,13 @@ impl Setup {
         self
     }
 
+    /// How long a report waits for one section, and for source lines; 2 s by
+    /// default.
+    pub fn section_deadline(mut self, deadline: Duration) -> Self {
+        self.options = self.options.section_deadline(deadline);
+        self
+    }
+
     /// Threads a report has room for; 4,096 by default.
     pub fn max_threads(mut self, threads: u32) -> Self {
         self.options = self.options.max_threads(threads);
@@ -136,8 +174,54 @@ impl Setup {
         title: &'static str,
         section: &'static dyn SignalSafeSection,
     ) -> Self {
-        self.sections.push((title, section));
+        self.sections.push((title, Section::SignalSafe(section)));
         self
+    }
+
+    /// Adds a section that a worker runs for each report: a closure that may
+    /// allocate, take locks and panic. See [`Handle::register_section`].
+    pub fn register_section<T, F>(mut self, title: &'static str, generate: F) -> Self
+    where
+        T: Serialize,
+        F: FnMut() -> T + Send + 'static,
+    {
+        self.sections.push((title, Section::Ordinary(generator(generate))));
+        self
+    }
+
+    /// Whether frames show file, line and inlined functions, from the debug
+    /// information of the program's own objects; on by default. A worker reads
+    /// it, in the first report that meets an address.
+    pub fn source_lines(mut self, are_shown: bool) -> Self {
+        self.lines = are_shown.then(LineChoices::default);
+        self
+    }
+
+    /// The most memory that reading debug information may take, in bytes. By
+    /// default 64 MiB, or a quarter of what is left to the cgroup if that is
+    /// less. What does not fit keeps its function's name, and the report says
+    /// so.
+    pub fn source_lines_memory(mut self, bytes: u64) -> Self {
+        self.line_choices().memory_bytes = Some(bytes);
+        self
+    }
+
+    /// Where separate debug files are looked for (by build-id, and by the path
+    /// of the object), in place of `/usr/lib/debug`.
+    pub fn debug_dirs<P: Into<PathBuf>>(mut self, dirs: impl IntoIterator<Item = P>) -> Self {
+        self.line_choices().debug_dirs = dirs.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether debug information of system libraries (below /lib and /usr/lib)
+    /// is read too; it is not by default.
+    pub fn source_lines_of_system(mut self, are_shown: bool) -> Self {
+        self.line_choices().system_libraries = are_shown;
+        self
+    }
+
+    fn line_choices(&mut self) -> &mut LineChoices {
+        self.lines.get_or_insert_with(LineChoices::default)
     }
 
     /// Sets up. From here on the trigger writes a report.
@@ -156,22 +240,9 @@ impl Setup {
         // Leaked: handlers and threads refer to it for ever. A program sets up
         // once.
         let reporter: &'static Reporter = Box::leak(Box::new(Reporter::new(self.package)));
-        let configuration: (&'static str, &'static dyn SignalSafeSection) =
-            (CONFIGURATION, &CONFIG);
-        for (title, section) in std::iter::once(configuration).chain(self.sections) {
-            reporter
-                .register_section(title, section)
-                .map_err(|error| SetupError::Section { title, error })?;
-        }
-        let threads = crate::platform::Threads::spawn()?;
-        if let Err(error) = reporter.setup_external(self.signal, &options) {
-            threads.end();
-            return Err(error.into());
-        }
-        if let Err(error) = threads.start(reporter, self.signal) {
-            reporter.shutdown();
-            return Err(error);
-        }
-        Ok(Handle::new(reporter))
+        let sections = std::iter::once((CONFIGURATION, Section::SignalSafe(&CONFIG)))
+            .chain(self.sections)
+            .collect();
+        platform::set_up(reporter, self.signal, options, sections, self.lines).map(Handle::new)
     }
 }

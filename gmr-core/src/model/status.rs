@@ -46,7 +46,7 @@ impl SectionStatus {
             SectionStatus::Ok => "",
             SectionStatus::Failed(reason) | SectionStatus::Skipped(reason) => reason,
             SectionStatus::Deadline => "stopped at its deadline; what it wrote until then is shown",
-            SectionStatus::SizeLimit => "stopped at its size limit of 16 MiB",
+            SectionStatus::SizeLimit => "longer than its limit; the rest is left out",
             SectionStatus::SkippedStuck => "an earlier report is still stuck in it",
             SectionStatus::SkippedDeadline => "the report's deadline had passed",
             SectionStatus::Stuck => "not done at its deadline; above is where its worker is",

@@ -55,7 +55,7 @@ const CORRUPT: SectionError =
 
 /// A recorded stream of events; never changes.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Blob {
+pub(crate) struct Blob {
     bytes: Box<[u8]>,
 }
 
@@ -76,7 +76,7 @@ impl Blob {
     /// # Signal safety
     ///
     /// Safe: no allocation, no lock, no panic, bounded stack.
-    pub(super) fn replay(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+    pub(crate) fn replay(&self, out: &mut SectionWriter<'_>) -> SectionResult {
         let mut reader = Reader { rest: &self.bytes };
         let mut open: usize = 0;
         while !reader.rest.is_empty() {

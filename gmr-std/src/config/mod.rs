@@ -10,13 +10,13 @@
 //! written. So a report shows the configuration *as it was set last*; a
 //! program that reloads its settings sets them again.
 
-mod blob;
+pub(crate) mod blob;
 mod cell;
 mod container;
 mod encode;
 mod error;
 mod flatten;
-mod holder;
+pub(crate) mod holder;
 mod mask;
 mod node;
 mod secret;
