@@ -15,6 +15,7 @@ mod cell;
 mod container;
 mod encode;
 mod error;
+mod exposed;
 mod flatten;
 mod holder;
 mod mask;
@@ -29,4 +30,45 @@ mod tests;
 
 pub use cell::ConfigCell;
 pub use error::ConfigError;
+pub use exposed::{Exposed, expose};
 pub use secret::Secret;
+
+use gmr_core::redact::Redaction;
+use serde::Serialize;
+
+pub(crate) use blob::{Blob, BlobBuilder};
+#[allow(unused_imports, reason = "for sections that are made of text")]
+pub(crate) use mask::mask_text;
+
+/// Records any value as the content of a section, secrets masked: the entries
+/// of a map or struct as `key = value` and groups, a list as items, anything
+/// else as one item. Limits and order are those of a configuration.
+///
+/// # Errors
+///
+/// [`ConfigError::Serialize`] if the type's own `Serialize` fails.
+///
+/// # Panics
+///
+/// If the type's own `Serialize` does.
+pub(crate) fn record<T: Serialize + ?Sized>(
+    value: &T,
+    policy: &Redaction,
+) -> Result<Blob, ConfigError> {
+    Ok(encode::encode_plain(flatten::flatten(value, policy)?))
+}
+
+/// Records any value under a key, among other events: see [`record`].
+///
+/// # Errors
+///
+/// As [`record`].
+pub(crate) fn record_under<T: Serialize + ?Sized>(
+    out: &mut BlobBuilder,
+    key: &str,
+    value: &T,
+    policy: &Redaction,
+) -> Result<(), ConfigError> {
+    encode::write_under(out, key, &flatten::flatten(value, policy)?);
+    Ok(())
+}
