@@ -152,7 +152,7 @@ impl Engine {
         if let Some(bank) = banks.iter_mut().flatten().next()
             && let Some(mut lease) = bank.lease(u32::MAX)
         {
-            facts.collect(lease.bank().bytes);
+            facts.collect(options.redaction, lease.bank().bytes);
         }
         let build_id = executable.as_ref().and_then(|executable| {
             crate::symbols::build_id(&crate::symbols::FdSource(executable.as_fd()))

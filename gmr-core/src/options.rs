@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use crate::redact::Redaction;
 use crate::view::ViewKind;
 
 /// More than a token can name are never made.
@@ -45,6 +46,7 @@ pub struct Options {
     pub(crate) window_bytes: u32,
     pub(crate) supervisors: u32,
     pub(crate) exclude_threads: &'static [Exclude],
+    pub(crate) redaction: &'static Redaction,
     pub(crate) report_deadline: Duration,
     pub(crate) section_deadline: Duration,
     pub(crate) thread_deadline: Duration,
@@ -93,6 +95,7 @@ impl Options {
             window_bytes: 16 * 1024,
             supervisors: 1,
             exclude_threads: &[],
+            redaction: const { &Redaction::new() },
             report_deadline: Duration::from_secs(10),
             section_deadline: Duration::from_secs(2),
             thread_deadline: Duration::from_secs(1),
@@ -124,6 +127,9 @@ impl Options {
         /// Threads that no capture may interrupt; default none. (The main
         /// alternative: they block SIGURG.)
         exclude_threads: &'static [Exclude],
+        /// What is taken for a secret, in every section; default: the rules that
+        /// hold everywhere ([`redact`](crate::redact)).
+        redaction: &'static Redaction,
         /// How long one report may take; default 10 s, at least 10 ms. A
         /// supervisor past it is taken over.
         report_deadline: Duration,

@@ -16,6 +16,8 @@ use crate::package::Package;
 use crate::protocol::registry::Registry;
 use crate::protocol::registry::{MAX_TITLE_BYTES, Registered, SectionId};
 use crate::protocol::requests::Requester;
+#[cfg(not(loom))]
+use crate::redact::Redaction;
 use crate::section::SignalSafeSection;
 
 /// The process whose setup is under way; 0 for none.
@@ -223,6 +225,17 @@ impl Reporter {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.read_stats()
+    }
+
+    /// What this reporter takes for a secret: [`Options::redaction`] as set up,
+    /// before that the common rules.
+    #[must_use]
+    pub fn redaction(&self) -> &'static Redaction {
+        #[cfg(gmr_engine)]
+        if let Some(engine) = self.engine() {
+            return engine.options.redaction;
+        }
+        const { &Redaction::new() }
     }
 }
 

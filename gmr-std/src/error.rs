@@ -63,6 +63,12 @@ impl std::error::Error for SetupError {
     }
 }
 
+impl From<ConfigError> for SetupError {
+    fn from(error: ConfigError) -> Self {
+        SetupError::Config(error)
+    }
+}
+
 impl From<CoreError> for SetupError {
     fn from(error: CoreError) -> Self {
         SetupError::Core(error)

@@ -73,13 +73,14 @@ impl Handle {
         self.0.unregister(id)
     }
 
-    /// Replaces the configuration that reports show, secrets masked.
+    /// Replaces the configuration that reports show, secrets masked by the policy
+    /// of the setup.
     ///
     /// # Errors
     ///
     /// [`ConfigError`]; the one before is then still shown.
     pub fn set_conf<T: Serialize + ?Sized>(self, config: &T) -> Result<(), ConfigError> {
-        CONFIG.set(config)
+        CONFIG.set_by(config, self.0.reporter.redaction())
     }
 
     /// Counters since the setup.

@@ -83,6 +83,8 @@ mod config;
 // Under `--cfg loom` only the configuration's protocol is built: loom's types
 // cannot be in a static.
 #[cfg(not(loom))]
+mod environment;
+#[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
 mod handle;
@@ -96,6 +98,8 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 #[cfg(not(loom))]
+mod recorded;
+#[cfg(not(loom))]
 mod section;
 #[cfg(not(loom))]
 mod setup;
@@ -104,9 +108,10 @@ mod source_lines;
 #[cfg(any(gmr_engine, loom))]
 mod workers;
 
-pub use config::{ConfigCell, ConfigError, Secret};
+pub use config::{ConfigCell, ConfigError, Exposed, Secret, expose};
 #[cfg(not(loom))]
 pub use error::SetupError;
+pub use gmr_core::redact::{Pattern, Redaction};
 pub use gmr_core::{
     Exclude, Options, Package, RegisterError, Reporter, Requester, SectionError, SectionId,
     SectionResult, SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats,

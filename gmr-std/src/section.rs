@@ -4,30 +4,42 @@
 //! `key = value`, a list as items. It is flattened and masked like a
 //! configuration, on the worker.
 
+use gmr_core::redact::Redaction;
 use serde::Serialize;
 
-use crate::config::record::{Recorded, record, record_text};
+use crate::config::{Blob, BlobBuilder, Recorded, record_section, record_under};
 
-/// What the closure of a section is turned into.
-pub(crate) type Generator = Box<dyn FnMut() -> Output + Send>;
+/// A section's closure, as workers call it.
+pub(crate) type Generator = Box<dyn FnMut(&Redaction) -> Output + Send>;
 
 /// What a run left.
+#[derive(Debug)]
+#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "nothing runs there"))]
 pub(crate) enum Output {
     /// What it returned.
     Returned(Recorded),
-    /// The message of its panic, or why its value could not be recorded.
-    Failed { message: Recorded, reason: &'static str },
+    /// Why there is nothing, and what it said itself.
+    Failed { reason: &'static str, message: Blob },
 }
 
-/// The closure of a section, as workers call it.
+impl Output {
+    /// A failure with a message, masked.
+    pub(crate) fn failed(reason: &'static str, message: &str, policy: &Redaction) -> Self {
+        let mut blob = BlobBuilder::new();
+        // A text can always be recorded.
+        let _ = record_under(&mut blob, "message", message, policy);
+        Output::Failed { reason, message: blob.finish() }
+    }
+}
+
+/// Makes a closure callable by workers.
 pub(crate) fn generator<T: Serialize>(
     mut generate: impl FnMut() -> T + Send + 'static,
 ) -> Generator {
-    Box::new(move || match record(&generate()) {
+    Box::new(move |policy| match record_section(&generate(), policy) {
         Ok(recorded) => Output::Returned(recorded),
-        Err(error) => Output::Failed {
-            message: record_text("error", &error.to_string()),
-            reason: "what it returned could not be shown",
-        },
+        Err(error) => {
+            Output::failed("what it returned could not be shown", &error.to_string(), policy)
+        }
     })
 }

@@ -11,13 +11,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gmr_core::redact::Redaction;
 use gmr_core::{Exclude, Options, Package, Reporter, Signal, SignalSafeSection, ViewKind};
 use serde::Serialize;
 
 use crate::config::{ConfigCell, ConfigError};
+use crate::environment;
 use crate::error::SetupError;
 use crate::handle::Handle;
 use crate::platform;
+use crate::recorded::{Configuration, Recorded};
 use crate::section::{Generator, generator};
 
 /// The title of the configuration's section.
@@ -42,7 +45,7 @@ pub(crate) const SUPERVISORS: u32 = 2;
 /// # }
 /// ```
 #[must_use = "nothing happens before install()"]
-pub fn setup_autorun(package: Package) -> Setup {
+pub fn setup_autorun<'c>(package: Package) -> Setup<'c> {
     Setup {
         package,
         signal: Signal::Usr2,
@@ -51,6 +54,9 @@ pub fn setup_autorun(package: Package) -> Setup {
         sections: Vec::new(),
         lines: Some(LineChoices::default()),
         config: None,
+        config_files: Vec::new(),
+        redaction: const { &Redaction::new() },
+        environment: Some(&[]),
     }
 }
 
@@ -80,19 +86,26 @@ pub(crate) enum Section {
     Ordinary(Generator),
 }
 
-/// Choices for a setup; see [`setup_autorun`].
+/// Choices for a setup; see [`setup_autorun`]. They may come in any order.
 #[must_use = "nothing happens before install()"]
-pub struct Setup {
+pub struct Setup<'c> {
     package: Package,
     signal: Signal,
     options: Options,
     service_name: Option<String>,
     sections: Vec<(&'static str, Section)>,
     lines: Option<LineChoices>,
-    config: Option<Result<(), ConfigError>>,
+    config: Option<Configure<'c>>,
+    config_files: Vec<PathBuf>,
+    redaction: &'static Redaction,
+    /// Names to show beside the usual ones; `None`: no section.
+    environment: Option<&'static [&'static str]>,
 }
 
-impl std::fmt::Debug for Setup {
+/// Sets the configuration by a policy, which is known at the end only.
+type Configure<'c> = Box<dyn FnOnce(&Redaction) -> Result<(), ConfigError> + 'c>;
+
+impl std::fmt::Debug for Setup<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Setup")
             .field("package", &self.package)
@@ -102,7 +115,7 @@ impl std::fmt::Debug for Setup {
     }
 }
 
-impl Setup {
+impl<'c> Setup<'c> {
     /// The version in the Package section, where it is not the crate's.
     pub fn version(mut self, version: &'static str) -> Self {
         self.package.version = version;
@@ -122,9 +135,40 @@ impl Setup {
     }
 
     /// The configuration to show, any [`Serialize`]. It is flattened and its
-    /// secrets are masked now; later changes: [`Handle::set_conf`].
-    pub fn conf<T: Serialize + ?Sized>(mut self, config: &T) -> Self {
-        self.config = Some(CONFIG.set(config));
+    /// secrets are masked by [`install`](Self::install); later changes:
+    /// [`Handle::set_conf`].
+    pub fn conf<T: Serialize + ?Sized>(mut self, config: &'c T) -> Self {
+        self.config = Some(Box::new(|policy| CONFIG.set_by(config, policy)));
+        self
+    }
+
+    /// A file that the configuration was loaded from, to be named in the
+    /// Configuration section. Call it once for each, in the order of loading.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config_files.push(path.into());
+        self
+    }
+
+    /// The program's own rules for what is a secret. They hold for every
+    /// section: command lines, configuration, environment, and the program's own.
+    pub fn redaction(mut self, policy: &'static Redaction) -> Self {
+        self.redaction = policy;
+        self
+    }
+
+    /// Names of environment variables whose values are shown in the Environment
+    /// section, beside the usual ones (`PATH`, `LANG`, `RUST_LOG`, …); `*`
+    /// stands for any text, case does not matter: `"HEAT_*"`. Every other
+    /// variable is shown by name only, and what looks like a secret is masked
+    /// under any name.
+    pub fn environment(mut self, names: &'static [&'static str]) -> Self {
+        self.environment = Some(names);
+        self
+    }
+
+    /// No Environment section: not even names are shown.
+    pub fn without_environment(mut self) -> Self {
+        self.environment = None;
         self
     }
 
@@ -168,7 +212,8 @@ impl Setup {
     }
 
     /// Adds a section that the core itself may run, whatever state the process
-    /// is in. Sections come in the order they were added, after Configuration.
+    /// is in. Sections come in the order they were added, after Configuration and
+    /// Environment.
     pub fn register_signal_safe_section(
         mut self,
         title: &'static str,
@@ -230,19 +275,30 @@ impl Setup {
     ///
     /// [`SetupError`]; the program is then as it was before.
     pub fn install(self) -> Result<Handle, SetupError> {
-        if let Some(Err(error)) = self.config {
-            return Err(SetupError::Config(error));
+        let policy = self.redaction;
+        // Recorded before anything is changed: a type's `Serialize` may fail.
+        let configuration = Configuration::new(&self.config_files, &CONFIG, policy)?;
+        let environment = match self.environment {
+            Some(names) => Some(environment::record(names, policy)?),
+            None => None,
+        };
+        if let Some(configure) = self.config {
+            configure(policy)?;
         }
-        let mut options = self.options;
+        let mut options = self.options.redaction(policy);
         if let Some(name) = self.service_name {
             options = options.service_name(Some(String::leak(name)));
         }
         // Leaked: handlers and threads refer to it for ever. A program sets up
         // once.
         let reporter: &'static Reporter = Box::leak(Box::new(Reporter::new(self.package)));
-        let sections = std::iter::once((CONFIGURATION, Section::SignalSafe(&CONFIG)))
-            .chain(self.sections)
-            .collect();
+        let configuration: &'static Configuration = Box::leak(Box::new(configuration));
+        let mut sections = vec![(CONFIGURATION, Section::SignalSafe(configuration))];
+        if let Some(environment) = environment {
+            let environment: &'static Recorded = Box::leak(Box::new(environment));
+            sections.push((environment::TITLE, Section::SignalSafe(environment)));
+        }
+        sections.extend(self.sections);
         platform::set_up(reporter, self.signal, options, sections, self.lines).map(Handle::new)
     }
 }

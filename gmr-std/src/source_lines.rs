@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use gmr_core::hosted::{LineRequest, SourceLine, SourceLines, wait};
 use gmr_core::{Reporter, Stop};
 
-use crate::config::holder::Holder;
+use crate::config::Holder;
 use crate::lines::{self, Limits, LineTable, Object, Wanted};
 use crate::setup::LineChoices;
 use crate::workers::handoff::GaveUp;

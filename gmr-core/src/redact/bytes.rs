@@ -53,6 +53,16 @@ pub(super) fn key_len(text: &[u8]) -> usize {
     len_until(text, |byte| !is_key_byte(byte))
 }
 
+/// Whether a word of a key in camel case begins at `at`: `dbPassword` before P,
+/// `APIKey` before K.
+pub(super) fn begins_word(key: &[u8], at: usize) -> bool {
+    let at_offset = |offset: usize| key.get(at.saturating_add(offset)).copied().unwrap_or(0);
+    let before = at.checked_sub(1).and_then(|at| key.get(at)).copied().unwrap_or(0);
+    at_offset(0).is_ascii_uppercase()
+        && (before.is_ascii_lowercase()
+            || (before.is_ascii_uppercase() && at_offset(1).is_ascii_lowercase()))
+}
+
 /// White space, or a quote: `"`, `'` and `` ` ``.
 pub(super) const fn is_gap(byte: u8) -> bool {
     byte.is_ascii_whitespace() || is_quote(byte)

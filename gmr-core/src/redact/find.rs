@@ -12,20 +12,111 @@ use super::bytes::{
     first, from, is_gap, is_key_byte, is_quote, key_len, last_position, len_until, position,
     starts_with, trim_end,
 };
-use super::keys::names_secret;
+use super::policy::Redaction;
+use super::tokens::{SHORTEST_KNOWN, json_web_token, known_token};
 
 /// Finds the next secret from `at` on.
-pub(super) type Find = fn(&[u8], &mut usize) -> Option<Range<usize>>;
+type Find = fn(&Redaction, &[u8], &mut usize) -> Option<Range<usize>>;
 
-/// All of them.
-pub(super) const FINDERS: [Find; 6] = [
-    pem_private_key,
-    url_credentials,
-    bare_credentials,
-    assigned_secret,
-    option_value,
-    authorization_value,
+/// All of them, and what a text must have for each to find anything.
+const FINDERS: [(Find, Traces); 8] = [
+    (pem_private_key, Traces::B),
+    (url_credentials, Traces::COLON),
+    (bare_credentials, Traces::COLON.and(Traces::AT)),
+    (assigned_secret, Traces::SIGN),
+    (option_value, Traces::DASH),
+    (authorization_value, Traces::B),
+    (known_token, Traces::TOKEN),
+    (json_web_token, Traces::DOT),
 ];
+
+/// What one look at each byte tells of a text. Most values of a report have
+/// little of it, so that most finders need not look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Traces(u8);
+
+impl Traces {
+    const NONE: Self = Traces(0);
+    const COLON: Self = Traces(1);
+    const AT: Self = Traces(2);
+    /// `=` or `:`.
+    const SIGN: Self = Traces(4);
+    const DASH: Self = Traces(8);
+    /// In `BEGIN`, `Bearer`, `Basic`.
+    const B: Self = Traces(16);
+    const DOT: Self = Traces(32);
+    /// Long enough for a token.
+    const TOKEN: Self = Traces(64);
+
+    const fn and(self, other: Self) -> Self {
+        Traces(self.0 | other.0)
+    }
+
+    const fn has(self, wanted: Self) -> bool {
+        self.0 & wanted.0 == wanted.0
+    }
+
+    fn of(policy: &Redaction, text: &[u8]) -> Self {
+        let is_long = text.len() >= SHORTEST_KNOWN;
+        let has_token =
+            if is_long || !policy.patterns.is_empty() { Self::TOKEN } else { Self::NONE };
+        text.iter().fold(has_token, |traces, byte| {
+            traces.and(match byte {
+                b':' => Self::COLON.and(Self::SIGN),
+                b'=' => Self::SIGN,
+                b'@' => Self::AT,
+                b'-' => Self::DASH,
+                b'b' | b'B' => Self::B,
+                b'.' if is_long => Self::DOT,
+                _ => Self::NONE,
+            })
+        })
+    }
+}
+
+/// [`super::secret_ranges`] by a policy.
+pub(super) fn secret_ranges(policy: &Redaction, text: &[u8], found: &mut impl FnMut(Range<usize>)) {
+    let traces = Traces::of(policy, text);
+    let mut finders = FINDERS.map(|(find, needs)| {
+        let mut at = 0;
+        let next = if traces.has(needs) { find(policy, text, &mut at) } else { None };
+        Finder { find, next, at }
+    });
+    // Each turn takes what is next of at least one finder, and each finder
+    // only goes forward.
+    while let Some(first) = finders
+        .iter_mut()
+        .filter(|finder| finder.next.is_some())
+        .min_by_key(|finder| finder.next.as_ref().map(|range| range.start))
+    {
+        let Some(mut range) = first.take(policy, text) else { return };
+        // Where several overlap, one mask covers all.
+        while let Some(other) = finders
+            .iter_mut()
+            .find(|finder| finder.next.as_ref().is_some_and(|next| next.start <= range.end))
+        {
+            let Some(next) = other.take(policy, text) else { return };
+            range.end = range.end.max(next.end);
+        }
+        if text.get(range.clone()).is_some_and(|it| !it.is_empty() && it != MASK.as_bytes()) {
+            found(range);
+        }
+    }
+}
+
+/// One way to find secrets, and how far it has come.
+struct Finder {
+    find: Find,
+    at: usize,
+    next: Option<Range<usize>>,
+}
+
+impl Finder {
+    fn take(&mut self, policy: &Redaction, text: &[u8]) -> Option<Range<usize>> {
+        let next = (self.find)(policy, text, &mut self.at);
+        core::mem::replace(&mut self.next, next)
+    }
+}
 
 /// The longest key in a text that is looked at, in bytes: longer ones are data,
 /// and looking at them again and again would make long texts slow.
@@ -40,7 +131,7 @@ const MAX_LABEL_BYTES: usize = 128;
 const MAX_DSN_VALUE_BYTES: usize = 256;
 
 /// Between the dashes after `BEGIN … PRIVATE KEY` and those before `END`.
-fn pem_private_key(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
+fn pem_private_key(_policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     loop {
         let begin = position(from(text, *at), b"BEGIN ")?;
         let label_start = at.saturating_add(begin).saturating_add(b"BEGIN ".len());
@@ -82,7 +173,7 @@ fn pem_private_key(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
 /// be escaped is recognised by what stands after the colon being no port. Then
 /// all up to the last `@` of the line is masked: too much rather than too
 /// little.
-fn url_credentials(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
+fn url_credentials(_policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     loop {
         let scheme_end = at.saturating_add(position(from(text, *at), b"://")?);
         let start = scheme_end.saturating_add(b"://".len());
@@ -136,7 +227,7 @@ fn is_http(before: &[u8]) -> bool {
 
 /// `user:password@host` without a scheme, as in Go's and Oracle's data source
 /// names.
-fn bare_credentials(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
+fn bare_credentials(_policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     /// What may stand before a colon and an `@` and is no user name.
     const NO_USERS: [&str; 7] = ["mailto", "sip", "sips", "xmpp", "acct", "npm", "urn"];
     while *at < text.len() {
@@ -170,7 +261,7 @@ fn bare_credentials(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
 }
 
 /// The value of `name=value` and `name: value` whose name is secret.
-fn assigned_secret(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
+fn assigned_secret(policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     loop {
         let len = from(text, *at).iter().position(|byte| matches!(byte, b'=' | b':'))?;
         let sign_at = at.saturating_add(len);
@@ -184,7 +275,7 @@ fn assigned_secret(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
             // `scheme://`, `path::to`, and the port in `http://token:80`.
             _ => !matches!(after, [b'/', b'/', ..] | [b':', ..]) && before_name != Some(b'/'),
         };
-        if !is_assignment || !names_secret(text.get(name).unwrap_or_default()) {
+        if !is_assignment || !policy.names_secret(text.get(name).unwrap_or_default()) {
             continue;
         }
         let value = value_after(text, sign_at, sign, before_name);
@@ -253,7 +344,7 @@ fn closing_quote(text: &[u8], quote: u8) -> usize {
 }
 
 /// The word after an option whose name is secret: `--token X` within a text.
-fn option_value(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
+fn option_value(policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     loop {
         let rest = from(text, *at);
         let key_start = at.saturating_add(rest.iter().position(|&byte| is_key_byte(byte))?);
@@ -261,7 +352,7 @@ fn option_value(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
         let key = first(key, key_len(key));
         let key_end = key_start.saturating_add(key.len());
         *at = key_end;
-        if key.len() > MAX_KEY_BYTES || !key.starts_with(b"-") || !names_secret(key) {
+        if key.len() > MAX_KEY_BYTES || !key.starts_with(b"-") || !policy.names_secret(key) {
             continue;
         }
         let after = from(text, key_end);
@@ -287,7 +378,7 @@ fn option_value(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
 }
 
 /// The token after `Bearer`, and after `Basic` if it is `user:password`.
-fn authorization_value(text: &[u8], at: &mut usize) -> Option<Range<usize>> {
+fn authorization_value(_policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     loop {
         let len = from(text, *at).iter().position(|byte| matches!(byte, b'b' | b'B'))?;
         let scheme_at = at.saturating_add(len);

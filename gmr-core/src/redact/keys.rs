@@ -14,7 +14,7 @@
 //! has to say what all of the group is: `api_tokens`, `credentials`. A word
 //! that merely ends in `token`, as `authtoken` does, names a component.
 
-use super::bytes::{ends_with, from};
+use super::bytes::{begins_word, ends_with, from};
 
 /// Name a secret wherever they stand within a word.
 const SECRET_PARTS: [&str; 6] =
@@ -303,19 +303,10 @@ impl<'k> Iterator for Words<'k> {
     fn next(&mut self) -> Option<Word<'k>> {
         let start = self.0.iter().position(u8::is_ascii_alphabetic)?;
         let key = from(self.0, start);
-        let mut before = 0u8;
-        let mut len = 0usize;
-        for (at, &byte) in key.iter().enumerate() {
-            let next_is_lower = key.get(at.saturating_add(1)).is_some_and(u8::is_ascii_lowercase);
-            // `dbPassword`: before P. `APIKey`: before K.
-            let begins = byte.is_ascii_uppercase()
-                && (before.is_ascii_lowercase() || (before.is_ascii_uppercase() && next_is_lower));
-            if !byte.is_ascii_alphabetic() || begins {
-                break;
-            }
-            before = byte;
-            len = at.saturating_add(1);
-        }
+        let is_end =
+            |at: usize, byte: u8| !byte.is_ascii_alphabetic() || (at > 0 && begins_word(key, at));
+        let len = key.iter().enumerate().position(|(at, &byte)| is_end(at, byte));
+        let len = len.unwrap_or(key.len());
         let (word, rest) = key.split_at_checked(len)?;
         self.0 = rest;
         Some(Word(word))

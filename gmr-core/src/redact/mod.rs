@@ -35,7 +35,7 @@
 //!
 //! It cannot know a secret that nothing names: a password given as a bare
 //! argument, as `-pX` or `-u user:X`, or under a key of the program's own
-//! making. Keys are understood in English and ASCII.
+//! making that no [`Redaction`] names. Keys are understood in English and ASCII.
 //!
 //! # Signal safety
 //!
@@ -44,16 +44,22 @@
 
 mod bytes;
 mod find;
+mod glob;
 mod keys;
+mod policy;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use core::ops::Range;
 
 pub use keys::{is_secret_group, is_secret_key};
 
-use bytes::{from, is_key_byte, key_len};
-use find::FINDERS;
+pub use policy::Redaction;
+pub use tokens::Pattern;
+
+/// The rules that hold everywhere.
+const COMMON: Redaction = Redaction::new();
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
@@ -70,58 +76,21 @@ pub const MASK: &str = "***";
 /// 4. what is assigned to a secret key ([`is_secret_key`]): `password=…`,
 ///    `"token": "…"`, also in a URL's query;
 /// 5. what follows an option that is a secret key: `--token …`;
-/// 6. what follows `Bearer`, and `Basic` if it decodes to `user:password`.
+/// 6. what follows `Bearer`, and `Basic` if it decodes to `user:password`;
+/// 7. tokens that providers gave a prefix of their own (`ghp_…`, `AKIA…`,
+///    `xoxb-…`): what follows it;
+/// 8. JSON web tokens (`eyJ….eyJ….…`).
 ///
 /// A [`MASK`] is no secret: a masked text stays as it is. If `text` is UTF-8,
 /// ranges begin and end between characters.
 pub fn secret_ranges(text: &[u8], found: &mut impl FnMut(Range<usize>)) {
-    let mut finders = FINDERS.map(|find| {
-        let mut at = 0;
-        Finder { find, next: find(text, &mut at), at }
-    });
-    // Each turn takes what is next of at least one finder, and each finder
-    // only goes forward.
-    while let Some(first) = finders
-        .iter_mut()
-        .filter(|finder| finder.next.is_some())
-        .min_by_key(|finder| finder.next.as_ref().map(|range| range.start))
-    {
-        let Some(mut range) = first.take(text) else { return };
-        // Where several overlap, one mask covers all.
-        while let Some(other) = finders
-            .iter_mut()
-            .find(|finder| finder.next.as_ref().is_some_and(|next| next.start <= range.end))
-        {
-            let Some(next) = other.take(text) else { return };
-            range.end = range.end.max(next.end);
-        }
-        if text.get(range.clone()).is_some_and(|it| !it.is_empty() && it != MASK.as_bytes()) {
-            found(range);
-        }
-    }
+    COMMON.secret_ranges(text, found);
 }
 
-/// One way to find secrets, and how far it has come.
-struct Finder {
-    find: find::Find,
-    at: usize,
-    next: Option<Range<usize>>,
-}
-
-impl Finder {
-    fn take(&mut self, text: &[u8]) -> Option<Range<usize>> {
-        let next = (self.find)(text, &mut self.at);
-        core::mem::replace(&mut self.next, next)
-    }
-}
-
-/// Whether `argument` is an option whose value, a secret, is the next
-/// argument: `--token`, `-password`. Options of one letter are not known.
+/// [`Redaction::takes_secret`] by the common rules.
 #[must_use]
 pub fn takes_secret(argument: &[u8]) -> bool {
-    argument.strip_prefix(b"-").is_some_and(|name| {
-        name.len() > 1 && name.iter().all(|&byte| is_key_byte(byte)) && keys::names_secret(name)
-    })
+    COMMON.takes_secret(argument)
 }
 
 /// Whether the argument after one that [`takes_secret`] is its value, rather
@@ -131,30 +100,14 @@ pub fn is_value(argument: &[u8]) -> bool {
     !argument.starts_with(b"--")
 }
 
-/// Gives `argument` in pieces to `write`, with each secret in it as [`MASK`].
-/// Returns whether there was one.
-///
-/// What follows the `=` of the argument's own key is one value to its end,
-/// since a password may hold anything: `--password=a b;c`. Everything else is
-/// left to [`secret_ranges`].
-pub fn argument(argument: &[u8], mut write: impl FnMut(&[u8])) -> bool {
-    let (key, rest) = argument.split_at_checked(key_len(argument)).unwrap_or_default();
-    if let [b'=', _, ..] = rest
-        && keys::names_secret(key)
-    {
-        write(key);
-        write(b"=");
-        write(MASK.as_bytes());
-        return true;
-    }
-    let mut done = 0usize;
-    let mut masked = false;
-    secret_ranges(argument, &mut |range| {
-        write(argument.get(done..range.start).unwrap_or_default());
-        write(MASK.as_bytes());
-        masked = true;
-        done = range.end;
-    });
-    write(from(argument, done));
-    masked
+/// [`Redaction::argument`] by the common rules.
+pub fn argument(argument: &[u8], write: impl FnMut(&[u8])) -> bool {
+    COMMON.argument(argument, write)
+}
+
+/// Whether `key` is of `pattern`, in which `*` stands for any text: `LC_*`. Case
+/// does not matter, nor how words are divided ([`Redaction`] compares so, too).
+#[must_use]
+pub fn is_key_of(pattern: &str, key: &str) -> bool {
+    glob::is_match(pattern.as_bytes(), key.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! A configuration as a recorded stream of events.
+//! A section's content as a recorded stream of events.
 //!
 //! 1. [`BlobBuilder`] writes each event as a tag byte and its fields: numbers
 //!    little-endian, text and bytes as a 32-bit length and the bytes;
@@ -23,7 +23,7 @@
     )
 )]
 
-use gmr_core::model::{Event, Value};
+use gmr_core::model::{Event, Timestamp, Value};
 use gmr_core::section::{SectionError, SectionResult, SectionWriter};
 
 const EVENT_CLOSE: u8 = 0;
@@ -48,10 +48,11 @@ const VALUE_REDACTED: u8 = 8;
 const VALUE_TRUNCATED: u8 = 9;
 /// Cut text and its whole length.
 const VALUE_TRUNCATED_OF: u8 = 10;
+const VALUE_TIMESTAMP: u8 = 11;
 
 /// Why a section ends that meets bytes of unknown meaning.
 const CORRUPT: SectionError =
-    SectionError::Failed("the recorded configuration is damaged: something wrote into its memory");
+    SectionError::Failed("the recorded section is damaged: something wrote into its memory");
 
 /// A recorded stream of events; never changes.
 #[derive(Clone, PartialEq, Eq)]
@@ -171,6 +172,10 @@ impl<'a> Reader<'a> {
                 text: self.bytes()?,
                 full_len_bytes: Some(u64::from_le_bytes(self.array()?)),
             },
+            VALUE_TIMESTAMP => Value::Timestamp(Timestamp {
+                unix_seconds: i64::from_le_bytes(self.array()?),
+                nanoseconds: u32::from_le_bytes(self.array()?),
+            }),
             _ => return None,
         })
     }
@@ -178,17 +183,17 @@ impl<'a> Reader<'a> {
 
 /// Records events.
 #[derive(Debug, Default)]
-pub(super) struct BlobBuilder {
+pub(crate) struct BlobBuilder {
     bytes: Vec<u8>,
 }
 
 impl BlobBuilder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Records an event. One that no configuration has is left out.
-    pub(super) fn event(&mut self, event: &Event<'_>) {
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Close => self.bytes.push(EVENT_CLOSE),
             Event::Value { key, value } => {
@@ -210,7 +215,7 @@ impl BlobBuilder {
         }
     }
 
-    pub(super) fn finish(self) -> Blob {
+    pub(crate) fn finish(self) -> Blob {
         Blob { bytes: self.bytes.into_boxed_slice() }
     }
 
@@ -244,6 +249,11 @@ impl BlobBuilder {
             Value::Truncated { text, full_len_bytes: Some(len) } => {
                 self.tagged(VALUE_TRUNCATED_OF, text);
                 self.bytes.extend_from_slice(&len.to_le_bytes());
+            }
+            Value::Timestamp(time) => {
+                self.bytes.push(VALUE_TIMESTAMP);
+                self.bytes.extend_from_slice(&time.unix_seconds.to_le_bytes());
+                self.bytes.extend_from_slice(&time.nanoseconds.to_le_bytes());
             }
             Value::Redacted => self.bytes.push(VALUE_REDACTED),
             // Never shown rather than shown wrongly.

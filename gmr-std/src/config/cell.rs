@@ -17,6 +17,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use gmr_core::redact::Redaction;
 use gmr_core::section::{SectionResult, SectionWriter, SignalSafeSection};
 use serde::Serialize;
 
@@ -103,7 +104,24 @@ impl ConfigCell {
     ///
     /// If the type's own `Serialize` does; nothing is changed then.
     pub fn set<T: Serialize + ?Sized>(&self, config: &T) -> Result<(), ConfigError> {
-        let blob = encode(flatten(config)?);
+        self.set_by(config, &Redaction::new())
+    }
+
+    /// [`set`](Self::set), with secrets masked by a policy of the program's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    ///
+    /// # Panics
+    ///
+    /// As [`set`](Self::set).
+    pub fn set_by<T: Serialize + ?Sized>(
+        &self,
+        config: &T,
+        policy: &Redaction,
+    ) -> Result<(), ConfigError> {
+        let blob = encode(flatten(config, policy)?);
         match self.blob.replace(blob) {
             Ok(()) => {
                 self.refused.store(0, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 //! 2. at the end the entries are tidied and become one [`Node`], inside a map
 //!    of one entry if they belong to an enum's variant.
 
+use gmr_core::redact::Redaction;
 use serde::ser::{self, Serialize};
 
 use super::flatten::{Budget, ENTRY_BYTES, Flattener, MAX_NESTING, MAX_TEXT_BYTES, SerError};
@@ -34,11 +35,13 @@ pub(super) enum Shape {
 /// Collects the entries of a map or the items of a list.
 pub(super) struct Container<'s> {
     budget: &'s mut Budget,
+    policy: &'s Redaction,
     shape: Shape,
     /// Containers around its entries.
     depth: usize,
     /// What the keys around say of its entries.
     mask: Mask,
+    is_exposed: bool,
     too_deep: bool,
     /// Keys are empty in a list.
     entries: Vec<(String, Node)>,
@@ -52,11 +55,12 @@ impl<'s> Container<'s> {
         let (depth, mask) = match shape {
             // A variant's group is one more container.
             Shape::List { variant: Some(variant), .. } => {
-                (around.depth + 1, around.mask.max(Mask::under(variant)))
+                (around.depth + 1, around.mask.max(Mask::under(around.policy, variant)))
             }
-            Shape::StructVariant { variant } => {
-                (around.depth + 1, around.mask.max(Mask::under(variant)).within_map())
-            }
+            Shape::StructVariant { variant } => (
+                around.depth + 1,
+                around.mask.max(Mask::under(around.policy, variant)).within_map(),
+            ),
             // A bare list stands in the group `default`.
             Shape::List { variant: None, .. } => (around.depth.max(1), around.mask),
             Shape::NewtypeVariant => (around.depth, around.mask),
@@ -64,9 +68,11 @@ impl<'s> Container<'s> {
         };
         Container {
             budget: around.budget,
+            policy: around.policy,
             shape,
             depth: depth + 1,
             mask,
+            is_exposed: around.is_exposed,
             too_deep: depth > MAX_NESTING,
             entries: Vec::new(),
             left_out: 0,
@@ -87,8 +93,10 @@ impl<'s> Container<'s> {
         self.budget.spend(ENTRY_BYTES + key.len());
         let node = value.serialize(Flattener {
             budget: self.budget,
+            policy: self.policy,
             depth: self.depth,
             mask: self.mask.max(mask),
+            is_exposed: self.is_exposed,
         })?;
         self.entries.push((key, node));
         Ok(())
@@ -111,7 +119,7 @@ impl<'s> Container<'s> {
             self.left_out += 1;
             return Ok(());
         }
-        let (key, mask) = shown_key(key);
+        let (key, mask) = shown_key(self.policy, key);
         self.keep(key, mask, value)
     }
 
@@ -120,14 +128,16 @@ impl<'s> Container<'s> {
             let text = format!("{} entries, nested too deep to be shown", self.left_out);
             return Node::Truncated { text, full_len_bytes: None };
         }
-        let Container { shape, mut entries, left_out, .. } = self;
+        let Container { shape, policy, is_exposed, mut entries, left_out, .. } = self;
         match shape {
             Shape::List { pair, variant } => {
                 let mut items: Vec<Node> = entries.into_iter().map(|(_, node)| node).collect();
-                if pair {
-                    mask_pair(&mut items);
+                if !is_exposed {
+                    if pair {
+                        mask_pair(policy, &mut items);
+                    }
+                    mask_arguments(policy, &mut items);
                 }
-                mask_arguments(&mut items);
                 let list = Node::List { items, left_out };
                 match variant {
                     Some(variant) => Node::single(variant, list),
@@ -138,12 +148,13 @@ impl<'s> Container<'s> {
                 if let Some(inner) = unwrap_private(name, &mut entries) {
                     return inner;
                 }
-                Node::Map { entries: tidy(entries), left_out }
+                Node::Map { entries: tidy(policy, is_exposed, entries), left_out }
             }
             Shape::NewtypeVariant => Node::Map { entries, left_out },
-            Shape::StructVariant { variant } => {
-                Node::single(variant, Node::Map { entries: tidy(entries), left_out })
-            }
+            Shape::StructVariant { variant } => Node::single(
+                variant,
+                Node::Map { entries: tidy(policy, is_exposed, entries), left_out },
+            ),
         }
     }
 }
@@ -211,9 +222,14 @@ impl ser::SerializeMap for Container<'_> {
             // in it were looked for.
             let mut budget = Budget { bytes_left: MAX_TEXT_BYTES };
             let depth = self.depth;
-            let node =
-                key.serialize(Flattener { budget: &mut budget, depth, mask: Mask::Texts })?;
-            self.key = Some(shown_key(&node.into_key()));
+            let node = key.serialize(Flattener {
+                budget: &mut budget,
+                policy: self.policy,
+                depth,
+                mask: Mask::Texts,
+                is_exposed: false,
+            })?;
+            self.key = Some(shown_key(self.policy, &node.into_key()));
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
-//! The tree as the groups of the Configuration section.
+//! The tree as events: as the groups of the Configuration section, or as it is.
 //!
-//! 1. What stands at the top without being a map goes into the group
+//! For Configuration,
+//!
+//! 1. what stands at the top without being a map goes into the group
 //!    `default`, with the entries of a real group of that name;
 //! 2. each map at the top is a group; deeper maps are groups in it, lists keep
 //!    their order, a map in a list is a group without a key;
@@ -22,10 +24,36 @@ const BARE_KEY: &str = "value";
 /// The key of the entry that says how many are missing.
 pub(super) const LEFT_OUT_KEY: &str = "(left out)";
 
-/// Writes `root` as events.
+/// Writes `root` as the content of a section, as it is: the entries of a map,
+/// the items of a list, or one item.
+pub(super) fn encode_plain(root: Node) -> Blob {
+    let mut out = BlobBuilder::new();
+    write_content(&mut out, &root.unmarked());
+    out.finish()
+}
+
+/// Writes `root` as the content of a section that a closure returned: a text
+/// is shown as it is.
+pub(super) fn encode_section(root: Node) -> Blob {
+    match root.unmarked() {
+        Node::Text(text) | Node::Truncated { text, .. } => {
+            let mut out = BlobBuilder::new();
+            out.event(&Event::Text(text.as_bytes()));
+            out.finish()
+        }
+        node => encode_plain(node),
+    }
+}
+
+/// Writes `root` under `key`.
+pub(super) fn write_under(out: &mut BlobBuilder, key: &str, root: &Node) {
+    write(out, Some(key), root);
+}
+
+/// Writes `root` as the groups of a configuration.
 pub(super) fn encode(root: Node) -> Blob {
     let mut out = BlobBuilder::new();
-    let (entries, left_out) = match root {
+    let (entries, left_out) = match root.unmarked() {
         Node::Map { entries, left_out } => (entries, left_out),
         bare => (vec![(BARE_KEY.to_owned(), bare)], 0),
     };
@@ -47,13 +75,13 @@ fn into_groups(entries: Vec<(String, Node)>, left_out: u64) -> Vec<(String, Node
     let mut left_out_of_default = left_out;
     let mut has_default = left_out > 0;
     for (key, node) in entries {
-        match node {
+        match node.unmarked() {
             Node::Map { entries, left_out } if key == DEFAULT_GROUP => {
                 has_default = true;
                 left_out_of_default = left_out_of_default.saturating_add(left_out);
                 real_default = entries;
             }
-            Node::Map { .. } => groups.push((key, node)),
+            group @ Node::Map { .. } => groups.push((key, group)),
             value => values.push((key, value)),
         }
     }
@@ -81,25 +109,16 @@ fn write(out: &mut BlobBuilder, key: Option<&str>, node: &Node) {
         Node::Truncated { text, full_len_bytes } => {
             Value::Truncated { text: text.as_bytes(), full_len_bytes: *full_len_bytes }
         }
-        Node::List { items, left_out } => {
+        Node::Exposed(node) => return write(out, key, node),
+        Node::List { .. } => {
             out.event(&Event::BeginList { key });
-            for item in items {
-                write(out, None, item);
-            }
-            if *left_out > 0 {
-                write(out, None, &left_out_note(*left_out));
-            }
+            write_content(out, node);
             out.event(&Event::Close);
             return;
         }
-        Node::Map { entries, left_out } => {
+        Node::Map { .. } => {
             out.event(&Event::BeginGroup { key });
-            for (key, node) in entries {
-                write(out, Some(key), node);
-            }
-            if *left_out > 0 {
-                write(out, Some(LEFT_OUT_KEY), &left_out_note(*left_out));
-            }
+            write_content(out, node);
             out.event(&Event::Close);
             return;
         }
@@ -107,6 +126,29 @@ fn write(out: &mut BlobBuilder, key: Option<&str>, node: &Node) {
     match key {
         Some(key) => out.event(&Event::Value { key, value }),
         None => out.event(&Event::Item { value }),
+    }
+}
+
+/// Writes what is in a list or a map, or the node itself as an item.
+fn write_content(out: &mut BlobBuilder, node: &Node) {
+    match node {
+        Node::List { items, left_out } => {
+            for item in items {
+                write(out, None, item);
+            }
+            if *left_out > 0 {
+                write(out, None, &left_out_note(*left_out));
+            }
+        }
+        Node::Map { entries, left_out } => {
+            for (key, node) in entries {
+                write(out, Some(key), node);
+            }
+            if *left_out > 0 {
+                write(out, Some(LEFT_OUT_KEY), &left_out_note(*left_out));
+            }
+        }
+        leaf => write(out, None, leaf),
     }
 }
 

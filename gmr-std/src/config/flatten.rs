@@ -1,8 +1,9 @@
 //! Any `Serialize` value as a tree of masked values.
 //!
 //! 1. A serde serializer walks the value; each leaf is masked before it is
-//!    kept: under a secret key ([`Mask`]), inside a [`Secret`](super::Secret), or by what
-//!    the text itself shows ([`mask_text`]);
+//!    kept: under a secret key ([`Mask`]), inside a [`Secret`](super::Secret), or
+//!    by what the text itself shows ([`mask_text`]); nothing but a `Secret` is
+//!    masked inside an [`Exposed`](super::Exposed);
 //! 2. [`container`](super::container) collects the entries of maps and lists,
 //!    [`tidy`](super::tidy) makes keys text, sorts them, tells equal ones apart;
 //! 3. what goes beyond a limit is counted, not kept, and the count shown.
@@ -16,12 +17,15 @@
 //! [`mask_text`] finds in them. If the keys are the secret, use `Secret`.
 
 use core::fmt::{self, Display};
+use std::borrow::Cow;
 
 use gmr_core::model::MAX_DEPTH;
+use gmr_core::redact::Redaction;
 use serde::ser::{self, Serialize, Serializer};
 
 use super::container::{Container, Shape};
 use super::error::ConfigError;
+use super::exposed::EXPOSED_NAME;
 use super::mask::{MASK, Mask, char_boundary, mask_text};
 use super::node::Node;
 use super::secret::{SECRET_NAME, flattening};
@@ -49,18 +53,32 @@ pub(super) const ENTRY_BYTES: usize = 16;
 const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// Flattens `value`.
-pub(super) fn flatten<T: Serialize + ?Sized>(value: &T) -> Result<Node, ConfigError> {
-    flattening(|| shape_of(value)).map_err(|error| {
-        let mut message = mask_text(&error.0).into_owned();
+pub(super) fn flatten<T: Serialize + ?Sized>(
+    value: &T,
+    policy: &Redaction,
+) -> Result<Node, ConfigError> {
+    flattening(|| node_of(value, policy)).map_err(|error| {
+        let mut message = mask_text(policy, &error.0).into_owned();
         message.truncate(char_boundary(&message, MAX_MESSAGE_BYTES));
         ConfigError::Serialize { message }
     })
 }
 
-/// The tree of a value by itself, within a flattening that is going on.
+/// The tree of a value by itself, within a flattening that is going on. Its
+/// texts are not for showing.
 pub(super) fn shape_of<T: Serialize + ?Sized>(value: &T) -> Result<Node, SerError> {
+    node_of(value, &Redaction::new())
+}
+
+fn node_of<T: Serialize + ?Sized>(value: &T, policy: &Redaction) -> Result<Node, SerError> {
     let mut budget = Budget { bytes_left: MAX_CONFIG_BYTES };
-    value.serialize(Flattener { budget: &mut budget, depth: 0, mask: Mask::Texts })
+    value.serialize(Flattener {
+        budget: &mut budget,
+        policy,
+        depth: 0,
+        mask: Mask::Texts,
+        is_exposed: false,
+    })
 }
 
 /// The error of the user's `Serialize` implementation.
@@ -95,22 +113,36 @@ impl Budget {
 /// Serializes one node.
 pub(super) struct Flattener<'s> {
     pub(super) budget: &'s mut Budget,
+    pub(super) policy: &'s Redaction,
     /// Containers around this node; 0 for the configuration itself.
     pub(super) depth: usize,
     /// What the keys around this node say.
     pub(super) mask: Mask,
+    /// Whether the program said that this is public, whatever keys and texts
+    /// say.
+    pub(super) is_exposed: bool,
 }
 
 impl<'s> Flattener<'s> {
+    fn hides_leaf(&self) -> bool {
+        self.mask.hides_leaf() && !self.is_exposed
+    }
+
+    fn masked<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.is_exposed { Cow::Borrowed(text) } else { mask_text(self.policy, text) }
+    }
+
     fn text(self, text: &str) -> Node {
         // The mask itself is what a `Secret` wrote through a serializer that
         // dropped its name.
-        if self.mask.hides_leaf() || text == MASK {
+        if self.hides_leaf() || text == MASK {
             return Node::Text(text.to_owned()).masked_whole();
         }
         // Masked first: what is cut must not hide the end of a URL's password.
-        let masked = mask_text(text);
-        let keep = char_boundary(&masked, MAX_TEXT_BYTES.min(self.budget.bytes_left));
+        let masked = self.masked(text);
+        // A text that is all there is has all the room there is.
+        let longest = if self.depth == 0 { usize::MAX } else { MAX_TEXT_BYTES };
+        let keep = char_boundary(&masked, longest.min(self.budget.bytes_left));
         self.budget.spend(keep);
         if keep == masked.len() {
             return Node::Text(masked.into_owned());
@@ -122,13 +154,13 @@ impl<'s> Flattener<'s> {
     }
 
     fn bytes(self, bytes: &[u8]) -> Node {
-        if self.mask.hides_leaf() {
+        if self.hides_leaf() {
             return Node::Bytes(bytes.to_vec()).masked_whole();
         }
         let lossy = String::from_utf8_lossy(bytes);
-        let is_text = matches!(lossy, std::borrow::Cow::Borrowed(_));
+        let is_text = matches!(lossy, Cow::Borrowed(_));
         if is_text
-            || matches!(mask_text(&lossy), std::borrow::Cow::Owned(_))
+            || matches!(self.masked(&lossy), Cow::Owned(_))
             || bytes.len() > MAX_TEXT_BYTES.min(self.budget.bytes_left)
         {
             return self.text(&lossy);
@@ -138,7 +170,7 @@ impl<'s> Flattener<'s> {
     }
 
     fn leaf(self, node: Node) -> Node {
-        if self.mask.hides_leaf() { node.masked_whole() } else { node }
+        if self.hides_leaf() { node.masked_whole() } else { node }
     }
 
     fn number(self, text: String) -> Node {
@@ -277,8 +309,14 @@ impl<'s> Serializer for Flattener<'s> {
         name: &'static str,
         value: &T,
     ) -> Result<Node, SerError> {
-        let node = value.serialize(self)?;
-        Ok(if name == SECRET_NAME { node.masked_whole() } else { node })
+        Ok(match name {
+            SECRET_NAME => value.serialize(self)?.masked_whole(),
+            EXPOSED_NAME => {
+                let node = value.serialize(Flattener { is_exposed: true, ..self })?;
+                Node::Exposed(Box::new(node))
+            }
+            _ => value.serialize(self)?,
+        })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(

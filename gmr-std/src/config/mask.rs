@@ -6,15 +6,16 @@
 //! - a secret key masks its value, also each item of a list and what stands in
 //!   an enum's newtype variant, whatever the type;
 //! - if the value is a map, it is masked as a whole only under a key that says
-//!   so of a group (`secrets`, `db_credentials`: [`redact::is_secret_group`]).
+//!   so of a group (`secrets`, `db_credentials`:
+//!   [`Redaction::is_secret_group`]).
 //!   A map under `keystone_authtoken` is a component's settings: inside it each
 //!   key is judged by itself.
 
 use std::borrow::Cow;
 
-use gmr_core::redact;
+use gmr_core::redact::Redaction;
 
-pub(super) use gmr_core::redact::{MASK, is_secret_key};
+pub(super) use gmr_core::redact::MASK;
 
 /// What of a value is masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,10 +30,10 @@ pub(super) enum Mask {
 
 impl Mask {
     /// Of the value under `key`.
-    pub(super) fn under(key: &str) -> Self {
-        if redact::is_secret_group(key) {
+    pub(super) fn under(policy: &Redaction, key: &str) -> Self {
+        if policy.is_secret_group(key) {
             Mask::All
-        } else if is_secret_key(key) {
+        } else if policy.is_secret_key(key) {
             Mask::Value
         } else {
             Mask::Texts
@@ -51,10 +52,10 @@ impl Mask {
 }
 
 /// `text` with the secrets in it masked; borrowed if there are none.
-pub(super) fn mask_text(text: &str) -> Cow<'_, str> {
+pub(crate) fn mask_text<'t>(policy: &Redaction, text: &'t str) -> Cow<'t, str> {
     let mut masked = String::new();
     let mut done = 0;
-    redact::secret_ranges(text.as_bytes(), &mut |range| {
+    policy.secret_ranges(text.as_bytes(), &mut |range| {
         masked.push_str(text.get(done..range.start).unwrap_or_default());
         masked.push_str(MASK);
         done = range.end;
@@ -79,22 +80,28 @@ pub(super) fn char_boundary(text: &str, index: usize) -> usize {
 mod tests {
     use std::borrow::Cow;
 
+    use gmr_core::redact::Redaction;
+
     use super::{Mask, mask_text};
+
+    static POLICY: Redaction = Redaction::new().secret_keys(&["*_pin"]).public_keys(&["token"]);
 
     #[test]
     fn keys() {
-        assert_eq!(Mask::under("port"), Mask::Texts);
-        assert_eq!(Mask::under("username"), Mask::Texts);
-        assert_eq!(Mask::under("token_ttl"), Mask::Texts);
-        assert_eq!(Mask::under("keystone_authtoken"), Mask::Value);
-        assert_eq!(Mask::under("keystone_authtoken").within_map(), Mask::Texts);
-        assert_eq!(Mask::under("api_keys").within_map(), Mask::All);
+        assert_eq!(Mask::under(&POLICY, "port"), Mask::Texts);
+        assert_eq!(Mask::under(&POLICY, "username"), Mask::Texts);
+        assert_eq!(Mask::under(&POLICY, "token_ttl"), Mask::Texts);
+        assert_eq!(Mask::under(&POLICY, "keystone_authtoken"), Mask::Value);
+        assert_eq!(Mask::under(&POLICY, "keystone_authtoken").within_map(), Mask::Texts);
+        assert_eq!(Mask::under(&POLICY, "api_keys").within_map(), Mask::All);
+        assert_eq!(Mask::under(&POLICY, "cardPin").within_map(), Mask::All);
+        assert_eq!(Mask::under(&POLICY, "token"), Mask::Texts);
     }
 
     #[test]
     fn texts() {
-        assert!(matches!(mask_text("http://host:80/"), Cow::Borrowed(_)));
-        assert_eq!(mask_text("é://u:p@h b://v:q@é"), "é://u:***@h b://v:***@é");
-        assert_eq!(mask_text("a://u:***@h"), "a://u:***@h");
+        assert!(matches!(mask_text(&POLICY, "http://host:80/"), Cow::Borrowed(_)));
+        assert_eq!(mask_text(&POLICY, "é://u:p@h b://v:q@é"), "é://u:***@h b://v:***@é");
+        assert_eq!(mask_text(&POLICY, "a://u:***@h"), "a://u:***@h");
     }
 }

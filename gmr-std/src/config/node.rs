@@ -14,6 +14,9 @@ pub(super) enum Node {
     Text(String),
     Bytes(Vec<u8>),
     Redacted,
+    /// What the program said is public: only a [`Secret`](super::Secret) around
+    /// it hides it.
+    Exposed(Box<Node>),
     /// Text that was cut, or a note on what is missing here.
     Truncated {
         text: String,
@@ -45,7 +48,29 @@ impl Node {
             Node::Bytes(bytes) => bytes.is_empty(),
             Node::List { items, left_out } => items.is_empty() && *left_out == 0,
             Node::Map { entries, left_out } => entries.is_empty() && *left_out == 0,
+            Node::Exposed(node) => node.is_unset(),
             _ => false,
+        }
+    }
+
+    /// Whether something was left out.
+    pub(super) fn is_cut(&self) -> bool {
+        match self {
+            Node::Truncated { .. } => true,
+            Node::List { items, left_out } => *left_out > 0 || items.iter().any(Node::is_cut),
+            Node::Map { entries, left_out } => {
+                *left_out > 0 || entries.iter().any(|(_, node)| node.is_cut())
+            }
+            Node::Exposed(node) => node.is_cut(),
+            _ => false,
+        }
+    }
+
+    /// Without the mark that it is public.
+    pub(super) fn unmarked(self) -> Node {
+        match self {
+            Node::Exposed(node) => node.unmarked(),
+            node => node,
         }
     }
 
@@ -64,6 +89,7 @@ impl Node {
                 entries: entries.into_iter().map(|(k, v)| (k, v.masked_leaves())).collect(),
                 left_out,
             },
+            Node::Exposed(node) => Node::Exposed(node),
             leaf => leaf.masked_whole(),
         }
     }
@@ -92,6 +118,7 @@ impl Node {
             }
             Node::Bytes(bytes) => out.push_str(&String::from_utf8_lossy(bytes)),
             Node::Redacted => out.push_str(super::mask::MASK),
+            Node::Exposed(node) => node.write_key(out),
             Node::List { items, .. } => {
                 out.push('(');
                 for (i, item) in items.iter().enumerate() {

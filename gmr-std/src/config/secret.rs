@@ -84,11 +84,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Secret<T> {
 
 impl<T: Serialize> Serialize for Secret<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if !FLATTENING.get() {
+        if !is_flattening() {
             return self.0.serialize(serializer);
         }
         // Only the shape leaves this function.
-        let placeholder = match shape_of(&self.0).map_err(serde::ser::Error::custom)? {
+        let placeholder = match shape_of(&self.0).map_err(serde::ser::Error::custom)?.unmarked() {
             Node::None => Placeholder::None,
             node @ (Node::List { .. } | Node::Map { .. }) => {
                 let is_map = matches!(node, Node::Map { .. });
@@ -130,6 +130,11 @@ impl Serialize for Placeholder {
             }
         }
     }
+}
+
+/// Whether a configuration is being flattened on this thread.
+pub(super) fn is_flattening() -> bool {
+    FLATTENING.get()
 }
 
 thread_local! {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use gmr_core::model::{Event, MAX_DEPTH, Value};
+use gmr_core::redact::{Pattern, Redaction};
 use gmr_core::section::{EventSink, SectionError, SectionWriter, SignalSafeSection, Stop};
 use proptest::prelude::*;
 use serde::Serialize;
@@ -11,9 +12,10 @@ use serde_json::json;
 
 use super::blob::Blob;
 use super::encode::{LEFT_OUT_KEY, encode};
-use super::flatten::{MAX_CONFIG_BYTES, MAX_TEXT_BYTES, flatten};
+use super::flatten::{MAX_CONFIG_BYTES, MAX_TEXT_BYTES};
 use super::holder::MAX_RETIRED;
-use super::{ConfigCell, ConfigError, Secret};
+use super::node::Node;
+use super::{ConfigCell, ConfigError, Exposed, Secret, expose, record};
 
 /// One line for each event, indented as nested; panics on a stream that is not
 /// well nested.
@@ -23,6 +25,14 @@ struct Lines {
     open: Vec<&'static str>,
     /// Stop after so many events.
     stop_after: Option<usize>,
+    /// A list stands at the top of the section, without a key.
+    takes_bare_items: bool,
+}
+
+impl Lines {
+    fn is_in_list(&self) -> bool {
+        self.open.last().map_or(self.takes_bare_items, |open| *open == "list")
+    }
 }
 
 impl Lines {
@@ -59,7 +69,7 @@ impl EventSink for Lines {
                 self.line(&format!("{key} = {}", show(value)));
             }
             Event::Item { value } => {
-                assert_eq!(self.open.last(), Some(&"list"), "item outside a list");
+                assert!(self.is_in_list(), "item outside a list");
                 self.line(&show(value));
             }
             Event::BeginGroup { key } => {
@@ -89,6 +99,10 @@ fn replayed(blob: &Blob) -> Vec<String> {
     blob.replay(&mut SectionWriter::new(&mut lines)).expect("a sound blob");
     assert!(lines.open.is_empty(), "left open");
     lines.lines
+}
+
+fn flatten<T: Serialize + ?Sized>(config: &T) -> Result<Node, ConfigError> {
+    super::flatten::flatten(config, &Redaction::new())
 }
 
 fn lines_of<T: Serialize + ?Sized>(config: &T) -> Vec<String> {
@@ -715,6 +729,153 @@ impl EventSink for SortedKeys {
         }
         Ok(())
     }
+}
+
+/// A value as a section of its own, by a policy.
+fn recorded<T: Serialize + ?Sized>(value: &T, policy: &Redaction) -> Vec<String> {
+    let mut lines = Lines { takes_bare_items: true, ..Lines::default() };
+    let blob = record(value, policy).expect("serializes");
+    blob.replay(&mut SectionWriter::new(&mut lines)).expect("a sound blob");
+    assert!(lines.open.is_empty(), "left open");
+    lines.lines
+}
+
+#[test]
+fn any_value_is_a_section() {
+    let common = Redaction::new();
+    assert_eq!(recorded(&7_u8, &common), ["u7"]);
+    assert_eq!(recorded("password=x", &common), ["\"password=***\""]);
+    assert_eq!(recorded(&Secret::from(7), &common), ["***"]);
+    assert_eq!(recorded(&None::<u8>, &common), ["None"]);
+    assert_eq!(recorded(&[1_u8, 2], &common), ["u1", "u2"]);
+    assert_eq!(recorded(&Level::File("x".into()), &common), ["File = \"x\""]);
+    assert_eq!(
+        recorded(&json!({"b": 1, "a": {"token": "x"}, "c": [2, {"d": 3}]}), &common),
+        ["a {", "  token = ***", "}", "b = u1", "c [", "  u2", "  - {", "    d = u3", "  }", "]"]
+    );
+    assert_eq!(recorded(&expose(json!({"token": 1})), &common), ["token = u1"]);
+    assert_eq!(recorded(&json!({}), &common), Vec::<String>::new());
+    let too_many = recorded(&vec!["x".repeat(1000); 5000], &common);
+    assert!(too_many.last().unwrap().contains("entries: 1024 KiB"), "{:?}", too_many.last());
+}
+
+#[test]
+fn a_policy_of_the_program_holds_in_its_configuration() {
+    static POLICY: Redaction = Redaction::new()
+        .secret_keys(&["*_pin", "license"])
+        .public_keys(&["token_name", "credentials"])
+        .patterns(&[Pattern::prefixed("acme_", 8)]);
+    let config = json!({
+        "userPin": 1234,
+        "license": {"to": "me", "of": ["x"]},
+        "token_name": "X-Token",
+        "credentials": {"user": "me", "password": "x"},
+        "note": "use acme_0123456789",
+        "acme_0123456789": 1,
+        "args": ["--card-pin", "1234"],
+        "env": [{"name": "CARD_PIN", "value": "1234"}],
+    });
+    assert_eq!(
+        recorded(&config, &POLICY),
+        [
+            "acme_*** = u1",
+            "args [",
+            "  \"--card-pin\"",
+            "  ***",
+            "]",
+            "credentials {",
+            "  password = ***",
+            "  user = \"me\"",
+            "}",
+            "env [",
+            "  - {",
+            "    name = \"CARD_PIN\"",
+            "    value = ***",
+            "  }",
+            "]",
+            "license {",
+            "  of [",
+            "    ***",
+            "  ]",
+            "  to = ***",
+            "}",
+            "note = \"use acme_***\"",
+            "token_name = \"X-Token\"",
+            "userPin = ***",
+        ]
+    );
+}
+
+#[test]
+fn what_is_exposed_is_shown() {
+    #[derive(Serialize)]
+    struct Shown {
+        password: Exposed<&'static str>,
+        secrets: BTreeMap<&'static str, Exposed<u8>>,
+        url: Exposed<&'static str>,
+        pair: (&'static str, Exposed<u8>),
+        args: [Exposed<&'static str>; 2],
+        token: Exposed<BTreeMap<&'static str, BTreeMap<&'static str, Secret<u8>>>>,
+        all: Secret<Exposed<u8>>,
+        nothing: Secret<Exposed<Option<u8>>>,
+        bytes: Exposed<Vec<BTreeMap<&'static str, Vec<u8>>>>,
+        #[serde(flatten)]
+        flat: Exposed<BTreeMap<&'static str, u8>>,
+    }
+    let config = Shown {
+        password: expose("plain"),
+        secrets: BTreeMap::from([("a", expose(1))]),
+        url: expose("a://u:shown@h"),
+        pair: ("token", expose(2)),
+        args: [expose("--token"), expose("x")],
+        token: expose(BTreeMap::from([("password", BTreeMap::from([("key", Secret::from(1))]))])),
+        all: Secret::from(expose(3)),
+        nothing: Secret::from(expose(None)),
+        bytes: expose(vec![BTreeMap::from([("token", vec![4])])]),
+        // serde drops the mark: judged by its key.
+        flat: expose(BTreeMap::from([("api_key", 5)])),
+    };
+    assert_eq!(
+        recorded(&config, &Redaction::new()),
+        [
+            "all = ***",
+            "api_key = ***",
+            "args [",
+            "  \"--token\"",
+            "  \"x\"",
+            "]",
+            "bytes [",
+            "  - {",
+            "    token [",
+            "      u4",
+            "    ]",
+            "  }",
+            "]",
+            "nothing = None",
+            "pair [",
+            "  \"token\"",
+            "  u2",
+            "]",
+            "password = \"plain\"",
+            "secrets {",
+            "  a = u1",
+            "}",
+            "token {",
+            "  password {",
+            "    key = ***",
+            "  }",
+            "}",
+            "url = \"a://u:shown@h\"",
+        ]
+    );
+    // A top-level group, and elsewhere than in a report.
+    assert_eq!(lines_of(&json!({"x": 1})), ["default {", "  x = u1", "}"]);
+    assert_eq!(
+        lines_of(&BTreeMap::from([("tokens", expose(BTreeMap::from([("a", 1_u8)])))])),
+        ["tokens {", "  a = u1", "}"]
+    );
+    let written = serde_json::to_string(&config).unwrap();
+    assert!(written.contains(r#""url":"a://u:shown@h""#) && written.contains(r#""api_key":5"#));
 }
 
 proptest! {

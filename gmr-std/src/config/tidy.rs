@@ -8,19 +8,21 @@
 
 use std::collections::{HashMap, HashSet};
 
+use gmr_core::redact::Redaction;
+
 use super::flatten::MAX_KEY_BYTES;
-use super::mask::{Mask, char_boundary, is_secret_key, mask_text};
+use super::mask::{Mask, char_boundary, mask_text};
 use super::node::Node;
 
 /// A key as it is shown, and what it says of its value.
-pub(super) fn shown_key(key: &str) -> (String, Mask) {
-    let masked = mask_text(key);
+pub(super) fn shown_key(policy: &Redaction, key: &str) -> (String, Mask) {
+    let masked = mask_text(policy, key);
     let keep = char_boundary(&masked, MAX_KEY_BYTES);
     let mut shown = masked.get(..keep).unwrap_or_default().to_owned();
     if keep < masked.len() {
         shown.push('…');
     }
-    (shown, Mask::under(key))
+    (shown, Mask::under(policy, key))
 }
 
 /// What serde_json and toml write for numbers and dates they cannot say
@@ -38,12 +40,17 @@ pub(super) fn unwrap_private(name: &str, entries: &mut Vec<(String, Node)>) -> O
 }
 
 /// Sorts a map's entries, tells equal keys apart, and masks
-/// `{name: DB_PASSWORD, value: …}`.
-pub(super) fn tidy(mut entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
-    let names_secret = entries.iter().any(|(key, node)| {
-        (key.eq_ignore_ascii_case("name") || key.eq_ignore_ascii_case("key"))
-            && matches!(node, Node::Text(text) if is_secret_key(text))
-    });
+/// `{name: DB_PASSWORD, value: …}` unless the whole is exposed.
+pub(super) fn tidy(
+    policy: &Redaction,
+    is_exposed: bool,
+    mut entries: Vec<(String, Node)>,
+) -> Vec<(String, Node)> {
+    let names_secret = !is_exposed
+        && entries.iter().any(|(key, node)| {
+            (key.eq_ignore_ascii_case("name") || key.eq_ignore_ascii_case("key"))
+                && matches!(node, Node::Text(text) if policy.is_secret_key(text))
+        });
     if names_secret {
         for (key, node) in &mut entries {
             if key.eq_ignore_ascii_case("value") {
@@ -81,20 +88,20 @@ pub(super) fn sort_and_distinguish(entries: &mut [(String, Node)]) {
 }
 
 /// `("Authorization", …)`: a list of headers is a list of pairs.
-pub(super) fn mask_pair(items: &mut [Node]) {
+pub(super) fn mask_pair(policy: &Redaction, items: &mut [Node]) {
     if let [Node::Text(key), value] = items
-        && is_secret_key(key)
+        && policy.is_secret_key(key)
     {
         *value = core::mem::replace(value, Node::None).masked_leaves();
     }
 }
 
 /// `["--password", …]`: a command line.
-pub(super) fn mask_arguments(items: &mut [Node]) {
+pub(super) fn mask_arguments(policy: &Redaction, items: &mut [Node]) {
     let mut follows_secret = false;
     for item in items {
         let (is_option, is_secret) = match item {
-            Node::Text(text) if text.starts_with('-') => (true, is_secret_key(text)),
+            Node::Text(text) if text.starts_with('-') => (true, policy.is_secret_key(text)),
             _ => (false, false),
         };
         if follows_secret && !is_option {

@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 
 use gmr_core::Reporter;
 use gmr_core::hosted::wait;
+use gmr_core::redact::Redaction;
 
 use super::handoff::{Fate, GaveUp};
 use super::section::Section;
@@ -89,6 +90,11 @@ impl Pool {
 
     pub(crate) fn reporter(&self) -> Option<&'static Reporter> {
         self.reporter.get().copied()
+    }
+
+    /// What the reporter takes for a secret.
+    pub(crate) fn redaction(&self) -> &'static Redaction {
+        self.reporter().map_or(const { &Redaction::new() }, Reporter::redaction)
     }
 
     /// A number for the next worker.

@@ -23,7 +23,6 @@ use gmr_core::section::{SectionError, SectionResult, SectionWriter, SignalSafeSe
 
 use super::handoff::{GaveUp, Handoff, Refused};
 use super::pool::Pool;
-use crate::config::record::record_text;
 use crate::section::{Generator, Output};
 
 /// See the module's page.
@@ -64,11 +63,12 @@ impl Section {
     pub(super) fn produce(&self) {
         // A panic of an earlier run is no reason not to try again.
         let mut generator = self.generator.lock().unwrap_or_else(PoisonError::into_inner);
-        let output = catch_unwind(AssertUnwindSafe(|| generator())).unwrap_or_else(|panic| {
-            let message = record_text("panic", panic_message(&*panic));
+        let policy = self.pool.redaction();
+        let output = catch_unwind(AssertUnwindSafe(|| generator(policy))).unwrap_or_else(|panic| {
+            let output = Output::failed("it panicked", panic_message(&*panic), policy);
             // The payload's own drop may panic too.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-            Output::Failed { message, reason: "it panicked" }
+            output
         });
         drop(generator);
         // SAFETY: the worker's; see the module's page.
@@ -84,7 +84,7 @@ impl Section {
                 if recorded.is_cut { Err(SectionError::SizeLimit) } else { Ok(()) }
             }
             Some(Output::Failed { message, reason }) => {
-                message.blob.replay(out)?;
+                message.replay(out)?;
                 Err(SectionError::Failed(reason))
             }
             None => Err(SectionError::Failed("its worker left nothing")),

@@ -10,7 +10,7 @@ use rustix::fs::CWD;
 
 use super::users;
 use crate::procfs::{passwd, read, uptime};
-use crate::redact;
+use crate::redact::{self, Redaction};
 
 /// Longest path of the executable that is kept.
 pub(crate) const EXE_BYTES: usize = 1024;
@@ -52,8 +52,9 @@ impl Facts {
     }
 
     /// Reads the facts, at setup. `scratch` bounds the command line
-    /// ([`super::SCRATCH_BYTES`]). What cannot be read stays unknown.
-    pub(crate) fn collect(&mut self, scratch: &mut [u8]) {
+    /// ([`super::SCRATCH_BYTES`]), which is redacted by `policy`. What cannot be
+    /// read stays unknown.
+    pub(crate) fn collect(&mut self, policy: &Redaction, scratch: &mut [u8]) {
         self.ticks_per_second = rustix::param::clock_ticks_per_second();
         self.page_bytes = u64::try_from(rustix::param::page_size()).unwrap_or(0);
         // The first use of the clock parses the vDSO.
@@ -78,12 +79,12 @@ impl Facts {
         self.command_line.clear();
         self.command_line_cut = false;
         if let Ok(content) = read::file(CWD, c"/proc/self/cmdline", scratch) {
-            self.keep_command_line(content.bytes, content.cut);
+            self.keep_command_line(policy, content.bytes, content.cut);
         }
     }
 
     /// Redacts and keeps arguments that end by NULs each.
-    fn keep_command_line(&mut self, content: &[u8], cut: bool) {
+    fn keep_command_line(&mut self, policy: &Redaction, content: &[u8], cut: bool) {
         self.command_line_cut = cut;
         let mut is_secret = false;
         for argument in content.split_inclusive(|&byte| byte == 0) {
@@ -103,7 +104,7 @@ impl Facts {
             if is_secret && redact::is_value(whole) {
                 keep(redact::MASK.as_bytes());
             } else {
-                let _masked = redact::argument(whole, &mut keep);
+                let _masked = policy.argument(whole, &mut keep);
             }
             keep(&[0]);
             if !fits {
@@ -111,7 +112,7 @@ impl Facts {
                 self.command_line_cut = true;
                 return;
             }
-            is_secret = redact::takes_secret(whole);
+            is_secret = policy.takes_secret(whole);
         }
     }
 
@@ -160,7 +161,7 @@ mod tests {
 
     fn kept(content: &[u8], cut: bool) -> (Vec<std::string::String>, bool) {
         let mut facts = Facts::new();
-        facts.keep_command_line(content, cut);
+        facts.keep_command_line(&Redaction::new(), content, cut);
         let arguments = facts
             .command_line()
             .map(|argument| std::string::String::from_utf8_lossy(argument).into_owned());
@@ -206,7 +207,7 @@ mod tests {
         let mut facts = Facts::new();
         // Twice: a second setup starts anew.
         for _ in 0..2 {
-            facts.collect(&mut [0; 8192]);
+            facts.collect(&Redaction::new(), &mut [0; 8192]);
         }
         let exe = std::env::current_exe().unwrap();
         assert_eq!(facts.exe(), Some((exe.as_os_str().as_encoded_bytes(), false)));

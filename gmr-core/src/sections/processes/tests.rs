@@ -52,7 +52,7 @@ impl EventSink for Recorder {
 
 fn run(table_entries: usize, left: Option<usize>) -> (Recorder, SectionResult) {
     let mut facts = Box::new(Facts::new());
-    facts.collect(&mut [0; SCRATCH_BYTES]);
+    facts.collect(&crate::redact::Redaction::new(), &mut [0; SCRATCH_BYTES]);
     let mut recorder = Recorder { left, ..Recorder::default() };
     let mut scratch = Scratch {
         table: &mut std::vec![Entry::EMPTY; table_entries],
@@ -343,7 +343,7 @@ impl EventSink for Counter {
 #[test]
 fn a_small_stack_is_enough() {
     let mut facts = Box::new(Facts::new());
-    facts.collect(&mut [0; SCRATCH_BYTES]);
+    facts.collect(&crate::redact::Redaction::new(), &mut [0; SCRATCH_BYTES]);
     let mut table = std::vec![Entry::EMPTY; TABLE_ENTRIES];
     let mut bytes = std::vec![0; SCRATCH_BYTES];
     let mut dirents = std::vec![MaybeUninit::uninit(); DIRENTS_BYTES];
