@@ -725,7 +725,7 @@ impl Report<'_> {
         let wait = nanoseconds(self.engine.options.section_deadline).min(most);
         lines.prepare(&crate::hosted::LineRequest {
             generation: table.generation(),
-            addresses: &|take| names.addresses().for_each(take),
+            addresses: names,
             deadline_ns: now.saturating_add(wait),
             is_current: self.out.is_current,
         });
@@ -824,7 +824,7 @@ impl Report<'_> {
             // Said before what depends on it: the verdict.
             let was_cut = lines.summary(&mut |text| self.out.value("source lines", text));
             if was_cut {
-                self.incomplete = self.incomplete.with(Incomplete::TRUNCATED);
+                self.incomplete = self.incomplete.with(Incomplete::SOURCE_LINES);
             }
         }
         #[cfg(feature = "stacks")]

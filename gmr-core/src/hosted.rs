@@ -31,14 +31,20 @@ pub struct SourceLine<'a> {
     pub is_inlined: bool,
 }
 
+/// The addresses of a report.
+pub trait EachAddress {
+    /// Calls `take` with each.
+    fn each(&self, take: &mut dyn FnMut(u64));
+}
+
 /// What is asked of [`SourceLines::prepare`].
 #[derive(Clone, Copy)]
 pub struct LineRequest<'a> {
     /// Of the module table that the addresses were found in. An object may lie
     /// elsewhere in another.
     pub generation: u64,
-    /// Calls back with each address to look up (a return address less one).
-    pub addresses: &'a dyn Fn(&mut dyn FnMut(u64)),
+    /// The addresses to look up (return addresses less one).
+    pub addresses: &'a dyn EachAddress,
     /// When to go on without, CLOCK_MONOTONIC.
     pub deadline_ns: u64,
     /// Whether the report still wants it.

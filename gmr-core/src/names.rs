@@ -136,11 +136,6 @@ impl Names {
         }
     }
 
-    /// Every address that is looked for.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = u64> {
-        self.addresses.iter().map(|address| address.avma).filter(|avma| *avma != 0)
-    }
-
     /// The name at a frame's address, and whether it was cut.
     pub(crate) fn of(&self, found: &Found) -> Option<(&str, bool)> {
         let avma = lookup_address(found);
@@ -286,6 +281,12 @@ impl Names {
                 self.named = self.named.saturating_add(1);
             }
         }
+    }
+}
+
+impl crate::hosted::EachAddress for Names {
+    fn each(&self, take: &mut dyn FnMut(u64)) {
+        self.addresses.iter().map(|it| it.avma).filter(|avma| *avma != 0).for_each(take);
     }
 }
 

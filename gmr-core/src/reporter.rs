@@ -327,10 +327,15 @@ impl Reporter {
     ///
     /// Safe: two atomic steps and a futex wake. This is what a signal handler
     /// or dispatcher calls. In a forked child, and after
-    /// [`shutdown`](Self::shutdown), the request is ignored and counted.
+    /// [`shutdown`](Self::shutdown), the request is ignored and counted; also a
+    /// call by a section, which would have reports follow each other for ever.
     pub fn request(&self, who: Requester) {
         #[cfg(feature = "signal")]
         if let Some(engine) = self.engine() {
+            if who.signal == 0 && is_own_thread(engine) {
+                self.ignore_request();
+                return;
+            }
             crate::signal::trigger::request(engine, &who);
         }
         #[cfg(not(feature = "signal"))]
@@ -659,6 +664,13 @@ impl Reporter {
         use rustix::fd::AsRawFd;
         self.engine()?.executable.as_ref().map(AsRawFd::as_raw_fd)
     }
+}
+
+// Not inlined: it must cost the trigger's stack nothing.
+#[cfg(all(gmr_engine, feature = "signal", not(loom)))]
+#[inline(never)]
+fn is_own_thread(engine: &Engine) -> bool {
+    engine.own_tids().contains(&crate::sys::gettid())
 }
 
 #[cfg(all(gmr_engine, feature = "signal", not(loom)))]

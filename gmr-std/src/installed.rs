@@ -14,6 +14,7 @@ use gmr_core::{RegisterError, Reporter, SectionId, SignalSafeSection, Unregister
 
 use crate::section::Generator;
 use crate::source_lines::Lines;
+use crate::workers::panics;
 use crate::workers::pool::{Pool, is_worker};
 use crate::workers::section::Section;
 
@@ -39,6 +40,7 @@ impl Installed {
         title: &'static str,
         generator: Generator,
     ) -> Result<SectionId, RegisterError> {
+        panics::take_hook();
         let section: &'static Section = Box::leak(Box::new(Section::new(generator, self.pool)));
         let as_signal_safe: &'static dyn SignalSafeSection = section;
         match self.reporter.register_section(title, as_signal_safe) {

@@ -133,10 +133,10 @@ impl Lines {
         wanted.clear();
         self.known.read(|known| {
             let known = known.filter(|known| known.generation == request.generation);
-            (request.addresses)(&mut |address| {
+            request.addresses.each(&mut |address| {
                 // Within the capacity made at setup: never allocates.
                 if wanted.len() < wanted.capacity()
-                    && !known.is_some_and(|known| known.of(address).is_some())
+                    && known.is_none_or(|known| known.of(address).is_none())
                 {
                     wanted.push(address);
                 }

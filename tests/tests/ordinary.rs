@@ -12,7 +12,7 @@ fn start(view: &str, sections: &[&str], log: &ErrLog) -> Daemon {
     Daemon::start(ORDINARY, &args, log.stdio())
 }
 
-/// The next report, without the panics that the default hook prints.
+/// The next report.
 fn report(daemon: &Daemon, log: &ErrLog, sequence: u64) -> Report {
     daemon.trigger();
     log.report(sequence)
@@ -68,8 +68,10 @@ fn a_panic_costs_its_section_alone_and_its_message_is_there() {
             assert_status(&report, "Panics", "failed");
             assert_status(&report, "Odd panic", "failed");
             assert_status(&report, "Calm", "ok");
-            assert!(report.section("Panics").body.contains("on purpose, token=***"));
-            assert!(report.section("Odd panic").body.contains("its payload is no text"));
+            let panics = &report.section("Panics").body;
+            assert!(panics.contains("on purpose, token=***"), "{panics}");
+            assert!(panics.contains("tests/src/bin/ordinary.rs:"), "the place: {panics}");
+            assert!(report.section("Odd panic").body.contains("tests/src/bin/ordinary.rs"));
             assert!(!report.raw.contains("s3kr1t"), "{}", report.raw);
             assert_eq!(report.reasons, "section failed");
         }

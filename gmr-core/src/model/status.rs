@@ -75,8 +75,10 @@ impl Incomplete {
     pub const OUTPUT: Self = Self(1 << 5);
     /// A value, name or listing was cut by a limit of ours.
     pub const TRUNCATED: Self = Self(1 << 6);
+    /// Source lines are missing for want of time or memory.
+    pub const SOURCE_LINES: Self = Self(1 << 7);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::SECTION_FAILED, "section failed"),
         (Self::SECTION_SKIPPED, "section skipped"),
         (Self::THREADS, "threads without a whole stack"),
@@ -84,6 +86,7 @@ impl Incomplete {
         (Self::DEADLINE, "deadline"),
         (Self::OUTPUT, "output not taken"),
         (Self::TRUNCATED, "truncated"),
+        (Self::SOURCE_LINES, "source lines missing"),
     ];
 
     /// Whether no reason is set.

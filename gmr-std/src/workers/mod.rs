@@ -17,6 +17,8 @@
 
 pub(crate) mod handoff;
 #[cfg(all(gmr_engine, not(loom)))]
+pub(crate) mod panics;
+#[cfg(all(gmr_engine, not(loom)))]
 pub(crate) mod pool;
 #[cfg(all(gmr_engine, not(loom)))]
 pub(crate) mod section;

@@ -16,12 +16,12 @@
 #![expect(unsafe_code, reason = "the output changes hands; a signal-safe section")]
 
 use core::cell::UnsafeCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use gmr_core::section::{SectionError, SectionResult, SectionWriter, SignalSafeSection};
 
 use super::handoff::{GaveUp, Handoff, Refused};
+use super::panics;
 use super::pool::Pool;
 use crate::section::{Generator, Output};
 
@@ -64,12 +64,8 @@ impl Section {
         // A panic of an earlier run is no reason not to try again.
         let mut generator = self.generator.lock().unwrap_or_else(PoisonError::into_inner);
         let policy = self.pool.redaction();
-        let output = catch_unwind(AssertUnwindSafe(|| generator(policy))).unwrap_or_else(|panic| {
-            let output = Output::failed("it panicked", panic_message(&*panic), policy);
-            // The payload's own drop may panic too.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-            output
-        });
+        let output = panics::catch(|| generator(policy))
+            .unwrap_or_else(|message| Output::failed("it panicked", &message, policy));
         drop(generator);
         // SAFETY: the worker's; see the module's page.
         unsafe { *self.output.get() = Some(output) };
@@ -90,14 +86,6 @@ impl Section {
             None => Err(SectionError::Failed("its worker left nothing")),
         }
     }
-}
-
-fn panic_message(panic: &(dyn core::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(its payload is no text)")
 }
 
 const NO_WORKER: SectionError =

@@ -153,6 +153,10 @@ fn obey(installed: Handle) {
         let line = line.expect("stdin");
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
         match word {
+            "ping" => {
+                println!("pong");
+                continue;
+            }
             "lock" => held = Some(LOCK.lock().unwrap_or_else(PoisonError::into_inner)),
             "unlock" => held = None,
             "hang" => HANGS.store(true, Ordering::Release),
