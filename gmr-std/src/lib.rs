@@ -90,7 +90,7 @@ mod error;
 mod handle;
 #[cfg(all(gmr_engine, not(loom)))]
 mod installed;
-#[cfg(not(loom))]
+#[cfg(all(gmr_engine, not(loom)))]
 mod lines;
 #[cfg(all(gmr_engine, not(loom)))]
 mod platform;
