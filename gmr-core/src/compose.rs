@@ -386,7 +386,7 @@ fn compose(
         after = visit.order;
         let registered = visit.registered;
         report.section(Step::registered(visit.order), registered.title, |out| {
-            registered.section.generate(out)
+            crate::judge::generate(registered.section, engine.options.redaction, bank.masked, out)
         });
         engine.registry.leave(&visit);
         if !is_current() {

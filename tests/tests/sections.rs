@@ -110,7 +110,15 @@ fn a_section_cannot_break_json() {
         let mut daemon = start(&format!("std view={view} sections=forger,filler-0"), &log);
         daemon.trigger();
         let report = log.wait_for(1).only();
-        let titles = ["Package", "Threads", "Processes", "Configuration", "Forger", "Filler 0"];
+        let titles = [
+            "Package",
+            "Threads",
+            "Processes",
+            "Configuration",
+            "Environment",
+            "Forger",
+            "Filler 0",
+        ];
         assert_eq!(report.titles(), titles);
         assert_eq!(report.section("Forger").status, "ok");
         assert!(report.is_complete, "{}", report.raw);
