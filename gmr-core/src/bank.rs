@@ -38,6 +38,10 @@ const SINK_BYTES: usize = 64 * 1024;
 #[cfg(feature = "signal")]
 pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 2 << 20 } else { 1 << 20 };
 
+/// For one text of a registered section in which secrets are masked: as much as
+/// gmr-std keeps of a value.
+const MASKED_BYTES: usize = 64 * 1024;
+
 /// For the contents of one /proc file: a `status` with the names of all groups
 /// is the longest.
 const BYTES: usize = processes::SCRATCH_BYTES;
@@ -50,6 +54,7 @@ const DIRENTS_BYTES: usize = 32 * 1024;
 pub(crate) struct Bank {
     pub(crate) sink: &'static mut [u8],
     pub(crate) bytes: &'static mut [u8],
+    pub(crate) masked: &'static mut [u8],
     pub(crate) dirents: &'static mut [MaybeUninit<u8>],
     pub(crate) processes: &'static mut [processes::Entry],
     pub(crate) threads: &'static mut [ThreadRecord],
@@ -130,6 +135,7 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
     let threads = options.max_threads as usize;
     let bytes = SINK_BYTES
         .saturating_add(BYTES)
+        .saturating_add(MASKED_BYTES)
         .saturating_add(DIRENTS_BYTES)
         .saturating_add(Region::bytes_for::<processes::Entry>(processes::TABLE_ENTRIES))
         .saturating_add(Region::bytes_for::<ThreadRecord>(threads))
@@ -162,6 +168,7 @@ pub(crate) fn build(
     let bank = Bank {
         sink: region.carve::<u8>(SINK_BYTES)?,
         bytes: region.carve::<u8>(BYTES)?,
+        masked: region.carve::<u8>(MASKED_BYTES)?,
         dirents: region.carve_with(DIRENTS_BYTES, || MaybeUninit::new(0))?,
         processes: region.carve_with(processes::TABLE_ENTRIES, || processes::Entry::EMPTY)?,
         threads: region.carve_with(options.max_threads as usize, || ThreadRecord::EMPTY)?,

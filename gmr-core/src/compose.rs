@@ -409,7 +409,10 @@ fn compose(
         let registered = visit.registered;
         let step = Step::registered(visit.order);
         report.section_with(step, registered.title, |report| {
-            let outcome = report.generate(step, |out| registered.section.generate(out));
+            let masked = &mut *bank.masked;
+            let outcome = report.generate(step, |out| {
+                crate::judge::generate(registered.section, engine.options.redaction, masked, out)
+            });
             #[cfg(feature = "stacks")]
             if let Err(SectionError::Stuck { tid, .. }) = outcome
                 && !is_skipped

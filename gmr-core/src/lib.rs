@@ -70,7 +70,9 @@
 //! `End of report N: complete` or `End of report N: incomplete (REASONS)`. A
 //! section of your own implements [`SignalSafeSection`], reads atomics, and
 //! writes through a [`SectionWriter`]; [`Reporter::register_section`] adds it.
-//! What it writes is masked by nobody but itself: [`redact`] has the rules.
+//! Secrets in what it writes are masked ([`redact`] has the rules, and
+//! [`Options::redaction`] adds to them), but for what it writes through
+//! [`SectionWriter::exposed`].
 //!
 //! # Features
 //!
@@ -171,6 +173,8 @@ mod bank;
 mod compose;
 #[cfg(gmr_engine)]
 mod engine;
+#[cfg(gmr_engine)]
+mod judge;
 #[cfg(all(gmr_engine, feature = "stacks", feature = "symbols"))]
 mod names;
 #[cfg(all(gmr_engine, feature = "signal"))]

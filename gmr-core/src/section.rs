@@ -87,6 +87,17 @@ pub trait EventSink {
     /// [`Stop`]: the generator should return.
     fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop>;
 
+    /// Takes an event of a writer that is [`exposed`](SectionWriter::exposed):
+    /// one that is public, whatever it looks like. A sink that masks nothing
+    /// treats it like any other.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`]: the generator should return.
+    fn emit_exposed(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        self.emit(event)
+    }
+
     /// When the section must end, CLOCK_MONOTONIC in nanoseconds.
     fn deadline_ns(&self) -> u64 {
         u64::MAX
@@ -105,9 +116,23 @@ pub trait EventSink {
 /// What a section writes through: typed values, groups, lists, text.
 ///
 /// Every method returns [`Stop`] when the section must end; pass it on.
+///
+/// # Secrets
+///
+/// What a registered section writes is judged by [`crate::redact`] and the
+/// program's own policy ([`Options::redaction`](crate::Options::redaction)): a
+/// value under a secret key becomes `***`, with all in a group or list under
+/// one; so does the secret part of any text, key or item. A PEM private key may
+/// be spread over several texts or items. [`exposed`](Self::exposed) is for
+/// what is public all the same.
+///
+/// What has to be masked is copied: of one such text 64 KiB are shown, and a
+/// mark says that it was cut. Not seen is what is spread over several events in
+/// any other way, such as `password=` and its value in two texts.
 pub struct SectionWriter<'a> {
     sink: &'a mut dyn EventSink,
     depth: usize,
+    is_exposed: bool,
 }
 
 impl core::fmt::Debug for SectionWriter<'_> {
@@ -119,7 +144,13 @@ impl core::fmt::Debug for SectionWriter<'_> {
 impl<'a> SectionWriter<'a> {
     /// A writer onto `sink`.
     pub fn new(sink: &'a mut dyn EventSink) -> Self {
-        SectionWriter { sink, depth: 0 }
+        SectionWriter { sink, depth: 0, is_exposed: false }
+    }
+
+    /// A writer of the same section whose values are public: shown as they are,
+    /// under any key.
+    pub fn exposed(&mut self) -> SectionWriter<'_> {
+        SectionWriter { sink: &mut *self.sink, depth: self.depth, is_exposed: true }
     }
 
     /// Any event.
@@ -128,7 +159,7 @@ impl<'a> SectionWriter<'a> {
     ///
     /// [`Stop`] when the section must end.
     pub fn event(&mut self, event: &Event<'_>) -> Result<(), Stop> {
-        self.sink.emit(event)
+        if self.is_exposed { self.sink.emit_exposed(event) } else { self.sink.emit(event) }
     }
 
     /// `key = value`.
@@ -137,7 +168,7 @@ impl<'a> SectionWriter<'a> {
     ///
     /// [`Stop`] when the section must end.
     pub fn value<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) -> Result<(), Stop> {
-        self.sink.emit(&Event::Value { key, value: value.into() })
+        self.event(&Event::Value { key, value: value.into() })
     }
 
     /// An item of a list.
@@ -146,7 +177,7 @@ impl<'a> SectionWriter<'a> {
     ///
     /// [`Stop`] when the section must end.
     pub fn item<'v>(&mut self, value: impl Into<Value<'v>>) -> Result<(), Stop> {
-        self.sink.emit(&Event::Item { value: value.into() })
+        self.event(&Event::Item { value: value.into() })
     }
 
     /// A paragraph as it is.
@@ -155,7 +186,7 @@ impl<'a> SectionWriter<'a> {
     ///
     /// [`Stop`] when the section must end.
     pub fn text(&mut self, text: &str) -> Result<(), Stop> {
-        self.sink.emit(&Event::Text(text.as_bytes()))
+        self.event(&Event::Text(text.as_bytes()))
     }
 
     /// A group of values; closed when `body` returns, also by an error.
@@ -251,13 +282,14 @@ impl<'a> SectionWriter<'a> {
         open: &Event<'_>,
         body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
     ) -> SectionResult {
-        self.sink.emit(open)?;
+        self.event(open)?;
         let mut inner = SectionWriter {
             sink: &mut *self.sink,
             depth: self.depth.saturating_add(1).min(MAX_DEPTH),
+            is_exposed: self.is_exposed,
         };
         let outcome = body(&mut inner);
-        self.sink.emit(&Event::Close)?;
+        self.event(&Event::Close)?;
         outcome
     }
 }

@@ -107,25 +107,20 @@ fn record_of(
     policy: &Redaction,
 ) -> Result<Recorded, ConfigError> {
     let is_shown = |name: &str| SHOWN.iter().chain(shown).any(|pattern| is_key_of(pattern, name));
-    let variables: BTreeMap<String, Variable> = variables
-        .map(|(name, value)| {
-            let name = name.to_string_lossy().into_owned();
-            let value = Bytes(value);
-            let variable = if is_shown(&name) {
-                Variable::Shown(value)
-            } else {
-                Variable::NameOnly(Secret::from(value))
-            };
-            (name, variable)
-        })
-        .collect();
-    let hidden = variables.values().filter(|it| matches!(it, Variable::NameOnly(_))).count();
-
+    let mut values = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    for (name, value) in variables {
+        let name = name.to_string_lossy().into_owned();
+        if is_shown(&name) {
+            values.insert(name, Bytes(value));
+        } else {
+            names.insert(name, Secret::from(Bytes(value)));
+        }
+    }
     let mut out = BlobBuilder::new();
     out.event(&Event::Value { key: "read at", value: Value::Timestamp(now()) });
-    let hidden = u64::try_from(hidden).unwrap_or(u64::MAX);
-    out.event(&Event::Value { key: "shown by name only", value: Value::U64(hidden) });
-    record_under(&mut out, "variables", &variables, policy)?;
+    record_under(&mut out, "variables", &values, policy)?;
+    record_under(&mut out, "by name only", &names, policy)?;
     Ok(Recorded(out.finish()))
 }
 
@@ -137,25 +132,106 @@ fn now() -> Timestamp {
     }
 }
 
-enum Variable {
-    Shown(Bytes),
-    NameOnly(Secret<Bytes>),
-}
-
-impl Serialize for Variable {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Variable::Shown(value) => value.serialize(serializer),
-            Variable::NameOnly(value) => value.serialize(serializer),
-        }
-    }
-}
-
 /// Text, or whatever else somebody put there.
 struct Bytes(OsString);
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self.0.as_encoded_bytes())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use gmr_core::section::{EventSink, SectionWriter, SignalSafeSection, Stop};
+
+    use super::*;
+
+    /// `group key = value`, but for the time.
+    struct Lines {
+        lines: Vec<String>,
+        group: String,
+    }
+
+    impl EventSink for Lines {
+        fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+            match event {
+                Event::BeginGroup { key } => self.group = key.unwrap_or("-").to_owned(),
+                Event::Close => self.group.clear(),
+                Event::Value { key: "read at", value: Value::Timestamp(at) } => {
+                    assert!(at.unix_seconds > 0);
+                }
+                Event::Value { key, value } => {
+                    let value = match value {
+                        Value::Redacted => "***",
+                        Value::Text(text) => text,
+                        Value::Bytes(bytes) => &bytes.escape_ascii().to_string(),
+                        other => panic!("{other:?}"),
+                    };
+                    self.lines.push(format!("{}: {key} = {value}", self.group));
+                }
+                other => panic!("{other:?}"),
+            }
+            Ok(())
+        }
+    }
+
+    fn lines(variables: &[(&str, &[u8])], shown: &[&str], policy: &Redaction) -> Vec<String> {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).into(), OsString::from_vec(value.to_vec())));
+        let section = record_of(variables, shown, policy).expect("serializes");
+        let mut lines = Lines { lines: Vec::new(), group: String::new() };
+        section.generate(&mut SectionWriter::new(&mut lines)).expect("a sound blob");
+        lines.lines
+    }
+
+    #[test]
+    fn values_of_the_list_are_shown_and_names_of_all() {
+        let variables: &[(&str, &[u8])] = &[
+            ("HOME", b"/root"),
+            ("LC_ALL", b"C"),
+            ("http_proxy", b"http://me:canary@proxy"),
+            ("HEAT_WORKERS", b"4"),
+            ("HEAT_TOKEN", b"canary"),
+            ("HEAT_NOTE", b"Bearer canary"),
+            ("OTHER", b"canary"),
+            ("EMPTY", b""),
+            ("postgres://u:canary@h", b"canary"),
+            ("PATH", b"/a\xff"),
+        ];
+        let shown = lines(variables, &["HEAT_*"], &Redaction::new());
+        assert_eq!(
+            shown,
+            [
+                "variables: HEAT_NOTE = Bearer ***",
+                "variables: HEAT_TOKEN = ***",
+                "variables: HEAT_WORKERS = 4",
+                "variables: HOME = /root",
+                "variables: LC_ALL = C",
+                r"variables: PATH = /a\xff",
+                "variables: http_proxy = http://me:***@proxy",
+                "by name only: EMPTY = ",
+                "by name only: OTHER = ***",
+                "by name only: postgres://u:***@h = ***",
+            ]
+        );
+        static POLICY: Redaction = Redaction::new().secret_keys(&["home"]);
+        assert_eq!(lines(&[("HOME", b"canary")], &[], &POLICY), ["variables: HOME = ***"]);
+    }
+
+    #[test]
+    fn every_pattern_of_the_list_is_met_by_its_own_name() {
+        for pattern in SHOWN {
+            let name = pattern.replace('*', "X");
+            let shown = lines(&[(&name, b"v")], &[], &Redaction::new());
+            assert_eq!(shown, [format!("variables: {name} = v")], "masked or not shown");
+        }
+        assert_eq!(
+            lines(&[("LC", b"v"), ("XPATH", b"v")], &[], &Redaction::new()),
+            ["by name only: LC = ***", "by name only: XPATH = ***"]
+        );
     }
 }

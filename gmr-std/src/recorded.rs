@@ -1,4 +1,5 @@
 //! Sections whose content is recorded at setup and replayed in every report.
+//! Secrets were masked then: it is written as exposed.
 //!
 //! # Safety
 //!
@@ -23,7 +24,7 @@ pub(crate) struct Recorded(pub(crate) Blob);
 // SAFETY: Replaying reads immutable memory; see `Blob::replay`.
 unsafe impl SignalSafeSection for Recorded {
     fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult {
-        self.0.replay(out)
+        self.0.replay(&mut out.exposed())
     }
 }
 
@@ -59,7 +60,7 @@ impl Configuration {
 // itself.
 unsafe impl SignalSafeSection for Configuration {
     fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult {
-        self.files.replay(out)?;
+        self.files.replay(&mut out.exposed())?;
         self.values.generate(out)
     }
 }

@@ -19,7 +19,7 @@ fn a_report_is_complete_while_another_thread_holds_the_allocator_for_ever() {
             daemon.trigger();
             let report = log.report(sequence);
             let expected: &[&str] = if mode == "std" {
-                &["Package", "Threads", "Processes", "Configuration"]
+                &["Package", "Threads", "Processes", "Configuration", "Environment"]
             } else {
                 &["Package", "Threads", "Processes"]
             };

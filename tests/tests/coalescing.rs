@@ -15,7 +15,7 @@ const SETUPS: [&[&str]; 3] = [
 ];
 
 const BUILT_IN: [&str; 4] = ["Package", "Threads", "Processes", "Gate"];
-const STD: [&str; 5] = ["Package", "Threads", "Processes", "Configuration", "Gate"];
+const STD: [&str; 6] = ["Package", "Threads", "Processes", "Configuration", "Environment", "Gate"];
 
 fn sections(setup: &[&str]) -> &'static [&'static str] {
     if setup[0].starts_with("std") { &STD } else { &BUILT_IN }

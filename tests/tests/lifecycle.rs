@@ -218,7 +218,7 @@ fn a_destination_that_is_open_for_reading_only_is_refused() {
 fn too_many_sections_are_refused() {
     let names: Vec<_> = (0..33).map(|number| format!("filler-{number}")).collect();
     let command = format!("std sections={}", names.join(","));
-    fails_cleanly(&[(&command, "Section { title: \"Filler 31\", error: Full }")], &["std"]);
+    fails_cleanly(&[(&command, "Section { title: \"Filler 30\", error: Full }")], &["std"]);
 
     let log = ErrLog::new();
     let mut daemon = Daemon::start(PUPPET, &[], log.stdio());

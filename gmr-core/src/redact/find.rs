@@ -133,6 +133,29 @@ const MAX_DSN_VALUE_BYTES: usize = 256;
 /// Between the dashes after `BEGIN … PRIVATE KEY` and those before `END`.
 fn pem_private_key(_policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     loop {
+        let (body, _) = private_key_body(text, at)?;
+        if !body.is_empty() {
+            return Some(body);
+        }
+    }
+}
+
+/// Whether `text` ends inside a private key, which may go on elsewhere.
+pub(super) fn ends_in_private_key(text: &[u8]) -> bool {
+    let mut at = 0;
+    core::iter::from_fn(|| private_key_body(text, &mut at)).any(|(_, has_end)| !has_end)
+}
+
+/// Where the private key ends that began before `text`: at the dashes of its
+/// `END`.
+pub(super) fn private_key_end(text: &[u8]) -> Option<usize> {
+    Some(trim_end(first(text, position(text, b"END ")?), b"- ").len())
+}
+
+/// The body of the next private key, perhaps empty, and whether its end is in
+/// the text.
+fn private_key_body(text: &[u8], at: &mut usize) -> Option<(Range<usize>, bool)> {
+    loop {
         let begin = position(from(text, *at), b"BEGIN ")?;
         let label_start = at.saturating_add(begin).saturating_add(b"BEGIN ".len());
         *at = label_start;
@@ -154,15 +177,10 @@ fn pem_private_key(_policy: &Redaction, text: &[u8], at: &mut usize) -> Option<R
         };
         let start = label_start.saturating_add(skipped);
         let body = from(text, start);
-        let body = match position(body, b"END ") {
-            Some(end) => trim_end(first(body, end), b"- "),
-            None => body,
-        };
-        let end = start.saturating_add(body.len());
+        let len = private_key_end(body);
+        let end = start.saturating_add(len.unwrap_or(body.len()));
         *at = end;
-        if start < end {
-            return Some(start..end);
-        }
+        return Some((start..end, len.is_some()));
     }
 }
 

@@ -87,6 +87,20 @@ pub fn secret_ranges(text: &[u8], found: &mut impl FnMut(Range<usize>)) {
     COMMON.secret_ranges(text, found);
 }
 
+/// Whether `text` ends inside a PEM private key, the rest of which may be in the
+/// texts that follow.
+#[must_use]
+pub fn ends_in_private_key(text: &[u8]) -> bool {
+    find::ends_in_private_key(text)
+}
+
+/// Where in `text` the PEM private key ends that an earlier text began; `None`:
+/// not in this one, all of which belongs to it.
+#[must_use]
+pub fn private_key_end(text: &[u8]) -> Option<usize> {
+    find::private_key_end(text)
+}
+
 /// [`Redaction::takes_secret`] by the common rules.
 #[must_use]
 pub fn takes_secret(argument: &[u8]) -> bool {

@@ -157,9 +157,11 @@ impl fmt::Debug for ConfigCell {
 // the blob's bytes, at once if `out` says stop; `read` has no loop.
 unsafe impl SignalSafeSection for ConfigCell {
     fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+        // Judged when they were set, and by a serializer that knows more.
+        let mut exposed = out.exposed();
         self.blob.read(|blob| match blob {
-            Some(blob) => blob.replay(out),
-            None => Ok(out.text(NOT_SET)?),
+            Some(blob) => blob.replay(&mut exposed),
+            None => Ok(exposed.text(NOT_SET)?),
         })?;
         let refused = self.refused.load(Ordering::Relaxed);
         if refused > 0 {

@@ -76,11 +76,11 @@ impl Section {
         let output = unsafe { &*self.output.get() };
         match output {
             Some(Output::Returned(recorded)) => {
-                recorded.blob.replay(out)?;
+                recorded.blob.replay(&mut out.exposed())?;
                 if recorded.is_cut { Err(SectionError::SizeLimit) } else { Ok(()) }
             }
             Some(Output::Failed { message, reason }) => {
-                message.replay(out)?;
+                message.replay(&mut out.exposed())?;
                 Err(SectionError::Failed(reason))
             }
             None => Err(SectionError::Failed("its worker left nothing")),

@@ -1,0 +1,721 @@
+//! Masks secrets in what a registered section writes.
+//!
+//! The judge stands between the section and the report. It
+//!
+//! 1. keeps in mind, of the containers that are open, what their keys say of
+//!    what is in them;
+//! 2. makes the value under a secret key [`Value::Redacted`], unless there is
+//!    none, or an empty one;
+//! 3. looks for secrets in every other text ([`crate::redact`]). Where there
+//!    is none, which is the rule, the event passes as it is; else the text is
+//!    copied with its secrets masked.
+//!
+//! What the section exposes passes unseen, but for its containers.
+//!
+//! # Limits
+//!
+//! Containers deeper than [`MAX_OPEN`] are judged as one. What has to be copied
+//! is cut at the scratch's size, visibly; what is cut is never shown unmasked.
+//! A private key may go on in the texts and items that follow, to the end of
+//! the section; of other secrets each event must hold the whole.
+
+use crate::model::{Event, Process, Thread, Value};
+use crate::redact::{self, MASK, Redaction};
+use crate::section::{EventSink, SectionResult, SectionWriter, SignalSafeSection, Stop};
+
+/// Containers that are told apart; a report nests no deeper
+/// ([`crate::model::MAX_DEPTH`]).
+const MAX_OPEN: usize = 32;
+const DEEPEST: usize = MAX_OPEN - 1;
+
+/// How much of a key is kept if it has to be copied.
+const KEY_BYTES: usize = 256;
+
+/// What a key ends in that was cut.
+const CUT_KEY: &str = "…";
+
+/// Lets `section` write to `out`, with secrets masked in `scratch`.
+pub(crate) fn generate(
+    section: &dyn SignalSafeSection,
+    policy: &Redaction,
+    scratch: &mut [u8],
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    let mut judge = Judge::new(policy, scratch, out);
+    section.generate(&mut SectionWriter::new(&mut judge))
+}
+
+struct Judge<'a, 'w> {
+    out: &'a mut SectionWriter<'w>,
+    policy: &'a Redaction,
+    key_scratch: &'a mut [u8],
+    scratch: &'a mut [u8],
+    open: [Open; MAX_OPEN],
+    depth: usize,
+    /// A private key began in a text and has not ended.
+    is_in_key: bool,
+}
+
+/// What is known of an open container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Open {
+    /// What of its content is secret.
+    hides: Hides,
+    /// The item before was an option that takes a secret: `--token`.
+    after_option: bool,
+    /// A `name` in it named a secret: its `value` is one.
+    is_named: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Hides {
+    #[default]
+    Nothing,
+    /// Its items; not what is in a group among them.
+    Items,
+    Everything,
+}
+
+impl<'a, 'w> Judge<'a, 'w> {
+    fn new(policy: &'a Redaction, scratch: &'a mut [u8], out: &'a mut SectionWriter<'w>) -> Self {
+        let keys = scratch.len().min(KEY_BYTES);
+        let (key_scratch, scratch) = scratch.split_at_mut(keys);
+        Judge {
+            out,
+            policy,
+            key_scratch,
+            scratch,
+            open: [Open::default(); MAX_OPEN],
+            depth: 0,
+            is_in_key: false,
+        }
+    }
+
+    /// The innermost container that is told apart.
+    fn innermost(&self) -> Open {
+        self.open.get(self.depth.min(DEEPEST)).copied().unwrap_or_default()
+    }
+
+    fn set_innermost(&mut self, open: Open) {
+        if let Some(place) = self.open.get_mut(self.depth.min(DEEPEST)) {
+            *place = open;
+        }
+    }
+
+    fn begin(&mut self, key: Option<&str>, is_list: bool) {
+        let around = self.innermost().hides;
+        let by_key = match key {
+            Some(key) if self.policy.is_secret_group(key) => Hides::Everything,
+            Some(key) if is_list && self.policy.is_secret_key(key) => Hides::Items,
+            _ => Hides::Nothing,
+        };
+        let hides = match around.max(by_key) {
+            Hides::Items if !is_list => Hides::Nothing,
+            hides => hides,
+        };
+        self.depth = self.depth.saturating_add(1);
+        if self.depth <= DEEPEST {
+            self.set_innermost(Open { hides, ..Open::default() });
+        } else if hides != Hides::Nothing {
+            // It stands for all that is deeper: once secret, it stays so.
+            self.set_innermost(Open { hides: Hides::Everything, ..Open::default() });
+        }
+    }
+
+    fn close(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn value(&mut self, key: &str, value: Value<'_>) -> Result<(), Stop> {
+        let mut open = self.innermost();
+        let is_secret = open.hides == Hides::Everything
+            || (open.is_named && key.eq_ignore_ascii_case("value"))
+            || self.policy.is_secret_key(key);
+        if is_name(key)
+            && let Value::Text(name) = value
+        {
+            open.is_named = self.policy.is_secret_key(name);
+            self.set_innermost(open);
+        }
+        let Judge { out, policy, key_scratch, scratch, .. } = self;
+        let key = masked_key(policy, key, key_scratch);
+        let value = if is_secret { hidden(value) } else { masked_value(policy, value, scratch) };
+        out.event(&Event::Value { key, value })
+    }
+
+    fn item(&mut self, value: Value<'_>) -> Result<(), Stop> {
+        let mut open = self.innermost();
+        let is_secret = open.hides != Hides::Nothing;
+        let text = text_of(&value).unwrap_or_default();
+        let follows_option = open.after_option && redact::is_value(text);
+        let takes_secret = self.policy.takes_secret(text);
+        if takes_secret != open.after_option {
+            open.after_option = takes_secret;
+            self.set_innermost(open);
+        }
+        let is_of_key = self.is_in_key && !text.is_empty();
+        if is_of_key {
+            self.is_in_key = redact::private_key_end(text).is_none();
+        } else if redact::ends_in_private_key(text) {
+            self.is_in_key = true;
+        }
+        let Judge { out, policy, scratch, .. } = self;
+        let value = if is_secret || follows_option || is_of_key {
+            hidden(value)
+        } else {
+            masked_value(policy, value, scratch)
+        };
+        out.event(&Event::Item { value })
+    }
+
+    fn text(&mut self, text: &[u8]) -> Result<(), Stop> {
+        if self.innermost().hides != Hides::Nothing && !text.is_empty() {
+            return self.out.event(&Event::Text(MASK.as_bytes()));
+        }
+        let mut fill = Fill::new(self.scratch);
+        let mut rest = text;
+        if self.is_in_key && !text.is_empty() {
+            fill.push(MASK.as_bytes());
+            let end = redact::private_key_end(text);
+            self.is_in_key = end.is_none();
+            rest = end.and_then(|end| text.get(end..)).unwrap_or_default();
+        }
+        self.is_in_key |= redact::ends_in_private_key(rest);
+        let found = fill.push_masked(self.policy, rest);
+        if !found {
+            if rest.len() == text.len() {
+                return self.out.event(&Event::Text(text));
+            }
+            fill.push(rest);
+        }
+        self.out.event(&Event::Text(fill.bytes()))?;
+        if fill.is_cut {
+            let full_len_bytes = u64::try_from(text.len()).ok();
+            let value = Value::Truncated { text: b"", full_len_bytes };
+            self.out.event(&Event::Item { value })?;
+        }
+        Ok(())
+    }
+}
+
+impl EventSink for Judge<'_, '_> {
+    fn deadline_ns(&self) -> u64 {
+        self.out.deadline_ns()
+    }
+
+    fn check(&self) -> Result<(), Stop> {
+        self.out.check()
+    }
+
+    fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        let is_hidden = self.innermost().hides == Hides::Everything;
+        match *event {
+            Event::Value { key, value } => return self.value(key, value),
+            Event::Item { value } => return self.item(value),
+            Event::Text(text) => return self.text(text),
+            _ => self.follow(event),
+        }
+        let Judge { out, policy, key_scratch, scratch, .. } = self;
+        out.event(&match *event {
+            Event::BeginGroup { key: Some(key) } => {
+                Event::BeginGroup { key: Some(masked_key(policy, key, key_scratch)) }
+            }
+            Event::BeginList { key: Some(key) } => {
+                Event::BeginList { key: Some(masked_key(policy, key, key_scratch)) }
+            }
+            Event::BeginBlocks { key } => {
+                Event::BeginBlocks { key: masked_key(policy, key, key_scratch) }
+            }
+            Event::BeginThread(thread) => {
+                let name = if is_hidden { MASK.as_bytes() } else { thread.name };
+                Event::BeginThread(Thread { name: masked_bytes(policy, name, scratch), ..thread })
+            }
+            Event::BeginProcess(process) => {
+                let name = if is_hidden { MASK.as_bytes() } else { process.name };
+                Event::BeginProcess(Process {
+                    name: masked_bytes(policy, name, scratch),
+                    ..process
+                })
+            }
+            other => other,
+        })
+    }
+
+    fn emit_exposed(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        self.follow(event);
+        self.out.event(event)
+    }
+}
+
+impl Judge<'_, '_> {
+    /// Keeps count of containers.
+    fn follow(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::BeginGroup { key } => self.begin(key, false),
+            Event::BeginList { key } => self.begin(key, true),
+            Event::BeginBlocks { key } => self.begin(Some(key), false),
+            Event::BeginThread(_) | Event::BeginProcess(_) => self.begin(None, false),
+            Event::Close => self.close(),
+            _ => {}
+        }
+    }
+}
+
+fn is_name(key: &str) -> bool {
+    key.eq_ignore_ascii_case("name") || key.eq_ignore_ascii_case("key")
+}
+
+/// What text a value shows.
+fn text_of<'t>(value: &Value<'t>) -> Option<&'t [u8]> {
+    match *value {
+        Value::Text(text) | Value::Number(text) => Some(text.as_bytes()),
+        Value::Bytes(text) | Value::Truncated { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
+/// The value under a secret key: that it is unset or empty may be seen.
+fn hidden(value: Value<'_>) -> Value<'_> {
+    match value {
+        Value::None | Value::Text("") | Value::Bytes(b"") => value,
+        _ => Value::Redacted,
+    }
+}
+
+fn masked_value<'s>(policy: &Redaction, value: Value<'s>, scratch: &'s mut [u8]) -> Value<'s> {
+    let Some(text) = text_of(&value) else { return value };
+    let mut fill = Fill::new(scratch);
+    if !fill.push_masked(policy, text) {
+        return value;
+    }
+    let is_cut = fill.is_cut;
+    let masked = fill.into_bytes();
+    match value {
+        Value::Truncated { full_len_bytes, .. } => {
+            Value::Truncated { text: masked, full_len_bytes }
+        }
+        _ if is_cut => {
+            Value::Truncated { text: masked, full_len_bytes: u64::try_from(text.len()).ok() }
+        }
+        // Ranges of text begin and end between characters.
+        Value::Text(_) | Value::Number(_) => {
+            core::str::from_utf8(masked).map_or(Value::Bytes(masked), Value::Text)
+        }
+        _ => Value::Bytes(masked),
+    }
+}
+
+fn masked_bytes<'s>(policy: &Redaction, text: &'s [u8], scratch: &'s mut [u8]) -> &'s [u8] {
+    let mut fill = Fill::new(scratch);
+    if fill.push_masked(policy, text) { fill.into_bytes() } else { text }
+}
+
+fn masked_key<'s>(policy: &Redaction, key: &'s str, scratch: &'s mut [u8]) -> &'s str {
+    let room = scratch.len().saturating_sub(CUT_KEY.len());
+    let mut fill = Fill::new(scratch.get_mut(..room).unwrap_or_default());
+    if !fill.push_masked(policy, key.as_bytes()) {
+        return key;
+    }
+    let (len, is_cut) = (fill.len, fill.is_cut);
+    let mut fill = Fill { len, ..Fill::new(scratch) };
+    if is_cut {
+        // It may have parted a character.
+        fill.len =
+            core::str::from_utf8(fill.bytes()).err().map_or(len, |error| error.valid_up_to());
+        fill.push(CUT_KEY.as_bytes());
+    }
+    core::str::from_utf8(fill.into_bytes()).unwrap_or(MASK)
+}
+
+/// Fills the scratch; what does not fit is left out, and said.
+struct Fill<'s> {
+    room: &'s mut [u8],
+    len: usize,
+    is_cut: bool,
+}
+
+impl<'s> Fill<'s> {
+    fn new(room: &'s mut [u8]) -> Self {
+        Fill { room, len: 0, is_cut: false }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        let left = self.room.get_mut(self.len..).unwrap_or_default();
+        let fits = piece.len().min(left.len());
+        if let (Some(to), Some(from)) = (left.get_mut(..fits), piece.get(..fits)) {
+            to.copy_from_slice(from);
+            self.len = self.len.saturating_add(fits);
+        }
+        self.is_cut |= fits < piece.len();
+    }
+
+    /// Pushes `text` with its secrets masked, or nothing if it has none.
+    fn push_masked(&mut self, policy: &Redaction, text: &[u8]) -> bool {
+        let mut done = 0usize;
+        policy.secret_ranges(text, &mut |range| {
+            self.push(text.get(done..range.start).unwrap_or_default());
+            self.push(MASK.as_bytes());
+            done = range.end;
+        });
+        if done > 0 {
+            self.push(text.get(done..).unwrap_or_default());
+        }
+        done > 0
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.room.get(..self.len).unwrap_or_default()
+    }
+
+    fn into_bytes(self) -> &'s [u8] {
+        let Fill { room, len, .. } = self;
+        room.get(..len).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::ToOwned;
+    use std::format;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::redact::Pattern;
+
+    /// One word for each event.
+    #[derive(Default)]
+    struct Words(Vec<String>);
+
+    fn lossy(text: &[u8]) -> String {
+        String::from_utf8_lossy(text).into_owned()
+    }
+
+    fn show(value: &Value<'_>) -> String {
+        match value {
+            Value::Redacted => "REDACTED".to_owned(),
+            Value::None => "none".to_owned(),
+            Value::U64(number) => number.to_string(),
+            Value::Text(text) | Value::Number(text) => (*text).to_owned(),
+            Value::Bytes(text) => format!("b:{}", lossy(text)),
+            Value::Truncated { text, full_len_bytes } => {
+                format!("cut:{}/{full_len_bytes:?}", lossy(text))
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
+    impl EventSink for Words {
+        fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+            self.0.push(match event {
+                Event::Value { key, value } => format!("{key}={}", show(value)),
+                Event::Item { value } => format!("- {}", show(value)),
+                Event::BeginGroup { key } => format!("{}{{", key.unwrap_or_default()),
+                Event::BeginList { key } => format!("{}[", key.unwrap_or_default()),
+                Event::BeginBlocks { key } => format!("{key}(("),
+                Event::BeginThread(thread) => format!("{}(", lossy(thread.name)),
+                Event::BeginProcess(process) => format!("{}(", lossy(process.name)),
+                Event::Close => "}".to_owned(),
+                Event::Text(text) => format!("| {}", lossy(text)),
+                other => format!("{other:?}"),
+            });
+            Ok(())
+        }
+    }
+
+    fn judged_in(
+        scratch: &mut [u8],
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> Vec<String> {
+        static POLICY: Redaction = Redaction::new()
+            .secret_keys(&["*_pin"])
+            .public_keys(&["token_name"])
+            .patterns(&[Pattern::prefixed("acme_", 8)]);
+        let mut words = Words::default();
+        let mut out = SectionWriter::new(&mut words);
+        let mut judge = Judge::new(&POLICY, scratch, &mut out);
+        body(&mut SectionWriter::new(&mut judge)).unwrap();
+        words.0
+    }
+
+    fn judged(body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult) -> Vec<String> {
+        judged_in(&mut [0; 4096], body)
+    }
+
+    #[test]
+    fn values_are_judged_by_key_and_text() {
+        let words = judged(|out| {
+            out.value("workers", 4_u64)?;
+            out.value("password", 4_u64)?;
+            out.value("db_password", "x")?;
+            out.value("token", "")?;
+            out.value("secret", Value::None)?;
+            out.value("url", "a://u:x@h")?;
+            out.value("raw", &b"\xff password=x"[..])?;
+            out.value("ä", "ä=ä, token: x")?;
+            out.value("card_pin", 1_u64)?;
+            out.value("token_name", "X-Token")?;
+            out.value("use", "acme_012345678")?;
+            out.value("a://u:x@h", 1_u64)?;
+            out.value("cut", Value::Truncated { text: b"token=x", full_len_bytes: Some(9) })?;
+            out.item("Bearer x")?;
+            out.text("one\ntwo password=x\n")?;
+            Ok(())
+        });
+        assert_eq!(
+            words,
+            [
+                "workers=4",
+                "password=REDACTED",
+                "db_password=REDACTED",
+                "token=",
+                "secret=none",
+                "url=a://u:***@h",
+                "raw=b:\u{fffd} password=***",
+                "ä=ä=ä, token: ***",
+                "card_pin=REDACTED",
+                "token_name=X-Token",
+                "use=acme_***",
+                "a://u:***@h=1",
+                "cut=cut:token=***/Some(9)",
+                "- Bearer ***",
+                "| one\ntwo password=***\n",
+            ]
+        );
+    }
+
+    #[test]
+    fn containers_hide_what_is_in_them() {
+        let words = judged(|out| {
+            out.group("credentials", |out| {
+                out.value("user", "x")?;
+                out.group("inner", |out| Ok(out.value("a", "x")?))?;
+                out.text("x")?;
+                Ok(())
+            })?;
+            out.value("user", "me")?;
+            out.list("auth", |out| {
+                out.item("x")?;
+                out.event(&Event::BeginGroup { key: None })?;
+                out.value("user", "me")?;
+                out.event(&Event::Close)?;
+                out.event(&Event::BeginList { key: None })?;
+                out.item(1_u64)?;
+                out.event(&Event::Close)?;
+                out.item("x")?;
+                Ok(())
+            })?;
+            out.list("args", |out| {
+                for arg in ["--token", "x", "--token", "--verbose", "me"] {
+                    out.item(arg)?;
+                }
+                Ok(())
+            })?;
+            out.group("env", |out| {
+                out.value("name", "DB_PASSWORD")?;
+                Ok(out.value("value", "x")?)
+            })?;
+            out.group("env", |out| {
+                out.value("name", "PATH")?;
+                Ok(out.value("value", "me")?)
+            })
+        });
+        let expected = [
+            "credentials{",
+            "user=REDACTED",
+            "inner{",
+            "a=REDACTED",
+            "}",
+            "| ***",
+            "}",
+            "user=me",
+            "auth[",
+            "- REDACTED",
+            "{",
+            "user=me",
+            "}",
+            "[",
+            "- REDACTED",
+            "}",
+            "- REDACTED",
+            "}",
+            "args[",
+            "- --token",
+            "- REDACTED",
+            "- --token",
+            "- --verbose",
+            "- me",
+            "}",
+            "env{",
+            "name=DB_PASSWORD",
+            "value=REDACTED",
+            "}",
+            "env{",
+            "name=PATH",
+            "value=me",
+            "}",
+        ];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn what_is_exposed_passes() {
+        let words = judged(|out| {
+            let mut exposed = out.exposed();
+            exposed.value("password", "shown")?;
+            exposed.group("credentials", |out| {
+                out.value("token", "shown")?;
+                out.list("tokens", |out| Ok(out.item("a://u:shown@h")?))
+            })?;
+            exposed.text("password=shown")?;
+            out.value("password", "x")?;
+            out.group("credentials", |out| {
+                out.exposed().value("user", "shown")?;
+                out.value("user", "x")?;
+                Ok(())
+            })
+        });
+        let expected = [
+            "password=shown",
+            "credentials{",
+            "token=shown",
+            "tokens[",
+            "- a://u:shown@h",
+            "}",
+            "}",
+            "| password=shown",
+            "password=REDACTED",
+            "credentials{",
+            "user=shown",
+            "user=REDACTED",
+            "}",
+        ];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn a_private_key_may_be_spread_over_texts_and_items() {
+        let lines = [
+            "begin",
+            "-----BEGIN RSA PRIVATE KEY-----",
+            "x",
+            "x\nx",
+            "x-----END RSA PRIVATE KEY-----end",
+        ];
+        let words = judged(|out| {
+            for line in lines {
+                out.text(line)?;
+            }
+            out.text("me")?;
+            out.list("pem", |out| lines.iter().try_for_each(|line| Ok(out.item(*line)?)))?;
+            out.item("me")?;
+            Ok(())
+        });
+        let expected = [
+            "| begin",
+            "| -----BEGIN RSA PRIVATE KEY-----",
+            "| ***",
+            "| ***",
+            "| ***-----END RSA PRIVATE KEY-----end",
+            "| me",
+            "pem[",
+            "- begin",
+            "- -----BEGIN RSA PRIVATE KEY-----",
+            "- REDACTED",
+            "- REDACTED",
+            "- REDACTED",
+            "}",
+            "- me",
+        ];
+        assert_eq!(words, expected);
+        let words = judged(|out| {
+            out.text("-----BEGIN PRIVATE KEY-----\nx\nx")?;
+            out.text("x -----END PRIVATE KEY----- -----BEGIN PRIVATE KEY-----x")?;
+            out.text("x")?;
+            Ok(())
+        });
+        assert_eq!(
+            words,
+            [
+                "| -----BEGIN PRIVATE KEY-----***",
+                "| *** -----END PRIVATE KEY----- -----BEGIN PRIVATE KEY-----***",
+                "| ***"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_the_scratch_is_cut_and_masked() {
+        let long = format!("password=x {}", "é".repeat(4096));
+        let long_key = format!("a://u:x@h {}", "é".repeat(4096));
+        let words = judged_in(&mut [0; KEY_BYTES + 20], |out| {
+            out.value("long", &*long)?;
+            out.text(&long)?;
+            out.value(&long_key, 1_u64)?;
+            // Without a secret nothing has to fit.
+            out.value("plain", &*"é".repeat(100))?;
+            Ok(())
+        });
+        let len = long.len();
+        assert_eq!(
+            words[0],
+            format!("long=cut:password=*** {}\u{fffd}/Some({len})", "é".repeat(3))
+        );
+        assert_eq!(words[1], format!("| password=*** {}\u{fffd}", "é".repeat(3)));
+        assert_eq!(words[2], format!("- cut:/Some({len})"));
+        let key = words[3].strip_suffix("é…=1").unwrap();
+        assert!(key.starts_with("a://u:***@h é") && key.len() <= KEY_BYTES, "{key}");
+        assert_eq!(words[4], format!("plain={}", "é".repeat(100)));
+        // Not even room for the mask.
+        let words = judged_in(&mut [], |out| Ok(out.value("long", &*long)?));
+        assert_eq!(words, [format!("long=cut:/Some({len})")]);
+    }
+
+    #[test]
+    fn containers_that_are_too_deep_are_judged_as_one() {
+        let words = judged(|out| {
+            for _ in 0..MAX_OPEN + 5 {
+                out.event(&Event::BeginGroup { key: Some("x") })?;
+            }
+            out.event(&Event::BeginGroup { key: Some("secrets") })?;
+            out.value("user", "x")?;
+            out.event(&Event::Close)?;
+            for _ in 0..MAX_OPEN + 5 {
+                out.event(&Event::Close)?;
+            }
+            out.event(&Event::Close)?;
+            out.value("user", "me")?;
+            Ok(())
+        });
+        assert!(words.contains(&"user=REDACTED".to_owned()));
+        assert_eq!(words.last().unwrap(), "user=me");
+    }
+
+    proptest! {
+        #[test]
+        fn canaries_never_sing(
+            depth in 0..40_usize,
+            way in 0..6_usize,
+            filler in "[ -~]{0,20}",
+        ) {
+            const CANARY: &str = "cAnArY123";
+            let words = judged(|out| {
+                for _ in 0..depth {
+                    out.event(&Event::BeginList { key: Some("list") })?;
+                }
+                match way {
+                    0 => out.value("db_password", CANARY)?,
+                    1 => out.item(&*format!("amqp://u:{CANARY}@h"))?,
+                    2 => out.text(&format!("{filler}\npassword={CANARY}\n{filler}"))?,
+                    3 => out.list("api_tokens", |out| Ok(out.item(CANARY)?)).unwrap(),
+                    4 => out.value(&format!("amqp://u:{CANARY}@h"), 1_u64)?,
+                    _ => out.group("secrets", |out| Ok(out.value("x", CANARY)?)).unwrap(),
+                }
+                Ok(())
+            });
+            prop_assert!(!words.concat().contains(CANARY), "{:?}", words);
+        }
+    }
+}
