@@ -12,8 +12,11 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
+use crate::model::SectionOutcome;
 use crate::options::Options;
+use crate::outcomes::{MAX_OUTCOMES, NO_OUTCOME};
 use crate::protocol::baton::Baton;
+use crate::scope;
 use crate::sections::processes;
 use crate::sink::destination::Line;
 use crate::sys::memory::Region;
@@ -58,6 +61,8 @@ pub(crate) struct Bank {
     pub(crate) dirents: &'static mut [MaybeUninit<u8>],
     pub(crate) processes: &'static mut [processes::Entry],
     pub(crate) threads: &'static mut [ThreadRecord],
+    pub(crate) scopes: &'static mut [scope::Record],
+    pub(crate) outcomes: &'static mut [SectionOutcome<'static>],
     #[cfg(feature = "stacks")]
     pub(crate) stacks: Stacks,
     #[cfg(all(feature = "stacks", feature = "symbols"))]
@@ -139,6 +144,8 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
         .saturating_add(DIRENTS_BYTES)
         .saturating_add(Region::bytes_for::<processes::Entry>(processes::TABLE_ENTRIES))
         .saturating_add(Region::bytes_for::<ThreadRecord>(threads))
+        .saturating_add(Region::bytes_for::<scope::Record>(scope::SLOTS))
+        .saturating_add(Region::bytes_for::<SectionOutcome<'_>>(MAX_OUTCOMES))
         .saturating_add(4096);
     #[cfg(feature = "stacks")]
     let bytes = {
@@ -172,6 +179,8 @@ pub(crate) fn build(
         dirents: region.carve_with(DIRENTS_BYTES, || MaybeUninit::new(0))?,
         processes: region.carve_with(processes::TABLE_ENTRIES, || processes::Entry::EMPTY)?,
         threads: region.carve_with(options.max_threads as usize, || ThreadRecord::EMPTY)?,
+        scopes: region.carve::<scope::Record>(scope::SLOTS)?,
+        outcomes: region.carve_with(MAX_OUTCOMES, || NO_OUTCOME)?,
         #[cfg(feature = "stacks")]
         stacks: build_stacks(region, options)?,
         #[cfg(all(feature = "stacks", feature = "symbols"))]

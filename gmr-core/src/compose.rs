@@ -19,11 +19,13 @@ use rustix::fd::AsFd;
 use ufmt::{uWrite, uwrite};
 
 use crate::bank::{Bank, BankCell, Lease};
-use crate::engine::Engine;
-use crate::model::{Capture, Event, Incomplete, SectionStatus, Value};
+use crate::engine::{Ended, Engine};
+use crate::model::{Capture, Event, Incomplete, SectionOutcome, SectionStatus, Value};
+use crate::outcomes::Outcomes;
 use crate::procfs::{list, read};
 use crate::protocol::ownership::Epoch;
 use crate::protocol::requests::{Requester, Taken};
+use crate::scope::Snapshot;
 use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
 use crate::sections::{package, processes, threads as threads_section};
 use crate::sink::Sink;
@@ -224,6 +226,7 @@ struct Report<'a> {
     began_ns: u64,
     next_id: u32,
     tally: Tally,
+    outcomes: Outcomes<'a>,
     incomplete: Incomplete,
     /// Steps that other supervisors are stuck in.
     stuck: heapless::Vec<Step, { crate::protocol::ownership::MAX_BANKS }>,
@@ -270,14 +273,20 @@ fn compose(
         // Fenced by a takeover, or closed by the program.
         engine.destination.mend(&cell.line, engine.null.as_fd());
         if !engine.destination.is_intact(&cell.line) {
-            engine.stats.incomplete.fetch_add(1, Ordering::Relaxed);
+            engine.stats.ended(&Ended {
+                sequence: epoch.sequence(),
+                incomplete: Incomplete::OUTPUT,
+                duration_ns: clock::monotonic_ns().saturating_sub(began_ns),
+                bytes: 0,
+            });
             return;
         }
     }
     // A report that obeys ends a little before it counts as stuck.
     let deadline = nanoseconds(engine.options.report_deadline);
     let deadline_ns = began_ns.saturating_add(deadline.saturating_sub(deadline >> 3));
-    let Bank { sink, bytes, dirents, processes: table, threads: records, .. } = bank;
+    let Bank { sink, bytes, dirents, processes: table, threads: records, scopes, outcomes, .. } =
+        bank;
     let line = OpenLine {
         line: &cell.line,
         kind: engine.destination.kind(),
@@ -301,6 +310,7 @@ fn compose(
         began_ns,
         next_id: 1,
         tally: Tally::default(),
+        outcomes: Outcomes::new(outcomes),
         incomplete: Incomplete::NONE,
         stuck: engine
             .banks
@@ -332,6 +342,7 @@ fn compose(
         threads::list(&asking, records, bytes, dirents)
     };
     let records = records.get_mut(..listed.count).unwrap_or_default();
+    let scopes = Snapshot::take(scopes);
     #[cfg(feature = "stacks")]
     let stacks = if is_skipped {
         bank.stacks.frames.used = 0;
@@ -366,6 +377,7 @@ fn compose(
             threads_section::Facts {
                 records,
                 listed: &listed,
+                scopes: &scopes,
                 is_skipped,
                 #[cfg(feature = "stacks")]
                 frames: bank.stacks.frames.records,
@@ -383,6 +395,7 @@ fn compose(
     if bank.names.was_cut() {
         report.incomplete = report.incomplete.with(Incomplete::TRUNCATED);
     }
+    scopes.give_back(|tid| facts.records.iter().any(|record| record.tid == tid));
     report.judge_threads(&facts);
     report.findings(&facts, dirents);
 
@@ -558,6 +571,9 @@ impl Report<'_> {
         if facts.listed.total > facts.listed.count as u64 {
             self.incomplete = self.incomplete.with(Incomplete::THREAD_LIMIT);
         }
+        if facts.scopes.unrecorded > 0 {
+            self.incomplete = self.incomplete.with(Incomplete::TRUNCATED);
+        }
         if facts.listed.error.is_some()
             || facts.records.iter().any(|record| !record.capture.keeps_complete())
         {
@@ -633,7 +649,7 @@ impl Report<'_> {
     fn section(
         &mut self,
         step: Step,
-        title: &str,
+        title: &'static str,
         generate: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
     ) {
         self.section_with(step, title, |report| report.generate(step, generate));
@@ -643,7 +659,7 @@ impl Report<'_> {
     fn section_with(
         &mut self,
         step: Step,
-        title: &str,
+        title: &'static str,
         write: impl FnOnce(&mut Self) -> SectionResult,
     ) {
         if !(self.out.is_current)() {
@@ -691,6 +707,7 @@ impl Report<'_> {
         }
         let elapsed_ns = clock::monotonic_ns().saturating_sub(began_ns);
         self.out.put(&Event::EndSection { status, elapsed_ns });
+        self.outcomes.add(SectionOutcome { title, status, elapsed_ns });
     }
 
     /// Runs a generator under the deadline and limit of its kind.
@@ -814,6 +831,14 @@ impl Report<'_> {
         let Tally { ok, failed, skipped } = self.tally;
         let _ = uwrite!(&mut text, "{} ok, {} failed, {} skipped", ok, failed, skipped);
         self.out.value("sections", &*text);
+        self.out.put(&Event::BeginList { key: Some("section times") });
+        for outcome in self.outcomes.as_slice() {
+            self.out.put(&Event::Outcome(*outcome));
+        }
+        self.out.put(&Event::Close);
+        if self.outcomes.missed > 0 {
+            self.out.value("section times left out", self.outcomes.missed);
+        }
         let size = self.out.sink.total_bytes();
         self.out.value("output", Value::ByteCount(size));
         let lost = self.out.sink.lost_bytes();
@@ -838,6 +863,9 @@ impl Report<'_> {
         self.out.value("destination", engine.destination.kind().name());
         #[cfg(feature = "stacks")]
         self.settings(&mut text);
+        // Under `abort` a panic in a section ends the process.
+        let strategy = if cfg!(panic = "abort") { "abort" } else { "unwind" };
+        self.out.value("panic", strategy);
         let took = clock::monotonic_ns().saturating_sub(self.began_ns);
         self.out.value("time taken", Value::DurationNs(took));
         if !(self.out.is_current)() {
@@ -852,13 +880,12 @@ impl Report<'_> {
             self.incomplete = self.incomplete.with(Incomplete::OUTPUT);
             self.last_words();
         }
-        let stats = &engine.stats;
-        stats.last_duration_ns.store(took, Ordering::Relaxed);
-        if self.incomplete.is_complete() {
-            stats.complete.fetch_add(1, Ordering::Relaxed);
-        } else {
-            stats.incomplete.fetch_add(1, Ordering::Relaxed);
-        }
+        engine.stats.ended(&Ended {
+            sequence: self.epoch.sequence(),
+            incomplete: self.incomplete,
+            duration_ns: took,
+            bytes: self.out.sink.written_bytes(),
+        });
     }
 
     #[cfg(all(feature = "stacks", feature = "symbols"))]

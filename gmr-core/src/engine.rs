@@ -4,14 +4,14 @@
 //! An engine is built whole or not at all, and is never given back: a stuck
 //! supervisor may hold on to it. A forked child builds its own.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 
 use crate::bank::{self, BankCell};
 use crate::error::SetupError;
-use crate::model::Timestamp;
+use crate::model::{Incomplete, Timestamp};
 use crate::options::Options;
 use crate::package::Package;
 use crate::protocol::ownership::{MAX_BANKS, Ownership};
@@ -78,12 +78,16 @@ impl Built {
 /// Counters for [`crate::Stats`].
 #[derive(Debug)]
 pub(crate) struct Counters {
-    pub(crate) complete: AtomicU64,
-    pub(crate) incomplete: AtomicU64,
+    complete: AtomicU64,
+    incomplete: AtomicU64,
     pub(crate) abandoned: AtomicU64,
     pub(crate) coalesced: AtomicU64,
     pub(crate) ignored: AtomicU64,
-    pub(crate) last_duration_ns: AtomicU64,
+    last_duration_ns: AtomicU64,
+    last_sequence: AtomicU64,
+    last_incomplete: AtomicU32,
+    last_bytes: AtomicU64,
+    last_end_unix_seconds: AtomicI64,
     /// Bumped at the end of each report: what waiters wait on.
     pub(crate) finished: AtomicU32,
 }
@@ -97,9 +101,50 @@ impl Counters {
             coalesced: AtomicU64::new(0),
             ignored: AtomicU64::new(0),
             last_duration_ns: AtomicU64::new(0),
+            last_sequence: AtomicU64::new(0),
+            last_incomplete: AtomicU32::new(0),
+            last_bytes: AtomicU64::new(0),
+            last_end_unix_seconds: AtomicI64::new(0),
             finished: AtomicU32::new(0),
         }
     }
+
+    /// Counts a report that has ended.
+    pub(crate) fn ended(&self, ended: &Ended) {
+        self.last_sequence.store(ended.sequence, Ordering::Relaxed);
+        self.last_incomplete.store(ended.incomplete.bits(), Ordering::Relaxed);
+        self.last_duration_ns.store(ended.duration_ns, Ordering::Relaxed);
+        self.last_bytes.store(ended.bytes, Ordering::Relaxed);
+        self.last_end_unix_seconds.store(clock::now().unix_seconds, Ordering::Relaxed);
+        let counter =
+            if ended.incomplete.is_complete() { &self.complete } else { &self.incomplete };
+        // Release: who sees it counted sees what was stored above.
+        counter.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn read(&self) -> crate::Stats {
+        crate::Stats {
+            reports_complete: self.complete.load(Ordering::Acquire),
+            reports_incomplete: self.incomplete.load(Ordering::Acquire),
+            reports_abandoned: self.abandoned.load(Ordering::Relaxed),
+            requests_coalesced: self.coalesced.load(Ordering::Relaxed),
+            requests_ignored: self.ignored.load(Ordering::Relaxed),
+            last_sequence: self.last_sequence.load(Ordering::Relaxed),
+            last_incomplete: Incomplete::from_bits(self.last_incomplete.load(Ordering::Relaxed)),
+            last_duration_ns: self.last_duration_ns.load(Ordering::Relaxed),
+            last_bytes: self.last_bytes.load(Ordering::Relaxed),
+            last_end_unix_seconds: self.last_end_unix_seconds.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A report that has ended, for the counters.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) sequence: u64,
+    pub(crate) incomplete: Incomplete,
+    pub(crate) duration_ns: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Engine {

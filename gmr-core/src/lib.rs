@@ -157,6 +157,7 @@ pub mod procfs;
 mod protocol;
 pub mod redact;
 mod reporter;
+mod scope;
 pub mod section;
 #[cfg(target_os = "linux")]
 mod sections;
@@ -177,6 +178,8 @@ mod engine;
 mod judge;
 #[cfg(all(gmr_engine, feature = "stacks", feature = "symbols"))]
 mod names;
+#[cfg(gmr_engine)]
+mod outcomes;
 #[cfg(all(gmr_engine, feature = "signal"))]
 mod signal;
 #[cfg(all(feature = "stacks", target_arch = "x86_64"))]
@@ -197,5 +200,6 @@ pub use protocol::requests::Requester;
 #[cfg(feature = "signal")]
 pub use reporter::arm;
 pub use reporter::{Handle, Reporter, Signal, Stats};
+pub use scope::{Scope, ThisThread};
 pub use section::{SectionError, SectionResult, SectionWriter, SignalSafeSection, Stop};
 pub use view::ViewKind;

@@ -10,6 +10,7 @@ use Unsupported as Engine;
 #[cfg(feature = "signal")]
 use crate::error::RunError;
 use crate::error::{RegisterError, SetupError, UnregisterError};
+use crate::model::Incomplete;
 use crate::options::Options;
 use crate::package::Package;
 #[cfg(not(loom))]
@@ -90,7 +91,13 @@ impl Signal {
     }
 }
 
-/// Counters of a reporter since its setup.
+/// Counters of a reporter since its setup, and what is known of its last report:
+/// for the daemon's own metrics.
+///
+/// They are read one after the other, without stopping reports: while a report
+/// ends, some may be of it and some of the one before. What is said of the last
+/// report is at least of the reports that are counted. All zero if there was
+/// none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
@@ -104,8 +111,17 @@ pub struct Stats {
     pub requests_coalesced: u64,
     /// Requests ignored: in forked children, and after `shutdown`.
     pub requests_ignored: u64,
-    /// How long the last report took, in nanoseconds.
+    /// Number of the last report that ended, as its last line has it. Abandoned
+    /// reports have no end.
+    pub last_sequence: u64,
+    /// Why it was not complete; [`Incomplete::NONE`] if it was.
+    pub last_incomplete: Incomplete,
+    /// How long it took, in nanoseconds.
     pub last_duration_ns: u64,
+    /// How much of it its destination took, in bytes.
+    pub last_bytes: u64,
+    /// When it ended, in seconds since 1970-01-01T00:00:00Z (CLOCK_REALTIME).
+    pub last_end_unix_seconds: i64,
 }
 
 const FRESH: u32 = 0;
@@ -409,15 +425,7 @@ impl Reporter {
 
     fn read_stats(&self) -> Stats {
         let Some(engine) = self.engine() else { return Stats::default() };
-        let stats = &engine.stats;
-        Stats {
-            reports_complete: stats.complete.load(Ordering::Relaxed),
-            reports_incomplete: stats.incomplete.load(Ordering::Relaxed),
-            reports_abandoned: stats.abandoned.load(Ordering::Relaxed),
-            requests_coalesced: stats.coalesced.load(Ordering::Relaxed),
-            requests_ignored: stats.ignored.load(Ordering::Relaxed),
-            last_duration_ns: stats.last_duration_ns.load(Ordering::Relaxed),
-        }
+        engine.stats.read()
     }
 
     fn wait_until_free(&self, id: SectionId) -> Result<(), UnregisterError> {

@@ -54,6 +54,17 @@ impl SectionStatus {
     }
 }
 
+/// One section of a report in hindsight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SectionOutcome<'a> {
+    /// Its title.
+    pub title: &'a str,
+    /// How it ended.
+    pub status: SectionStatus,
+    /// How long it took, in nanoseconds.
+    pub elapsed_ns: u64,
+}
+
 /// Why a report is not complete: a set of reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Incomplete(u32);
@@ -93,6 +104,18 @@ impl Incomplete {
     #[must_use]
     pub const fn is_complete(self) -> bool {
         self.0 == 0
+    }
+
+    /// The set as a number, for an atomic.
+    #[cfg(gmr_engine)]
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set of [`bits`](Self::bits).
+    #[cfg(gmr_engine)]
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
     }
 
     /// This set and another.

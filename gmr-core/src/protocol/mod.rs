@@ -9,5 +9,6 @@ pub(crate) mod baton;
 pub(crate) mod ownership;
 pub(crate) mod registry;
 pub(crate) mod requests;
+pub(crate) mod scopes;
 #[cfg(any(feature = "stacks", loom, test))]
 pub(crate) mod slots;

@@ -1,12 +1,16 @@
 //! The Threads section: each thread with its stack, innermost frame first.
 //!
+//! Before the frames stands what the thread itself says it was doing
+//! ([`crate::Scope`]).
+//!
 //! The triggering thread and the main thread come first, the reporter's own
 //! last; the others in the order of /proc.
 
 use ufmt::uwrite;
 
-use crate::model::{Capture, Thread};
+use crate::model::{Capture, Event, Thread};
 use crate::procfs::errno;
+use crate::scope::{Masked, Snapshot};
 use crate::section::{SectionResult, SectionWriter};
 use crate::threads::{Listed, ThreadRecord};
 
@@ -21,6 +25,7 @@ pub(crate) const TITLE: &str = "Threads";
 pub(crate) struct Facts<'a> {
     pub(crate) records: &'a [ThreadRecord],
     pub(crate) listed: &'a Listed,
+    pub(crate) scopes: &'a Snapshot<'a>,
     /// An earlier report is stuck in the collection.
     pub(crate) is_skipped: bool,
     #[cfg(feature = "stacks")]
@@ -65,6 +70,9 @@ pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionRe
     let missing = facts.listed.total.saturating_sub(facts.listed.count as u64);
     if missing > 0 {
         out.value("left out (over max_threads)", missing)?;
+    }
+    if facts.scopes.unrecorded > 0 {
+        out.value("scopes not recorded", facts.scopes.unrecorded)?;
     }
     out.blocks("threads", |out| {
         for rank in 0..4 {
@@ -119,10 +127,28 @@ pub(crate) fn write_thread(
         is_triggering: record.is_triggering,
     };
     out.thread(&thread, |out| {
+        write_scopes(facts, record, out)?;
         #[cfg(feature = "stacks")]
         write_frames(facts, record, out)?;
-        #[cfg(not(feature = "stacks"))]
-        let _ = (facts, out);
+        Ok(())
+    })
+}
+
+/// What the thread was doing.
+fn write_scopes(
+    facts: &Facts<'_>,
+    record: &ThreadRecord,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    let mut scopes = facts.scopes.of(record.tid).peekable();
+    if scopes.peek().is_none() {
+        return Ok(());
+    }
+    out.blocks("scopes", |out| {
+        let mut masked = Masked::default();
+        for scope in scopes {
+            out.event(&Event::Scope(facts.scopes.shown(scope, &mut masked)))?;
+        }
         Ok(())
     })
 }
@@ -133,7 +159,6 @@ fn write_frames(
     record: &ThreadRecord,
     out: &mut SectionWriter<'_>,
 ) -> SectionResult {
-    use crate::model::Event;
     let first = record.first_frame as usize;
     let last = first.saturating_add(record.frame_count as usize);
     let records = facts.frames.get(first..last).unwrap_or_default();
