@@ -1,5 +1,4 @@
-//! A bank: all the memory and descriptors that one supervisor writes a report
-//! with. Two supervisors have two banks and share nothing but atomics, so one
+//! A bank: all the memory that one supervisor writes a report with. Two supervisors have two banks and share nothing but atomics, so one
 //! that is stuck holds nothing the other needs.
 //!
 //! # Safety
@@ -18,7 +17,6 @@ use crate::outcomes::{MAX_OUTCOMES, NO_OUTCOME};
 use crate::protocol::baton::Baton;
 use crate::scope;
 use crate::sections::processes;
-use crate::sink::destination::Line;
 use crate::sys::memory::Region;
 use crate::threads::ThreadRecord;
 
@@ -94,8 +92,8 @@ pub(crate) struct BankCell {
     pub(crate) stuck_in: AtomicU32,
     /// When its report began, CLOCK_MONOTONIC.
     pub(crate) began_ns: AtomicU64,
-    /// Its descriptor onto the destination.
-    pub(crate) line: Line,
+    /// Where its report goes (`compose::Output`), 0 for nowhere.
+    pub(crate) output: AtomicU32,
     #[cfg(feature = "signal")]
     pub(crate) stack: crate::sys::stack::StackTop,
 }
@@ -169,7 +167,6 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
 pub(crate) fn build(
     region: &mut Region,
     options: &Options,
-    line: Line,
     #[cfg(feature = "signal")] stack: crate::sys::stack::StackTop,
 ) -> Option<BankCell> {
     let bank = Bank {
@@ -192,7 +189,7 @@ pub(crate) fn build(
         step: AtomicU32::new(0),
         stuck_in: AtomicU32::new(0),
         began_ns: AtomicU64::new(0),
-        line,
+        output: AtomicU32::new(0),
         #[cfg(feature = "signal")]
         stack,
     })
@@ -235,16 +232,14 @@ fn build_stacks(region: &mut Region, options: &Options) -> Option<Stacks> {
 #[cfg(all(test, feature = "signal"))]
 mod tests {
     use super::*;
-    use crate::sink::destination::Destination;
 
     #[test]
     fn a_bank_is_leased_once_and_a_refusal_leaves_it_with_its_holder() {
         let options = Options::new().max_threads(4).max_frames(4).in_range();
         let mut region = Region::map(bytes_needed(&options)).unwrap();
         let stack = Region::map(4096).unwrap().carve::<u8>(4096).unwrap();
-        let line = Destination::open(2).or_else(|_| Destination::open(1)).unwrap().line().unwrap();
         let stack = crate::sys::stack::StackTop::of(stack);
-        let cell = build(&mut region, &options, line, stack).unwrap();
+        let cell = build(&mut region, &options, stack).unwrap();
         let lease = cell.lease(7).unwrap();
         assert!(cell.lease(8).is_none());
         assert_eq!(cell.lessee(), 7);

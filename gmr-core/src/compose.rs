@@ -19,17 +19,19 @@ use rustix::fd::AsFd;
 use ufmt::{uWrite, uwrite};
 
 use crate::bank::{Bank, BankCell, Lease};
-use crate::engine::{Ended, Engine};
+use crate::engine::{Ended, Engine, Order};
 use crate::model::{Capture, Event, Incomplete, SectionOutcome, SectionStatus, Value};
 use crate::outcomes::Outcomes;
 use crate::procfs::{list, read};
+use crate::protocol::counted::Held;
+use crate::protocol::orders::Answer;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::requests::{Requester, Taken};
 use crate::scope::Snapshot;
 use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
 use crate::sections::{package, processes, threads as threads_section};
 use crate::sink::Sink;
-use crate::sink::destination::OpenLine;
+use crate::sink::destination::{Destination, OpenLine};
 use crate::sys::clock;
 #[cfg(feature = "stacks")]
 use crate::threads::ThreadRecord;
@@ -92,11 +94,73 @@ pub(crate) struct Interrupted {
     pub(crate) context: *const core::ffi::c_void,
 }
 
-/// Begins a report on `bank` and writes it. `false`: another is in progress.
+/// What a report answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// All requests made so far, at the destination.
+    Requests,
+    /// One order, at its caller's.
+    Order,
+}
+
+/// Where the report of a bank goes: what a takeover has to fence. In one word,
+/// 0 for nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Output(u32);
+
+impl Output {
+    const NOWHERE: Self = Output(0);
+    /// An order's output is this plus its place.
+    const FIRST_ORDER: u32 = 256;
+
+    fn destination(place: u32) -> Self {
+        Output(place.saturating_add(1))
+    }
+
+    fn order(place: usize) -> Self {
+        Output(Self::FIRST_ORDER.saturating_add(u32::try_from(place).unwrap_or(0)))
+    }
+
+    /// Holds it, and says how it is written to.
+    fn hold(self, engine: &Engine) -> Option<Outlet<'_>> {
+        if self.0 >= Self::FIRST_ORDER {
+            let place = self.0.saturating_sub(Self::FIRST_ORDER);
+            engine.orders.at(place as usize).map(Outlet::Order)
+        } else {
+            let destination = engine.destinations.at(self.0.checked_sub(1)?)?;
+            Some(Outlet::Destination(destination, engine.options.view))
+        }
+    }
+}
+
+/// A destination that stays open for as long as this is there.
+enum Outlet<'a> {
+    Destination(Held<'a, Destination>, ViewKind),
+    Order(Held<'a, Order>),
+}
+
+impl Outlet<'_> {
+    fn destination(&self) -> &Destination {
+        match self {
+            Outlet::Destination(destination, _) => destination,
+            Outlet::Order(order) => &order.destination,
+        }
+    }
+
+    fn view(&self) -> ViewKind {
+        match self {
+            Outlet::Destination(_, view) => *view,
+            Outlet::Order(order) => order.view,
+        }
+    }
+}
+
+/// Begins a report on `bank` and writes it. The error: another is in progress.
 pub(crate) fn serve(
     engine: &Engine,
     lease: &mut Lease<'_>,
     bank: usize,
+    job: Job,
     interrupted: Option<Interrupted>,
 ) -> Result<(), Epoch> {
     let Some(cell) = engine.cell(bank) else { return Ok(()) };
@@ -104,20 +168,26 @@ pub(crate) fn serve(
     // Before `begin`: who finds the report begun finds this time.
     cell.began_ns.store(clock::monotonic_ns(), Ordering::Release);
     let epoch = engine.ownership.begin(bank)?;
-    write(engine, lease, cell, epoch, None, interrupted);
+    write(engine, lease, cell, epoch, job, None, interrupted);
     Ok(())
 }
 
-/// When the report `epoch` is overdue, CLOCK_MONOTONIC in nanoseconds.
+/// When the report on `bank` is overdue, CLOCK_MONOTONIC in nanoseconds.
 #[cfg(feature = "signal")]
-pub(crate) fn due_ns(engine: &Engine, epoch: Epoch) -> u64 {
-    let began = engine.cell(epoch.bank()).map_or(0, |cell| cell.began_ns.load(Ordering::Acquire));
+pub(crate) fn due_ns(engine: &Engine, bank: usize) -> u64 {
+    let began = engine.cell(bank).map_or(0, |cell| cell.began_ns.load(Ordering::Acquire));
     began.saturating_add(nanoseconds(engine.options.report_deadline))
 }
 
 /// Takes the overdue report `stuck` over and writes a new one on `bank`.
 #[cfg(feature = "signal")]
-pub(crate) fn take_over(engine: &Engine, lease: &mut Lease<'_>, bank: usize, stuck: Epoch) {
+pub(crate) fn take_over(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    bank: usize,
+    job: Job,
+    stuck: Epoch,
+) {
     let (Some(cell), Some(other)) = (engine.cell(bank), engine.cell(stuck.bank())) else {
         return;
     };
@@ -131,10 +201,50 @@ pub(crate) fn take_over(engine: &Engine, lease: &mut Lease<'_>, bank: usize, stu
         other.stuck_in.store(0, Ordering::Release);
         return;
     };
-    engine.destination.fence(&other.line, engine.null.as_fd());
-    engine.stats.abandoned.fetch_add(1, Ordering::Relaxed);
     let previous = Previous { sequence: stuck.sequence(), step };
-    write(engine, lease, cell, epoch, Some(previous), None);
+    // Held, or the number that is fenced could be the program's by then.
+    if let Some(outlet) = Output(other.output.load(Ordering::Acquire)).hold(engine) {
+        outlet.destination().fence(stuck.bank(), engine.null.as_fd());
+        end_abandoned(engine, lease, bank, epoch, previous, &outlet);
+    }
+    engine.stats.abandoned.fetch_add(1, Ordering::Relaxed);
+    write(engine, lease, cell, epoch, job, Some(previous), None);
+}
+
+/// Ends the abandoned report visibly, wherever it went and wherever it stopped:
+/// the next report may go elsewhere.
+#[cfg(feature = "signal")]
+fn end_abandoned(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    bank: usize,
+    epoch: Epoch,
+    previous: Previous,
+    outlet: &Outlet<'_>,
+) {
+    let is_current = || engine.ownership.is_current(epoch);
+    // The new report is to end before it counts as stuck (`compose`).
+    let patience = nanoseconds(engine.options.report_deadline) >> 3;
+    let patience = patience.min(nanoseconds(engine.options.output_deadline));
+    let deadline_ns = clock::monotonic_ns().saturating_add(patience);
+    let null = engine.null.as_fd();
+    let line = outlet.destination().open_line(bank, null, deadline_ns, &is_current);
+    let Some(line) = line else { return };
+    let mut sink = Sink::new(line, lease.bank().sink);
+    if outlet.view() == ViewKind::Text {
+        let mut words = heapless::String::<256>::new();
+        let _ = uwrite!(
+            &mut words,
+            "\nEnd of report {}: incomplete (abandoned in {})\n\n",
+            previous.sequence,
+            previous.step.title(engine)
+        );
+        let _ = sink.write_str(&words);
+    } else {
+        // The next document begins on a line of its own.
+        let _ = sink.write_str("\n");
+    }
+    sink.flush(true);
 }
 
 fn nanoseconds(duration: core::time::Duration) -> u64 {
@@ -237,70 +347,129 @@ fn write(
     lease: &mut Lease<'_>,
     cell: &BankCell,
     epoch: Epoch,
+    job: Job,
     previous: Option<Previous>,
     interrupted: Option<Interrupted>,
 ) {
-    let is_current = || engine.ownership.is_current(epoch);
-    if let Some(taken) = engine.requests.take() {
-        engine.stats.coalesced.fetch_add(u64::from(taken.coalesced), Ordering::Relaxed);
-        let bank = lease.bank();
-        compose(engine, bank, cell, epoch, &taken, previous, interrupted, &is_current);
-    }
-    cell.step.store(Step::NONE.0, Ordering::Release);
-    if !engine.ownership.finish(epoch) {
+    let is_finished = match job {
+        Job::Requests => requested(engine, lease, cell, epoch, previous, interrupted),
+        Job::Order => ordered(engine, lease, cell, epoch, previous),
+    };
+    if !is_finished {
         // Taken over meanwhile: we are back, so nothing is stuck any more.
         cell.stuck_in.store(0, Ordering::Release);
-        engine.destination.mend(&cell.line, engine.null.as_fd());
     }
     engine.stats.finished.fetch_add(1, Ordering::Release);
     crate::sys::futex::wake(&engine.stats.finished, u32::MAX >> 1);
 }
 
+/// Answers all requests made so far. `false`: it was taken over.
+fn requested(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    cell: &BankCell,
+    epoch: Epoch,
+    previous: Option<Previous>,
+    interrupted: Option<Interrupted>,
+) -> bool {
+    let Some(taken) = engine.requests.take() else { return finish(engine, cell, epoch, None) };
+    // After the requests: what is asked for after a switch goes to the new one.
+    let Some((place, destination)) = engine.destinations.hold() else {
+        let count = u64::from(taken.coalesced).saturating_add(1);
+        engine.stats.ignored.fetch_add(count, Ordering::Relaxed);
+        return finish(engine, cell, epoch, None);
+    };
+    engine.stats.coalesced.fetch_add(u64::from(taken.coalesced), Ordering::Relaxed);
+    cell.output.store(Output::destination(place).0, Ordering::Release);
+    let view = engine.options.view;
+    compose(engine, lease.bank(), cell, epoch, &destination, view, &taken, previous, interrupted);
+    finish(engine, cell, epoch, Some(&destination))
+}
+
+/// Answers one order. `false`: it was taken over.
+fn ordered(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    cell: &BankCell,
+    epoch: Epoch,
+    previous: Option<Previous>,
+) -> bool {
+    let Some(taken) = engine.orders.take(epoch.bank()) else {
+        return finish(engine, cell, epoch, None);
+    };
+    cell.output.store(Output::order(taken.number()).0, Ordering::Release);
+    let Order { destination, view } = taken.order();
+    let who = Taken { coalesced: 0, requester: Some(Requester::call()) };
+    let written =
+        compose(engine, lease.bank(), cell, epoch, destination, *view, &who, previous, None);
+    let nothing = Answer { sequence: epoch.sequence(), bytes: 0, is_complete: false };
+    let is_finished = finish(engine, cell, epoch, Some(destination));
+    if is_finished {
+        taken.answer(written.unwrap_or(nothing));
+    } else {
+        taken.put_back();
+    }
+    is_finished
+}
+
+/// Ends the report. `false`: it was taken over.
+fn finish(
+    engine: &Engine,
+    cell: &BankCell,
+    epoch: Epoch,
+    destination: Option<&Destination>,
+) -> bool {
+    cell.step.store(Step::NONE.0, Ordering::Release);
+    let is_finished = engine.ownership.finish(epoch);
+    if let Some(destination) = destination
+        && !is_finished
+    {
+        destination.mend(epoch.bank(), engine.null.as_fd());
+    }
+    cell.output.store(Output::NOWHERE.0, Ordering::Release);
+    is_finished
+}
+
+/// Returns what was written, if the report came to its end.
 #[expect(clippy::too_many_arguments, reason = "the one place where all of them meet")]
 fn compose(
     engine: &Engine,
     bank: &mut Bank,
     cell: &BankCell,
     epoch: Epoch,
+    destination: &Destination,
+    view: ViewKind,
     taken: &Taken,
     previous: Option<Previous>,
     interrupted: Option<Interrupted>,
-    is_current: &dyn Fn() -> bool,
-) {
+) -> Option<Answer> {
+    let is_current: &dyn Fn() -> bool = &|| engine.ownership.is_current(epoch);
     let began_ns = clock::monotonic_ns();
     cell.step.store(Step::HEAD.0, Ordering::Release);
-    if !engine.destination.is_intact(&cell.line) {
-        // Fenced by a takeover, or closed by the program.
-        engine.destination.mend(&cell.line, engine.null.as_fd());
-        if !engine.destination.is_intact(&cell.line) {
-            engine.stats.ended(&Ended {
-                sequence: epoch.sequence(),
-                incomplete: Incomplete::OUTPUT,
-                duration_ns: clock::monotonic_ns().saturating_sub(began_ns),
-                bytes: 0,
-            });
-            return;
-        }
-    }
     // A report that obeys ends a little before it counts as stuck.
     let deadline = nanoseconds(engine.options.report_deadline);
     let deadline_ns = began_ns.saturating_add(deadline.saturating_sub(deadline >> 3));
+    let output_deadline_ns =
+        deadline_ns.min(began_ns.saturating_add(nanoseconds(engine.options.output_deadline)));
+    let null = engine.null.as_fd();
+    let line = destination.open_line(epoch.bank(), null, output_deadline_ns, is_current);
+    let Some(line) = line else {
+        engine.stats.ended(&Ended {
+            sequence: epoch.sequence(),
+            incomplete: Incomplete::OUTPUT,
+            duration_ns: clock::monotonic_ns().saturating_sub(began_ns),
+            bytes: 0,
+        });
+        return None;
+    };
     let Bank { sink, bytes, dirents, processes: table, threads: records, scopes, outcomes, .. } =
         bank;
-    let line = OpenLine {
-        line: &cell.line,
-        kind: engine.destination.kind(),
-        is_device: engine.destination.is_device(),
-        deadline_ns: deadline_ns
-            .min(began_ns.saturating_add(nanoseconds(engine.options.output_deadline))),
-        is_current,
-    };
     let mut report = Report {
         engine,
         cell,
         epoch,
         out: Emitter {
-            view: AnyView::new(engine.options.view),
+            view: AnyView::new(view),
             sink: Sink::new(line, sink),
             is_current,
             section_deadline_ns: deadline_ns,
@@ -439,7 +608,7 @@ fn compose(
         });
         engine.registry.leave(&visit);
         if !is_current() {
-            return;
+            return None;
         }
     }
 
@@ -448,6 +617,11 @@ fn compose(
         #[cfg(feature = "stacks")]
         stacks,
     );
+    Some(Answer {
+        sequence: epoch.sequence(),
+        bytes: report.out.sink.written_bytes(),
+        is_complete: report.incomplete.is_complete(),
+    })
 }
 
 fn capture_signal() -> Option<u32> {
@@ -466,19 +640,6 @@ impl Report<'_> {
 
     fn head(&mut self, taken: &Taken, previous: Option<Previous>, bytes: &mut [u8]) {
         let (engine, out) = (self.engine, &mut self.out);
-        if let (Some(previous), AnyView::Text(_)) = (previous, &out.view) {
-            // Ends the abandoned report visibly, wherever it stopped.
-            let mut words = heapless::String::<256>::new();
-            let _ = uwrite!(
-                &mut words,
-                "\nEnd of report {}: incomplete (abandoned in {})\n\n",
-                previous.sequence,
-                previous.step.title(engine)
-            );
-            let _ = out.sink.write_str(&words);
-        } else if previous.is_some() {
-            let _ = out.sink.write_str("\n");
-        }
         out.put(&Event::BeginReport);
         out.put(&Event::BeginHead);
         out.value("report", self.epoch.sequence());
@@ -860,7 +1021,8 @@ impl Report<'_> {
             self.out.value("longest capture", Value::DurationNs(collected.longest_capture_ns));
             self.out.value("longest capture by thread", collected.longest_capture_tid);
         }
-        self.out.value("destination", engine.destination.kind().name());
+        let kind = self.out.sink.channel().kind();
+        self.out.value("destination", kind.name());
         #[cfg(feature = "stacks")]
         self.settings(&mut text);
         // Under `abort` a panic in a section ends the process.

@@ -150,6 +150,8 @@ mod error;
 pub mod hosted;
 pub mod model;
 mod options;
+#[cfg(all(feature = "signal", not(loom)))]
+mod ordering;
 mod package;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
@@ -163,6 +165,8 @@ pub mod section;
 mod sections;
 #[doc(hidden)]
 pub mod sink;
+#[cfg(not(loom))]
+mod switching;
 #[doc(hidden)]
 pub mod symbols;
 mod sync;
@@ -192,8 +196,12 @@ mod sys;
 #[cfg(gmr_engine)]
 mod threads;
 
-pub use error::{RegisterError, RunError, SetupError, UnregisterError};
+pub use error::{
+    DestinationError, RegisterError, ReportError, RunError, SetupError, UnregisterError,
+};
 pub use options::{Exclude, Options};
+#[cfg(all(feature = "signal", not(loom)))]
+pub use ordering::ReportOutcome;
 pub use package::Package;
 pub use protocol::registry::{MAX_SECTIONS, MAX_TITLE_BYTES, SectionId};
 pub use protocol::requests::Requester;

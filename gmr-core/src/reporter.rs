@@ -7,6 +7,8 @@ use crate::engine::Engine;
 #[cfg(not(gmr_engine))]
 use Unsupported as Engine;
 
+#[cfg(all(gmr_engine, feature = "signal"))]
+use crate::error::ReportError;
 #[cfg(feature = "signal")]
 use crate::error::RunError;
 use crate::error::{RegisterError, SetupError, UnregisterError};
@@ -320,6 +322,11 @@ impl Reporter {
         if active.is_some_and(|active| !active.is_over()) {
             return Err(SetupError::AlreadySetUp);
         }
+        // Of the process that this one was forked from: its descriptors would
+        // keep its destination open for ever.
+        if let Some(copy) = active.and_then(Self::engine).filter(|engine| engine.is_forked_copy()) {
+            copy.destinations.clear_copy();
+        }
         ACTIVE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
         Ok(self.state.swap(INSTALLING, Ordering::AcqRel))
     }
@@ -385,6 +392,10 @@ impl Reporter {
         if !engine.is_own_process() || engine.is_shut_down.load(Ordering::Acquire) != 0 {
             return false;
         }
+        if engine.destinations.is_none() {
+            engine.stats.ignored.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
         engine.requests.push(&who);
         let tid = crate::sys::gettid();
         let interrupted = crate::compose::Interrupted { tid, context: core::ptr::null() };
@@ -400,14 +411,18 @@ impl Reporter {
                 crate::sys::futex::wake(word, 1);
                 break;
             };
-            composed |= crate::compose::serve(engine, &mut lease, 0, Some(interrupted)).is_ok();
+            composed |= {
+                let job = crate::compose::Job::Requests;
+                crate::compose::serve(engine, &mut lease, 0, job, Some(interrupted)).is_ok()
+            };
         }
         composed
     }
 
     /// Ends reports: from now on requests are ignored and counted. The signal
     /// handlers stay (another library may have chained them), threads leave
-    /// [`run`](Self::run), and a new setup is allowed.
+    /// [`run`](Self::run), the destination is closed, and a new setup is
+    /// allowed.
     pub fn shutdown(&self) {
         let state = self.state.load(Ordering::Acquire);
         if !matches!(state, PLAIN | IN_HANDLER | LENT) {
@@ -415,8 +430,13 @@ impl Reporter {
         }
         if let Some(engine) = self.engine() {
             engine.is_shut_down.store(1, Ordering::Release);
+            engine.requests.poke();
             let (word, _) = engine.requests.word();
             crate::sys::futex::wake(word, u32::MAX >> 1);
+            // Callers that wait for a report.
+            engine.stats.finished.fetch_add(1, Ordering::Release);
+            crate::sys::futex::wake(&engine.stats.finished, u32::MAX >> 1);
+            crate::switching::let_go(engine);
             #[cfg(feature = "stacks")]
             engine.workers.ring_all();
         }
@@ -432,8 +452,7 @@ impl Reporter {
         let Some(engine) = self.engine() else {
             return if self.registry.free(id) { Ok(()) } else { Err(UnregisterError::Busy) };
         };
-        let tid = crate::sys::gettid();
-        let is_inside = engine.banks.iter().flatten().any(|cell| cell.lessee() == tid);
+        let is_inside = engine.is_supervisor(crate::sys::gettid());
         let limit = u64::try_from(engine.options.report_deadline.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = crate::sys::clock::monotonic_ns().saturating_add(limit);
         loop {
@@ -578,12 +597,22 @@ impl Reporter {
         crate::supervise::run(engine)
     }
 
+    /// The engine, if threads may be inside [`run`](Self::run).
+    pub(crate) fn with_supervisors(&self) -> Result<&'static Engine, ReportError> {
+        match self.state.load(Ordering::Acquire) {
+            PLAIN | LENT => {}
+            IN_HANDLER => return Err(ReportError::NoSupervisor),
+            SHUT_DOWN => return Err(ReportError::ShutDown),
+            _ => return Err(ReportError::NotSetUp),
+        }
+        let engine = self.engine().filter(|engine| engine.is_own_process());
+        engine.ok_or(ReportError::NotSetUp)
+    }
+
     /// How many threads are inside [`run`](Self::run).
     #[must_use]
     pub fn supervisors_running(&self) -> usize {
-        self.engine().map_or(0, |engine| {
-            engine.banks.iter().flatten().filter(|cell| cell.lessee() != 0).count()
-        })
+        self.engine().map_or(0, Engine::supervisors_running)
     }
 
     /// Rebuilds the table of loaded objects, so that frames in objects loaded
