@@ -92,6 +92,8 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 #[cfg(not(loom))]
+mod scheduling;
+#[cfg(not(loom))]
 mod setup;
 
 pub use config::{ConfigCell, ConfigError, Secret};
@@ -104,5 +106,7 @@ pub use gmr_core::{
 };
 #[cfg(not(loom))]
 pub use handle::Handle;
+#[cfg(not(loom))]
+pub use scheduling::{Scheduling, SchedulingError};
 #[cfg(not(loom))]
 pub use setup::{Setup, setup_autorun};

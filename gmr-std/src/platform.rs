@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use gmr_core::{Reporter, Requester, Signal};
 
 use crate::error::SetupError;
+use crate::scheduling::{SchedulingError, ThreadChoices};
 use crate::setup::SUPERVISORS;
 
 /// Our threads run on stacks of the core's: this much is for getting there.
@@ -46,10 +47,11 @@ fn supervise(reporter: &'static Reporter) {
 }
 
 impl Threads {
-    pub(crate) fn spawn() -> Result<Self, SetupError> {
+    pub(crate) fn spawn(choices: &ThreadChoices) -> Result<Self, SetupError> {
         let mut threads = Threads(Vec::with_capacity(BODIES.len()));
+        let (sender, applied) = channel();
         for (name, body) in BODIES {
-            match spawn(name, body) {
+            match spawn(name, body, choices.clone(), sender.clone()) {
                 Ok(thread) => threads.0.push(thread),
                 Err(error) => {
                     threads.end();
@@ -57,7 +59,15 @@ impl Threads {
                 }
             }
         }
-        Ok(threads)
+        drop(sender);
+        // Until each has said how it went.
+        match applied.iter().find_map(Result::err) {
+            None => Ok(threads),
+            Some(error) => {
+                threads.end();
+                Err(SetupError::Scheduling(error))
+            }
+        }
     }
 
     /// There is nothing to do: waits for their end.
@@ -132,10 +142,17 @@ fn on_trigger(signal: i32, info: &libc::siginfo_t) {
 
 /// Starts a thread that is born with every signal blocked: none may arrive
 /// before it has set its own mask.
-fn spawn(name: &str, body: Body) -> std::io::Result<(Sender<&'static Reporter>, JoinHandle<()>)> {
+fn spawn(
+    name: &str,
+    body: Body,
+    choices: ThreadChoices,
+    applied: Sender<Result<(), SchedulingError>>,
+) -> std::io::Result<(Sender<&'static Reporter>, JoinHandle<()>)> {
     let (sender, receiver) = channel();
     let mask = block_all();
     let spawned = Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        let _ = applied.send(choices.apply());
+        drop((choices, applied));
         let told = receiver.recv();
         drop(receiver);
         if let Ok(reporter) = told {

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::config::{ConfigCell, ConfigError};
 use crate::error::SetupError;
 use crate::handle::Handle;
+use crate::scheduling::{Scheduling, ThreadChoices};
 
 /// The title of the configuration's section.
 const CONFIGURATION: &str = "Configuration";
@@ -47,6 +48,7 @@ pub fn setup_autorun(package: Package) -> Setup {
         service_name: None,
         sections: Vec::new(),
         config: None,
+        thread_choices: ThreadChoices::default(),
     }
 }
 
@@ -59,6 +61,7 @@ pub struct Setup {
     service_name: Option<String>,
     sections: Vec<(&'static str, &'static dyn SignalSafeSection)>,
     config: Option<Result<(), ConfigError>>,
+    thread_choices: ThreadChoices,
 }
 
 impl std::fmt::Debug for Setup {
@@ -129,6 +132,25 @@ impl Setup {
         self
     }
 
+    /// The CPUs that the threads of the reporter may use, by number; by default
+    /// those of the thread that sets up. For programs that keep CPUs for their
+    /// own work: every report is composed on these. (Each captured thread still
+    /// copies its own stack, on its own CPU.)
+    ///
+    /// A number that does not exist, or that the process may not use, and no
+    /// CPU at all are [`SetupError::Scheduling`].
+    pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        self.thread_choices.cpus = Some(cpus.into_iter().collect());
+        self
+    }
+
+    /// How the threads of the reporter are scheduled; by default
+    /// [`Scheduling::Ordinary`]: never real-time.
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.thread_choices.scheduling = scheduling;
+        self
+    }
+
     /// Adds a section that the core itself may run, whatever state the process
     /// is in. Sections come in the order they were added, after Configuration.
     pub fn register_signal_safe_section(
@@ -163,7 +185,7 @@ impl Setup {
                 .register_section(title, section)
                 .map_err(|error| SetupError::Section { title, error })?;
         }
-        let threads = crate::platform::Threads::spawn()?;
+        let threads = crate::platform::Threads::spawn(&self.thread_choices)?;
         if let Err(error) = reporter.setup_external(self.signal, &options) {
             threads.end();
             return Err(error.into());

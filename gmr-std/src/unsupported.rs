@@ -3,11 +3,13 @@
 use gmr_core::{Reporter, Signal};
 
 use crate::error::SetupError;
+use crate::scheduling::ThreadChoices;
 
 pub(crate) struct Threads;
 
 impl Threads {
-    pub(crate) fn spawn() -> Result<Self, SetupError> {
+    pub(crate) fn spawn(choices: &ThreadChoices) -> Result<Self, SetupError> {
+        let _ = (choices.scheduling, &choices.cpus);
         Err(SetupError::Core(gmr_core::SetupError::Unsupported))
     }
 
