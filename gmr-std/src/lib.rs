@@ -100,6 +100,8 @@ mod platform;
 #[cfg(not(loom))]
 mod recorded;
 #[cfg(not(loom))]
+mod scheduling;
+#[cfg(not(loom))]
 mod section;
 #[cfg(not(loom))]
 mod setup;
@@ -119,5 +121,7 @@ pub use gmr_core::{
 };
 #[cfg(not(loom))]
 pub use handle::Handle;
+#[cfg(not(loom))]
+pub use scheduling::{Scheduling, SchedulingError};
 #[cfg(not(loom))]
 pub use setup::{Setup, setup_autorun};

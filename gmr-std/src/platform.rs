@@ -11,12 +11,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gmr_core::{Options, Reporter, Requester, Signal};
+use gmr_core::{Reporter, Requester, Signal};
 
 use crate::error::SetupError;
 pub(crate) use crate::installed::Installed;
-use crate::setup::SUPERVISORS;
-use crate::setup::{LineChoices, Section};
+use crate::scheduling::{SchedulingError, ThreadChoices};
+use crate::setup::{Plan, SUPERVISORS, Section};
 use crate::source_lines::Lines;
 use crate::workers::pool::{Pool, WORKERS};
 
@@ -49,19 +49,35 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    pub(crate) fn spawn(pool: &'static Pool) -> Result<Self, SetupError> {
+    pub(crate) fn spawn(pool: &'static Pool, choices: &ThreadChoices) -> Result<Self, SetupError> {
         let mut threads = Threads { waiting: Vec::new(), pool };
+        let (sender, applied) = channel();
+        let first = || {
+            let (choices, sender) = (choices.clone(), sender.clone());
+            move || {
+                let _ = sender.send(choices.apply());
+            }
+        };
         for index in 0..SUPERVISORS {
             let name = format!("gmr-supervisor{index}");
-            threads.add(spawn(&name, SUPERVISOR_STACK_BYTES, |reporter| {
+            threads.add(spawn(&name, SUPERVISOR_STACK_BYTES, first(), |reporter| {
                 let _ = reporter.run();
             }))?;
         }
         for _ in 0..WORKERS {
             let name = worker_name(pool.number());
-            threads.add(spawn(&name, WORKER_STACK_BYTES, move |reporter| work(pool, reporter)))?;
+            let body = move |reporter| work(pool, reporter);
+            threads.add(spawn(&name, WORKER_STACK_BYTES, first(), body))?;
         }
-        Ok(threads)
+        drop(sender);
+        // Until each has said how it went.
+        match applied.iter().find_map(Result::err) {
+            None => Ok(threads),
+            Some(error) => {
+                threads.end();
+                Err(SetupError::Scheduling(error))
+            }
+        }
     }
 
     fn add(&mut self, started: std::io::Result<Waiting>) -> Result<(), SetupError> {
@@ -111,29 +127,27 @@ impl Threads {
 /// [`crate::setup`].
 pub(crate) fn set_up(
     reporter: &'static Reporter,
-    signal: Signal,
-    mut options: Options,
-    sections: Vec<(&'static str, Section)>,
-    lines: Option<LineChoices>,
+    plan: Plan,
 ) -> Result<&'static Installed, SetupError> {
-    let lines = lines.map(|choices| &*Box::leak(Box::new(Lines::new(choices))));
+    let mut options = plan.options;
+    let lines = plan.lines.map(|choices| &*Box::leak(Box::new(Lines::new(choices))));
     if let Some(lines) = lines {
         options = options.source_lines(lines);
     }
     let installed = Installed::new(reporter, lines);
-    for (title, section) in sections {
+    for (title, section) in plan.sections {
         match section {
             Section::SignalSafe(section) => reporter.register_section(title, section),
             Section::Ordinary(generator) => installed.register(title, generator),
         }
         .map_err(|error| SetupError::Section { title, error })?;
     }
-    let threads = Threads::spawn(installed.pool)?;
-    if let Err(error) = reporter.setup_external(signal, &options) {
+    let threads = Threads::spawn(installed.pool, &plan.threads)?;
+    if let Err(error) = reporter.setup_external(plan.signal, &options) {
         threads.end();
         return Err(error.into());
     }
-    if let Err(error) = threads.start(reporter, signal) {
+    if let Err(error) = threads.start(reporter, plan.signal) {
         reporter.shutdown();
         return Err(error);
     }
@@ -164,7 +178,10 @@ fn work(pool: &'static Pool, reporter: &'static Reporter) {
 /// Starts a spare worker.
 pub(crate) fn start_worker(pool: &'static Pool, number: u32) -> std::io::Result<()> {
     let (sender, _thread) =
-        spawn(&worker_name(number), WORKER_STACK_BYTES, move |reporter| work(pool, reporter))?;
+        // Scheduling and CPUs are those of the worker that starts it.
+        spawn(&worker_name(number), WORKER_STACK_BYTES, || {}, move |reporter| {
+            work(pool, reporter)
+        })?;
     if let Some(reporter) = pool.reporter() {
         let _ = sender.send(reporter);
     }
@@ -226,15 +243,17 @@ fn on_trigger(signal: i32, info: &libc::siginfo_t) {
 }
 
 /// Starts a thread that is born with every signal blocked: none may arrive
-/// before it has set its own mask.
+/// before it has set its own mask. It does `first` at once, `body` when told.
 fn spawn(
     name: &str,
     stack_bytes: usize,
+    first: impl FnOnce() + Send + 'static,
     body: impl FnOnce(&'static Reporter) + Send + 'static,
 ) -> std::io::Result<Waiting> {
     let (sender, receiver) = channel();
     let mask = block_all();
     let spawned = Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(move || {
+        first();
         let told = receiver.recv();
         drop(receiver);
         if let Ok(reporter) = told {

@@ -21,6 +21,7 @@ use crate::error::SetupError;
 use crate::handle::Handle;
 use crate::platform;
 use crate::recorded::{Configuration, Recorded};
+use crate::scheduling::{Scheduling, ThreadChoices};
 use crate::section::{Generator, generator};
 
 /// The title of the configuration's section.
@@ -57,6 +58,7 @@ pub fn setup_autorun<'c>(package: Package) -> Setup<'c> {
         config_files: Vec::new(),
         redaction: const { &Redaction::new() },
         environment: Some(&[]),
+        thread_choices: ThreadChoices::default(),
     }
 }
 
@@ -86,6 +88,16 @@ pub(crate) enum Section {
     Ordinary(Generator),
 }
 
+/// What the platform needs to know of all choices.
+#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "nothing is set up there"))]
+pub(crate) struct Plan {
+    pub(crate) signal: Signal,
+    pub(crate) options: Options,
+    pub(crate) sections: Vec<(&'static str, Section)>,
+    pub(crate) lines: Option<LineChoices>,
+    pub(crate) threads: ThreadChoices,
+}
+
 /// Choices for a setup; see [`setup_autorun`]. They may come in any order.
 #[must_use = "nothing happens before install()"]
 pub struct Setup<'c> {
@@ -100,6 +112,7 @@ pub struct Setup<'c> {
     redaction: &'static Redaction,
     /// Names to show beside the usual ones; `None`: no section.
     environment: Option<&'static [&'static str]>,
+    thread_choices: ThreadChoices,
 }
 
 /// Sets the configuration by a policy, which is known at the end only.
@@ -211,6 +224,25 @@ impl<'c> Setup<'c> {
         self
     }
 
+    /// The CPUs that the threads of the reporter may use, by number; by default
+    /// those of the thread that sets up. For programs that keep CPUs for their
+    /// own work: every report is composed on these. (Each captured thread still
+    /// copies its own stack, on its own CPU.)
+    ///
+    /// A number that does not exist, or that the process may not use, and no
+    /// CPU at all are [`SetupError::Scheduling`].
+    pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        self.thread_choices.cpus = Some(cpus.into_iter().collect());
+        self
+    }
+
+    /// How the threads of the reporter are scheduled; by default
+    /// [`Scheduling::Ordinary`]: never real-time.
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.thread_choices.scheduling = scheduling;
+        self
+    }
+
     /// Adds a section that the core itself may run, whatever state the process
     /// is in. Sections come in the order they were added, after Configuration and
     /// Environment.
@@ -299,6 +331,13 @@ impl<'c> Setup<'c> {
             sections.push((environment::TITLE, Section::SignalSafe(environment)));
         }
         sections.extend(self.sections);
-        platform::set_up(reporter, self.signal, options, sections, self.lines).map(Handle::new)
+        let plan = Plan {
+            signal: self.signal,
+            options,
+            sections,
+            lines: self.lines,
+            threads: self.thread_choices,
+        };
+        platform::set_up(reporter, plan).map(Handle::new)
     }
 }

@@ -1,10 +1,10 @@
 //! Where there is no engine, there is nothing to set up.
 
-use gmr_core::{Options, RegisterError, Reporter, SectionId, Signal, UnregisterError};
+use gmr_core::{RegisterError, Reporter, SectionId, UnregisterError};
 
 use crate::error::SetupError;
 use crate::section::Generator;
-use crate::setup::{LineChoices, Section};
+use crate::setup::Plan;
 
 /// There is none, and so no handle either.
 #[derive(Debug)]
@@ -26,12 +26,7 @@ impl Installed {
     }
 }
 
-pub(crate) fn set_up(
-    _: &'static Reporter,
-    _: Signal,
-    _: Options,
-    _: Vec<(&'static str, Section)>,
-    _: Option<LineChoices>,
-) -> Result<&'static Installed, SetupError> {
+pub(crate) fn set_up(_: &'static Reporter, plan: Plan) -> Result<&'static Installed, SetupError> {
+    let _ = (plan.threads.scheduling, &plan.threads.cpus);
     Err(SetupError::Core(gmr_core::SetupError::Unsupported))
 }
