@@ -276,6 +276,11 @@ struct Emitter<'a> {
     section_limit_bytes: u64,
 }
 
+/// Source lines may take this part of what is left of a report's time. Some
+/// seconds by default: a large program without optimisation takes that long
+/// once.
+const LINES_PART_OF_DEADLINE: u64 = 3;
+
 /// The most a registered section may write. A runaway section would otherwise
 /// fill the disk within its deadline.
 const MAX_SECTION_BYTES: u64 = 16 << 20;
@@ -902,8 +907,7 @@ impl Report<'_> {
         use crate::stacks::unwind::Modules;
         let now = clock::monotonic_ns();
         // The stacks are to be printed, with or without lines.
-        let most = self.deadline_ns.saturating_sub(now) >> 2;
-        let wait = nanoseconds(self.engine.options.section_deadline).min(most);
+        let wait = self.deadline_ns.saturating_sub(now) / LINES_PART_OF_DEADLINE;
         lines.prepare(&crate::hosted::LineRequest {
             generation: table.generation(),
             addresses: names,

@@ -204,8 +204,8 @@ impl<'c> Setup<'c> {
         self
     }
 
-    /// How long a report waits for one section, and for source lines; 2 s by
-    /// default.
+    /// How long a report waits for one section; 2 s by default. (For source
+    /// lines it waits at most a third of the report's own deadline.)
     pub fn section_deadline(mut self, deadline: Duration) -> Self {
         self.options = self.options.section_deadline(deadline);
         self

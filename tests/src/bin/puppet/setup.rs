@@ -99,7 +99,10 @@ impl Reports {
             .service_name("puppet")
             .signal(given.signal())
             .view(given.view())
-            .conf(&config);
+            .conf(&config)
+            // Without optimisation the search takes long; `lines=1` where it
+            // is what is tested.
+            .source_lines(given.number("lines").is_some());
         if let Some(fd) = given.number("fd") {
             setup = setup.destination_fd(fd);
         }
