@@ -71,7 +71,7 @@ fn a_daemon_before_its_setup_would_end_and_after_it_answers() {
         0,
         &[
             "(puppet): yes: it has a handler for SIGUSR2",
-            "3 of 4 threads take SIGUSR2",
+            "3 of 5 threads take SIGUSR2",
             "2 of its threads are called gmr-supervisor",
             "/dev/null",
         ],
@@ -122,7 +122,7 @@ fn a_daemon_whose_threads_all_block_the_signal_does_not_answer() {
     assert_check(daemon.pid(), 1, &["all its threads block SIGUSR2"]);
     // gmr-std's own threads leave it open.
     let daemon = puppet(&["block 12", "std"]);
-    assert_check(daemon.pid(), 0, &["2 of 4 threads take SIGUSR2"]);
+    assert_check(daemon.pid(), 0, &["2 of 5 threads take SIGUSR2"]);
 }
 
 #[test]

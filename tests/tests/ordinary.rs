@@ -6,8 +6,17 @@ const ORDINARY: &str = env!("CARGO_BIN_EXE_ordinary");
 
 const VIEWS: [&str; 2] = ["text", "json"];
 
+/// Short where a section hangs, long where one may be slow.
+const SHORT_MS: &str = "500";
+const LONG_MS: &str = "6000";
+
 fn start(view: &str, sections: &[&str], log: &ErrLog) -> Daemon {
-    let mut args = vec![view];
+    let may_hang = sections.iter().any(|name| name.starts_with("hang") || *name == "locks");
+    start_with(view, if may_hang { SHORT_MS } else { LONG_MS }, sections, log)
+}
+
+fn start_with(view: &str, deadline_ms: &str, sections: &[&str], log: &ErrLog) -> Daemon {
+    let mut args = vec![view, deadline_ms];
     args.extend_from_slice(sections);
     Daemon::start(ORDINARY, &args, log.stdio())
 }
@@ -241,7 +250,8 @@ fn a_section_that_takes_a_lock_held_by_the_main_thread_costs_itself_alone() {
 #[test]
 fn sections_come_and_go() {
     let log = ErrLog::new();
-    let mut daemon = start("text", &["calm"], &log);
+    // One that hangs is registered later.
+    let mut daemon = start_with("text", SHORT_MS, &["calm"], &log);
     for round in 0..50 {
         daemon.must("register text");
         let with = report(&daemon, &log, 2 * round + 1);

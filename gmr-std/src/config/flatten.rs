@@ -155,7 +155,8 @@ impl<'s> Flattener<'s> {
         }
         Node::Truncated {
             text: masked.get(..keep).unwrap_or_default().to_owned(),
-            full_len_bytes: u64::try_from(text.len()).ok(),
+            // With what was not looked at.
+            full_len_bytes: u64::try_from(masked.len() + (text.len() - near)).ok(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A daemon with ordinary sections, good ones and bad ones.
 //!
-//! `ordinary VIEW SECTION...`: installs with these sections, in this order.
+//! `ordinary VIEW DEADLINE_MS SECTION...`: installs with these sections, in this
+//! order.
 //! Commands on stdin: `lock`, `unlock` (a mutex that the section `locks` takes),
 //! `hang`, `release` (for those that hang), `runs`, `unregister NAME`,
 //! `register NAME`.
@@ -134,9 +135,10 @@ fn main() {
         Some("json") => View::Json,
         _ => View::Text,
     };
+    let deadline_ms = args.next().and_then(|millis| millis.parse().ok()).expect("milliseconds");
     let mut setup: Setup = gmr_std::setup_autorun(gmr_std::package!())
         .view(view)
-        .section_deadline(Duration::from_millis(500));
+        .section_deadline(Duration::from_millis(deadline_ms));
     for name in args {
         setup = section!(&*name, setup);
     }
