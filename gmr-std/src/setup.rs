@@ -47,7 +47,7 @@ pub(crate) const SUPERVISORS: u32 = 2;
 /// ```
 #[must_use = "nothing happens before install()"]
 pub fn setup_autorun<'c>(package: Package) -> Setup<'c> {
-    Setup {
+    Setup(Box::new(Choices {
         package,
         signal: Signal::Usr2,
         options: Options::new().supervisors(SUPERVISORS),
@@ -59,7 +59,7 @@ pub fn setup_autorun<'c>(package: Package) -> Setup<'c> {
         redaction: const { &Redaction::new() },
         environment: Some(&[]),
         thread_choices: ThreadChoices::default(),
-    }
+    }))
 }
 
 /// What is read to find source lines.
@@ -100,7 +100,11 @@ pub(crate) struct Plan {
 
 /// Choices for a setup; see [`setup_autorun`]. They may come in any order.
 #[must_use = "nothing happens before install()"]
-pub struct Setup<'c> {
+pub struct Setup<'c>(Box<Choices<'c>>);
+
+/// Boxed: a builder is moved with each choice, and without optimisation each
+/// move takes its size of the caller's stack.
+struct Choices<'c> {
     package: Package,
     signal: Signal,
     options: Options,
@@ -121,9 +125,9 @@ type Configure<'c> = Box<dyn FnOnce(&Redaction) -> Result<(), ConfigError> + 'c>
 impl std::fmt::Debug for Setup<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Setup")
-            .field("package", &self.package)
-            .field("signal", &self.signal)
-            .field("sections", &self.sections.len())
+            .field("package", &self.0.package)
+            .field("signal", &self.0.signal)
+            .field("sections", &self.0.sections.len())
             .finish_non_exhaustive()
     }
 }
@@ -131,19 +135,19 @@ impl std::fmt::Debug for Setup<'_> {
 impl<'c> Setup<'c> {
     /// The version in the Package section, where it is not the crate's.
     pub fn version(mut self, version: &'static str) -> Self {
-        self.package.version = version;
+        self.0.package.version = version;
         self
     }
 
     /// The service's name in the report's head.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
-        self.service_name = Some(name.into());
+        self.0.service_name = Some(name.into());
         self
     }
 
     /// The trigger; SIGUSR2 by default.
     pub fn signal(mut self, signal: Signal) -> Self {
-        self.signal = signal;
+        self.0.signal = signal;
         self
     }
 
@@ -151,21 +155,21 @@ impl<'c> Setup<'c> {
     /// secrets are masked by [`install`](Self::install); later changes:
     /// [`Handle::set_conf`].
     pub fn conf<T: Serialize + ?Sized>(mut self, config: &'c T) -> Self {
-        self.config = Some(Box::new(|policy| CONFIG.set_by(config, policy)));
+        self.0.config = Some(Box::new(|policy| CONFIG.set_by(config, policy)));
         self
     }
 
     /// A file that the configuration was loaded from, to be named in the
     /// Configuration section. Call it once for each, in the order of loading.
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.config_files.push(path.into());
+        self.0.config_files.push(path.into());
         self
     }
 
     /// The program's own rules for what is a secret. They hold for every
     /// section: command lines, configuration, environment, and the program's own.
     pub fn redaction(mut self, policy: &'static Redaction) -> Self {
-        self.redaction = policy;
+        self.0.redaction = policy;
         self
     }
 
@@ -175,52 +179,52 @@ impl<'c> Setup<'c> {
     /// variable is shown by name only, and what looks like a secret is masked
     /// under any name.
     pub fn environment(mut self, names: &'static [&'static str]) -> Self {
-        self.environment = Some(names);
+        self.0.environment = Some(names);
         self
     }
 
     /// No Environment section: not even names are shown.
     pub fn without_environment(mut self) -> Self {
-        self.environment = None;
+        self.0.environment = None;
         self
     }
 
     /// Text (the default) or JSON.
     pub fn view(mut self, view: ViewKind) -> Self {
-        self.options = self.options.view(view);
+        self.0.options = self.0.options.view(view);
         self
     }
 
     /// The open descriptor that reports are written to; 2 (stderr) by default.
     pub fn destination_fd(mut self, fd: i32) -> Self {
-        self.options = self.options.destination_fd(fd);
+        self.0.options = self.0.options.destination_fd(fd);
         self
     }
 
     /// How long a report may take before the next request takes over from it;
     /// 10 s by default.
     pub fn report_deadline(mut self, deadline: Duration) -> Self {
-        self.options = self.options.report_deadline(deadline);
+        self.0.options = self.0.options.report_deadline(deadline);
         self
     }
 
     /// How long a report waits for one section; 2 s by default. (For source
     /// lines it waits at most a third of the report's own deadline.)
     pub fn section_deadline(mut self, deadline: Duration) -> Self {
-        self.options = self.options.section_deadline(deadline);
+        self.0.options = self.0.options.section_deadline(deadline);
         self
     }
 
     /// Threads a report has room for; 4,096 by default.
     pub fn max_threads(mut self, threads: u32) -> Self {
-        self.options = self.options.max_threads(threads);
+        self.0.options = self.0.options.max_threads(threads);
         self
     }
 
     /// Threads that no capture may interrupt: the report describes them without
     /// a stack.
     pub fn exclude_threads(mut self, threads: &'static [Exclude]) -> Self {
-        self.options = self.options.exclude_threads(threads);
+        self.0.options = self.0.options.exclude_threads(threads);
         self
     }
 
@@ -232,14 +236,14 @@ impl<'c> Setup<'c> {
     /// A number that does not exist, or that the process may not use, and no
     /// CPU at all are [`SetupError::Scheduling`].
     pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
-        self.thread_choices.cpus = Some(cpus.into_iter().collect());
+        self.0.thread_choices.cpus = Some(cpus.into_iter().collect());
         self
     }
 
     /// How the threads of the reporter are scheduled; by default
     /// [`Scheduling::Ordinary`]: never real-time.
     pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
-        self.thread_choices.scheduling = scheduling;
+        self.0.thread_choices.scheduling = scheduling;
         self
     }
 
@@ -251,7 +255,7 @@ impl<'c> Setup<'c> {
         title: &'static str,
         section: &'static dyn SignalSafeSection,
     ) -> Self {
-        self.sections.push((title, Section::SignalSafe(section)));
+        self.0.sections.push((title, Section::SignalSafe(section)));
         self
     }
 
@@ -262,7 +266,7 @@ impl<'c> Setup<'c> {
         T: Serialize,
         F: FnMut() -> T + Send + 'static,
     {
-        self.sections.push((title, Section::Ordinary(generator(generate))));
+        self.0.sections.push((title, Section::Ordinary(generator(generate))));
         self
     }
 
@@ -270,7 +274,7 @@ impl<'c> Setup<'c> {
     /// information of the program's own objects; on by default. A worker reads
     /// it, in the first report that meets an address.
     pub fn source_lines(mut self, are_shown: bool) -> Self {
-        self.lines = are_shown.then(LineChoices::default);
+        self.0.lines = are_shown.then(LineChoices::default);
         self
     }
 
@@ -298,7 +302,7 @@ impl<'c> Setup<'c> {
     }
 
     fn line_choices(&mut self) -> &mut LineChoices {
-        self.lines.get_or_insert_with(LineChoices::default)
+        self.0.lines.get_or_insert_with(LineChoices::default)
     }
 
     /// Sets up. From here on the trigger writes a report.
@@ -307,36 +311,37 @@ impl<'c> Setup<'c> {
     ///
     /// [`SetupError`]; the program is then as it was before.
     pub fn install(self) -> Result<Handle, SetupError> {
-        let policy = self.redaction;
+        let choices = *self.0;
+        let policy = choices.redaction;
         // Recorded before anything is changed: a type's `Serialize` may fail.
-        let configuration = Configuration::new(&self.config_files, &CONFIG, policy)?;
-        let environment = match self.environment {
+        let configuration = Configuration::new(&choices.config_files, &CONFIG, policy)?;
+        let environment = match choices.environment {
             Some(names) => Some(environment::record(names, policy)?),
             None => None,
         };
-        if let Some(configure) = self.config {
+        if let Some(configure) = choices.config {
             configure(policy)?;
         }
-        let mut options = self.options.redaction(policy);
-        if let Some(name) = self.service_name {
+        let mut options = choices.options.redaction(policy);
+        if let Some(name) = choices.service_name {
             options = options.service_name(Some(String::leak(name)));
         }
         // Leaked: handlers and threads refer to it for ever. A program sets up
         // once.
-        let reporter: &'static Reporter = Box::leak(Box::new(Reporter::new(self.package)));
+        let reporter: &'static Reporter = Box::leak(Box::new(Reporter::new(choices.package)));
         let configuration: &'static Configuration = Box::leak(Box::new(configuration));
         let mut sections = vec![(CONFIGURATION, Section::SignalSafe(configuration))];
         if let Some(environment) = environment {
             let environment: &'static Recorded = Box::leak(Box::new(environment));
             sections.push((environment::TITLE, Section::SignalSafe(environment)));
         }
-        sections.extend(self.sections);
+        sections.extend(choices.sections);
         let plan = Plan {
-            signal: self.signal,
+            signal: choices.signal,
             options,
             sections,
-            lines: self.lines,
-            threads: self.thread_choices,
+            lines: choices.lines,
+            threads: choices.thread_choices,
         };
         platform::set_up(reporter, plan).map(Handle::new)
     }

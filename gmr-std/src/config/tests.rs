@@ -586,10 +586,18 @@ fn too_large_is_said() {
     assert!(lines.iter().any(|line| line.contains(&format!("{LEFT_OUT_KEY} = cut \"1 entries"))));
     let blob = encode(flatten(&vec!["x".repeat(1000); 5000]).unwrap());
     assert!(blob.as_bytes().len() < 2 * MAX_CONFIG_BYTES);
+    let lines = lines_of(&json!({"long": "é".repeat(MAX_TEXT_BYTES)}));
+    let end = format!("of Some({})", 2 * MAX_TEXT_BYTES);
+    assert!(lines.iter().any(|line| line.ends_with(&end)));
+    // A text that is all there is has all the room.
     let lines = lines_of(&"é".repeat(MAX_TEXT_BYTES));
-    assert!(lines[1].ends_with(&format!("of Some({})", 2 * MAX_TEXT_BYTES)));
+    assert!(lines.iter().all(|line| !line.contains("of Some")));
     // What is cut is masked first.
-    assert_no_canary(&format!("{}://u:{}@h", "x".repeat(MAX_TEXT_BYTES - 20), "canary".repeat(9)));
+    for near in [MAX_TEXT_BYTES, MAX_CONFIG_BYTES] {
+        let text = format!("{}://u:{}@h", "x".repeat(near - 20), "canary".repeat(9));
+        assert_no_canary(&text);
+        assert_no_canary(&json!({"url": text}));
+    }
 }
 
 #[test]
