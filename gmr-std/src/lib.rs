@@ -92,17 +92,22 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 #[cfg(not(loom))]
+mod scope;
+#[cfg(not(loom))]
 mod setup;
 
 pub use config::{ConfigCell, ConfigError, Secret};
 #[cfg(not(loom))]
 pub use error::SetupError;
+pub use gmr_core::model::Incomplete;
 pub use gmr_core::{
-    Exclude, Options, Package, RegisterError, Reporter, Requester, SectionError, SectionResult,
-    SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats, Stop,
-    ViewKind as View, arm, package,
+    Exclude, Options, Package, RegisterError, Reporter, Requester, Scope, SectionError,
+    SectionResult, SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats,
+    Stop, ThisThread, ViewKind as View, arm, package,
 };
 #[cfg(not(loom))]
 pub use handle::Handle;
+#[cfg(not(loom))]
+pub use scope::scope;
 #[cfg(not(loom))]
 pub use setup::{Setup, setup_autorun};

@@ -5,6 +5,7 @@
 
 mod child;
 mod listen;
+mod scopes;
 mod sections;
 mod setup;
 
@@ -31,6 +32,7 @@ fn main() {
 pub(crate) struct Puppet {
     reports: Reports,
     listeners: listen::Listeners,
+    scoped: scopes::Scoped,
     child: Option<child::Child>,
     kept: Vec<rustix::fd::OwnedFd>,
 }
@@ -63,6 +65,9 @@ impl Puppet {
             "request" => self.reports.request(),
             "report-here" => self.reports.report_here(),
             "stats" => self.reports.stats(),
+            "last" => self.reports.last(),
+            "scoped" => self.scoped.start(rest),
+            "in" => self.scoped.tell(rest),
             "shutdown" => self.reports.shutdown(),
             "register" => self.reports.register(rest),
             "unregister" => self.reports.unregister(rest),
