@@ -47,6 +47,7 @@ fn supervise(reporter: &'static Reporter) {
 
 impl Threads {
     pub(crate) fn spawn() -> Result<Self, SetupError> {
+        look_for_room(BODIES.len()).map_err(SetupError::Thread)?;
         let mut threads = Threads(Vec::with_capacity(BODIES.len()));
         for (name, body) in BODIES {
             match spawn(name, body) {
@@ -131,11 +132,14 @@ fn on_trigger(signal: i32, info: &libc::siginfo_t) {
 }
 
 /// Starts a thread that is born with every signal blocked: none may arrive
-/// before it has set its own mask.
+/// before it has set its own mask. Waits until it runs: what the setup takes
+/// next must not be the room for its alternate stack.
 fn spawn(name: &str, body: Body) -> std::io::Result<(Sender<&'static Reporter>, JoinHandle<()>)> {
     let (sender, receiver) = channel();
+    let (begun, has_begun) = channel::<()>();
     let mask = block_all();
     let spawned = Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        drop(begun);
         let told = receiver.recv();
         drop(receiver);
         if let Ok(reporter) = told {
@@ -143,7 +147,36 @@ fn spawn(name: &str, body: Body) -> std::io::Result<(Sender<&'static Reporter>, 
         }
     });
     restore(&mask);
+    // An error: it has let go of its end.
+    let _ = has_begun.recv();
     spawned.map(|thread| (sender, thread))
+}
+
+/// What a thread takes besides its stack: guard page, thread-locals, and the
+/// alternate stack that std gives it.
+const BESIDES_STACK_BYTES: usize = 64 * 1024;
+
+/// Whether there is address space for `count` threads. std ends the process if
+/// a new thread finds none for its alternate stack, so this comes before.
+fn look_for_room(count: usize) -> std::io::Result<()> {
+    let bytes = count * (STACK_BYTES + BESIDES_STACK_BYTES);
+    // SAFETY: a new mapping, of which nothing is used.
+    let room = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            libc::PROT_NONE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if room == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the mapping that was just made.
+    unsafe { libc::munmap(room, bytes) };
+    Ok(())
 }
 
 fn block_all() -> libc::sigset_t {
