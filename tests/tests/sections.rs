@@ -58,6 +58,25 @@ fn a_section_that_fails_costs_itself_alone_and_says_why() {
 }
 
 #[test]
+fn package_shows_what_a_build_script_gave() {
+    for setup in ["std", "core-trigger"] {
+        let log = ErrLog::new();
+        let daemon = start(setup, &log);
+        daemon.trigger();
+        let report = log.wait_for(1).only();
+        let body = &report.section("Package").body;
+        for line in [
+            "git revision = 2f8cd1e0c6a14b0f9e7d3a5b8c1f2e4d6a7b9c0d",
+            "uncommitted changes = True",
+            "build time = 2026-11-22T14:03:11.482913000Z",
+        ] {
+            assert!(body.lines().any(|found| found == line), "{line} in {body}");
+        }
+        assert!(!body.contains("describe"), "{body}");
+    }
+}
+
+#[test]
 fn the_counters_know_the_last_report() {
     for setup in ["std", "core-autorun", "core-trigger"] {
         let log = ErrLog::new();
