@@ -3,8 +3,8 @@
 //! `cargo bench -p gmr-std --bench scope`
 //!
 //! Each line is the fastest of some rounds of many turns: what the machine
-//! does besides makes a round slower, never faster. The last lines are other
-//! threads' burden: all enter and leave scopes at the same time.
+//! does besides makes a round slower, never faster. In the last line as many
+//! threads as the machine has processors do it at the same time.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -35,9 +35,7 @@ fn main() {
         let _outer: Vec<_> = (0..16).map(|_| Scope::enter("outer")).collect();
         measure("ThisThread::enter, the 17th", || drop(black_box(here.enter("turn"))));
     }
-    for threads in [2, 8] {
-        together(threads);
-    }
+    together(std::thread::available_parallelism().map_or(1, |count| count.get()));
 }
 
 fn measure(what: &str, mut turn: impl FnMut()) {

@@ -24,6 +24,17 @@
 //! destructor: keep it for [`Handle::set_conf`] and [`Handle::stats`], or drop
 //! it.
 //!
+//! # What threads are doing
+//!
+//! ```
+//! # let path = "/heat";
+//! let _request = gmr_std::scope!("request", "GET {path}");
+//! ```
+//!
+//! As long as the guard lives, reports show it beside the thread's stack:
+//! `doing = request: GET /heat (2.3 s)`. See [`Scope`] for what it costs and
+//! where it ends.
+//!
 //! # Configuration and secrets
 //!
 //! A configuration is flattened and masked when it is set ([`Setup::conf`],
@@ -58,7 +69,7 @@
 //! # Signal safety
 //!
 //! Nothing of this crate needs to be called from a signal handler, and only
-//! [`Reporter::request`](Reporter#method.request) may be. A
+//! [`Reporter::request`](Reporter#method.request) and [`Scope::enter`] may be. A
 //! [`SignalSafeSection`] promises to keep the rules of its contract.
 //!
 //! # Cost at rest
