@@ -16,7 +16,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use gmr_core::{Reporter, SectionResult, SectionWriter, Signal, SignalSafeSection};
+use gmr_core::{Reporter, SectionResult, SectionWriter, Signal, SignalSafeSection, ThisThread};
 
 static GMR: Reporter = Reporter::new(gmr_core::package!(product: "core-only"));
 
@@ -66,7 +66,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn critical() {
+    let here = ThisThread::get();
     loop {
+        // Beside this thread's stack stands since when it has been at it.
+        let _turn = here.enter("turn");
         QUEUES.handled.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_micros(200));
     }

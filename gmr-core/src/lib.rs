@@ -74,6 +74,13 @@
 //! [`Options::redaction`] adds to them), but for what it writes through
 //! [`SectionWriter::exposed`].
 //!
+//! # Scopes
+//!
+//! A stack says where a thread is, not for whom. [`Scope::enter_with`] says it:
+//! `request: GET /heat`, shown beside the thread's stack with its age, as long
+//! as the guard lives. It allocates nothing and takes no lock, so it is for
+//! latency-critical threads and signal handlers too.
+//!
 //! # Features
 //!
 //! | feature | adds | |
@@ -91,7 +98,7 @@
 //!
 //! - **Safe**: the handlers, [`Reporter::request`](Reporter#method.request),
 //!   [`Reporter::report_here`](Reporter#method.report_here), and all that
-//!   composes a report. Threads are interrupted, never parked: each copies its
+//!   composes a report; entering and leaving a [`Scope`]. Threads are interrupted, never parked: each copies its
 //!   registers and the top of its stack, and goes on. The composing thread
 //!   unwinds the copies.
 //! - **Your promise**: sections. [`SignalSafeSection`] is an `unsafe trait`
@@ -104,7 +111,7 @@
 //! At rest: no thread, no timer, no polling; the descriptors of the destination
 //! (two, three with a second supervisor), of /dev/null and of the executable,
 //! and address space for the limits in [`Options`], of which only what reports
-//! have used is resident. During a report: one run of the capture handler on
+//! have used is resident; and 128 KiB for scopes, in the same way. During a report: one run of the capture handler on
 //! each thread, some microseconds and at most 2 KiB of its stack. The README
 //! has figures, and the commands that measure them.
 //!

@@ -40,10 +40,8 @@ pub(crate) const SLOTS: usize = 1024;
 #[cfg(gmr_engine)]
 const PROBES: usize = 128;
 
-/// Longest detail that is kept, in bytes.
-#[cfg(gmr_engine)]
+/// Longest detail that is kept.
 const DETAIL_BYTES: usize = DETAIL_WORDS * 8;
-#[cfg(gmr_engine)]
 const DETAIL_WORDS: usize = 11;
 
 /// When it began (CLOCK_MONOTONIC), the label's address and length, the
@@ -136,6 +134,9 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Longest detail that is kept, in bytes.
+    pub const MAX_DETAIL_BYTES: usize = DETAIL_BYTES;
+
     /// Enters a scope.
     ///
     /// # Signal safety
@@ -227,11 +228,17 @@ impl ThisThread {
     ///
     /// Safe; see [`Scope`].
     pub fn enter_with(self, label: &'static str, detail: &str) -> Scope {
+        self.enter_cut(label, detail, detail.len())
+    }
+
+    /// With a detail of `full_len` bytes, of which only the first are at hand.
+    #[doc(hidden)]
+    pub fn enter_cut(self, label: &'static str, detail: &str, full_len: usize) -> Scope {
         #[cfg(not(gmr_engine))]
-        let _ = (label, detail);
+        let _ = (label, detail, full_len);
         Scope {
             #[cfg(gmr_engine)]
-            place: record(&POOL, self.tid, label, detail),
+            place: record(&POOL, self.tid, label, detail, full_len),
             not_send: PhantomData,
         }
     }
@@ -250,11 +257,12 @@ fn record<'p>(
     tid: u32,
     label: &'static str,
     detail: &str,
+    full_len: usize,
 ) -> Option<(&'p Slot<WORDS>, Ticket)> {
     let began_ns = clock::monotonic_ns();
     let (after, before) = pool.split_at_checked(home(tid, pool.len()))?;
     let place = before.iter().chain(after).take(PROBES).find_map(|slot| {
-        let ticket = slot.claim(tid, |words| write(words, began_ns, label, detail))?;
+        let ticket = slot.claim(tid, |words| write(words, began_ns, label, detail, full_len))?;
         Some((slot, ticket))
     });
     if place.is_none() {
@@ -264,11 +272,17 @@ fn record<'p>(
 }
 
 #[cfg(gmr_engine)]
-fn write(words: &[AtomicU64; WORDS], began_ns: u64, label: &'static str, detail: &str) {
+fn write(
+    words: &[AtomicU64; WORDS],
+    began_ns: u64,
+    label: &'static str,
+    detail: &str,
+    full_len: usize,
+) {
     let kept_len = cut(detail, DETAIL_BYTES);
     let (facts, room) = words.split_at(WORDS - DETAIL_WORDS);
     let address = label.as_ptr().expose_provenance() as u64;
-    let lengths = (detail.len() as u64) << 8 | kept_len as u64;
+    let lengths = (full_len as u64) << 8 | kept_len as u64;
     for (word, value) in facts.iter().zip([began_ns, address, label.len() as u64, lengths]) {
         word.store(value, Ordering::Relaxed);
     }
@@ -485,6 +499,15 @@ mod tests {
     static COUNTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
     const EMPTY: Record = Record { words: [0; WORDS], slot: 0, ticket: None };
+
+    fn record(
+        pool: &'static [Slot<WORDS>],
+        tid: u32,
+        label: &'static str,
+        detail: &str,
+    ) -> Option<(&'static Slot<WORDS>, Ticket)> {
+        super::record(pool, tid, label, detail, detail.len())
+    }
 
     fn pool(slots: usize) -> &'static [Slot<WORDS>] {
         Box::leak((0..slots).map(|_| Slot::new()).collect())

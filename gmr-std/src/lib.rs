@@ -24,6 +24,17 @@
 //! destructor: keep it for [`Handle::set_conf`] and [`Handle::stats`], or drop
 //! it.
 //!
+//! # What threads are doing
+//!
+//! ```
+//! # let path = "/heat";
+//! let _request = gmr_std::scope!("request", "GET {path}");
+//! ```
+//!
+//! As long as the guard lives, reports show it beside the thread's stack:
+//! `doing = request: GET /heat (2.3 s)`. See [`Scope`] for what it costs and
+//! where it ends.
+//!
 //! # Configuration and secrets
 //!
 //! A configuration is flattened and masked when it is set ([`Setup::conf`],
@@ -58,7 +69,7 @@
 //! # Signal safety
 //!
 //! Nothing of this crate needs to be called from a signal handler, and only
-//! [`Reporter::request`](Reporter#method.request) may be. A
+//! [`Reporter::request`](Reporter#method.request) and [`Scope::enter`] may be. A
 //! [`SignalSafeSection`] promises to keep the rules of its contract.
 //!
 //! # Cost at rest
@@ -102,6 +113,8 @@ mod recorded;
 #[cfg(not(loom))]
 mod scheduling;
 #[cfg(not(loom))]
+mod scope;
+#[cfg(not(loom))]
 mod section;
 #[cfg(not(loom))]
 mod setup;
@@ -113,15 +126,18 @@ mod workers;
 pub use config::{ConfigCell, ConfigError, Exposed, Secret, expose};
 #[cfg(not(loom))]
 pub use error::SetupError;
+pub use gmr_core::model::Incomplete;
 pub use gmr_core::redact::{Pattern, Redaction};
 pub use gmr_core::{
-    Exclude, Options, Package, RegisterError, Reporter, Requester, SectionError, SectionId,
+    Exclude, Options, Package, RegisterError, Reporter, Requester, Scope, SectionError, SectionId,
     SectionResult, SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats,
-    Stop, UnregisterError, ViewKind as View, arm, package,
+    Stop, ThisThread, UnregisterError, ViewKind as View, arm, package,
 };
 #[cfg(not(loom))]
 pub use handle::Handle;
 #[cfg(not(loom))]
 pub use scheduling::{Scheduling, SchedulingError};
+#[cfg(not(loom))]
+pub use scope::scope;
 #[cfg(not(loom))]
 pub use setup::{Setup, setup_autorun};

@@ -15,7 +15,7 @@ use gmr_core::{Reporter, Requester, Signal};
 
 use crate::error::SetupError;
 pub(crate) use crate::installed::Installed;
-use crate::scheduling::{SchedulingError, ThreadChoices};
+use crate::scheduling::ThreadChoices;
 use crate::setup::{Plan, SUPERVISORS, Section};
 use crate::source_lines::Lines;
 use crate::workers::pool::{Pool, WORKERS};
@@ -50,6 +50,7 @@ pub(crate) struct Threads {
 
 impl Threads {
     pub(crate) fn spawn(pool: &'static Pool, choices: &ThreadChoices) -> Result<Self, SetupError> {
+        look_for_room().map_err(SetupError::Thread)?;
         let mut threads = Threads { waiting: Vec::new(), pool };
         let (sender, applied) = channel();
         let first = || {
@@ -177,6 +178,7 @@ fn work(pool: &'static Pool, reporter: &'static Reporter) {
 
 /// Starts a spare worker.
 pub(crate) fn start_worker(pool: &'static Pool, number: u32) -> std::io::Result<()> {
+    look_for_room()?;
     let (sender, _thread) =
         // Scheduling and CPUs are those of the worker that starts it.
         spawn(&worker_name(number), WORKER_STACK_BYTES, || {}, move |reporter| {
@@ -244,6 +246,8 @@ fn on_trigger(signal: i32, info: &libc::siginfo_t) {
 
 /// Starts a thread that is born with every signal blocked: none may arrive
 /// before it has set its own mask. It does `first` at once, `body` when told.
+/// Waits until it runs: what the setup takes next must not be the room for its
+/// alternate stack.
 fn spawn(
     name: &str,
     stack_bytes: usize,
@@ -251,9 +255,11 @@ fn spawn(
     body: impl FnOnce(&'static Reporter) + Send + 'static,
 ) -> std::io::Result<Waiting> {
     let (sender, receiver) = channel();
+    let (begun, has_begun) = channel::<()>();
     let mask = block_all();
     let spawned = Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(move || {
         first();
+        drop(begun);
         let told = receiver.recv();
         drop(receiver);
         if let Ok(reporter) = told {
@@ -261,6 +267,8 @@ fn spawn(
         }
     });
     restore(&mask);
+    // An error: it has let go of its end.
+    let _ = has_begun.recv();
     spawned.map(|thread| (sender, thread))
 }
 
@@ -271,6 +279,35 @@ fn unblock(signal: i32) {
     unsafe { libc::sigaddset(&raw mut set, signal) };
     // SAFETY: a valid set; affects this thread only.
     unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
+/// What a thread takes besides its stack: guard page, thread-locals, and the
+/// alternate stack that std gives it.
+const BESIDES_STACK_BYTES: usize = 64 * 1024;
+
+/// Whether there is address space for all threads. std ends the process if
+/// a new thread finds none for its alternate stack, so this comes before.
+fn look_for_room() -> std::io::Result<()> {
+    let supervisors = SUPERVISORS as usize * (SUPERVISOR_STACK_BYTES + BESIDES_STACK_BYTES);
+    let workers = WORKERS as usize * (WORKER_STACK_BYTES + BESIDES_STACK_BYTES);
+    let bytes = supervisors + workers;
+    // SAFETY: a new mapping, of which nothing is used.
+    let room = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            libc::PROT_NONE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if room == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the mapping that was just made.
+    unsafe { libc::munmap(room, bytes) };
+    Ok(())
 }
 
 fn block_all() -> libc::sigset_t {

@@ -136,6 +136,13 @@ impl Daemon {
         Stats::parse(&self.ask("stats"))
     }
 
+    /// What its counters know of its last report.
+    #[track_caller]
+    pub fn last(&mut self) -> Last {
+        let answer = self.ask("last");
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    }
+
     /// Waits until its counters are as `condition` says.
     #[track_caller]
     pub fn wait_stats(&mut self, what: &str, condition: impl Fn(&Stats) -> bool) -> Stats {
@@ -224,6 +231,21 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A daemon's last report, as its `last` command writes it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Last {
+    /// Its number.
+    pub sequence: u64,
+    /// Why it was not complete.
+    pub reasons: String,
+    /// How long it took.
+    pub duration_ns: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// When it ended, in seconds since 1970.
+    pub end: i64,
 }
 
 /// A daemon's counters, as its `stats` command writes them.

@@ -297,7 +297,7 @@ fn without_enough_descriptors_setup_is_refused() {
 #[test]
 fn without_enough_address_space_setup_is_refused() {
     for setup in ["std", "core-autorun", "core-trigger"] {
-        let limits = (0..1000).map(|step| (Resource::As, step * 128 * 1024));
+        let limits = (0..10_000).map(|step| (Resource::As, step * 12 * 1024));
         fails_cleanly_under(limits, setup, "");
     }
 }

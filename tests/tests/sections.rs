@@ -1,5 +1,7 @@
 //! Sections that fail, never end, lie, come and go.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use gmr_tests::{Daemon, ErrLog, Stream, process, until};
 
 const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
@@ -38,8 +40,64 @@ fn a_section_that_fails_costs_itself_alone_and_says_why() {
             let total = report.sections.len() - 1;
             assert_eq!(report.end("sections"), Some(&*format!("{total} ok, 1 failed, 0 skipped")));
             daemon.assert_alive();
+            let outcome = report.outcomes.iter().find(|outcome| outcome.title == "Fails");
+            let outcome = outcome.unwrap_or_else(|| panic!("{}", report.raw));
+            assert_eq!(
+                (&*outcome.status, &*outcome.explanation),
+                ("failed", "the lock was held"),
+                "{}",
+                report.raw
+            );
+            assert_eq!(report.outcomes.len(), report.sections.len());
+            assert_eq!(report.end("panic"), Some("unwind"));
             daemon.wait_stats("the report", |stats| stats.incomplete == 1);
+            let last = daemon.last();
+            assert_eq!((last.sequence, &*last.reasons), (1, "section failed"));
         }
+    }
+}
+
+#[test]
+fn package_shows_what_a_build_script_gave() {
+    for setup in ["std", "core-trigger"] {
+        let log = ErrLog::new();
+        let daemon = start(setup, &log);
+        daemon.trigger();
+        let report = log.wait_for(1).only();
+        let body = &report.section("Package").body;
+        for line in [
+            "git revision = 2f8cd1e0c6a14b0f9e7d3a5b8c1f2e4d6a7b9c0d",
+            "uncommitted changes = True",
+            "build time = 2026-11-22T14:03:11.482913000Z",
+        ] {
+            assert!(body.lines().any(|found| found == line), "{line} in {body}");
+        }
+        assert!(!body.contains("describe"), "{body}");
+    }
+}
+
+#[test]
+fn the_counters_know_the_last_report() {
+    for setup in ["std", "core-autorun", "core-trigger"] {
+        let log = ErrLog::new();
+        let mut daemon = start(&format!("{setup} sections=filler-0"), &log);
+        let none = daemon.last();
+        assert_eq!((none.sequence, none.bytes, none.end, &*none.reasons), (0, 0, 0, ""));
+        daemon.must("register fails");
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        daemon.trigger();
+        daemon.wait_stats("the first report", |stats| stats.incomplete == 1);
+        let first = daemon.last();
+        assert_eq!((first.sequence, &*first.reasons), (1, "section failed"));
+        assert_eq!(first.bytes, log.len(), "all that was written");
+        assert!(first.end.cast_unsigned() >= before && first.duration_ns > 0, "{first:?}");
+
+        assert_eq!(daemon.ask("unregister fails"), "ok");
+        daemon.trigger();
+        daemon.wait_stats("the second report", |stats| stats.complete == 1);
+        let second = daemon.last();
+        assert_eq!((second.sequence, &*second.reasons), (2, ""));
+        assert_eq!(second.bytes, log.len() - first.bytes);
     }
 }
 

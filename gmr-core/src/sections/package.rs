@@ -14,9 +14,22 @@ pub(crate) fn write(engine: &Engine, out: &mut SectionWriter<'_>) -> SectionResu
     out.value("product", package.product)?;
     out.value("vendor", package.vendor)?;
     out.value("version", package.version)?;
+    for (key, value) in
+        [("git revision", package.git_revision), ("git describe", package.git_describe)]
+    {
+        if let Some(value) = value {
+            out.value(key, value)?;
+        }
+    }
+    if package.is_git_modified {
+        out.value("uncommitted changes", true)?;
+    }
     let mut build = heapless::String::<192>::new();
     let _ = uwrite!(&mut build, "{}, {}, {}", package.profile, Package::TARGET, Package::RUSTC);
     out.value("build", build.as_str())?;
+    if let Some(time) = package.build_time {
+        out.value("build time", time)?;
+    }
     // As it is mapped, if that is known: under an explicit loader the file
     // /proc/self/exe is the loader's.
     #[cfg(feature = "stacks")]

@@ -22,7 +22,7 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use gmr_core::{
-    Options, Package, Reporter, Requester, SectionResult, SectionWriter, SignalSafeSection,
+    Options, Package, Reporter, Requester, Scope, SectionResult, SectionWriter, SignalSafeSection,
 };
 
 static GMR: Reporter = Reporter::new(PACKAGE);
@@ -64,6 +64,8 @@ unsafe impl SignalSafeSection for Work {
 static HANDLER_SP: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // It is in the report, and shows that scopes need no allocator.
+    let _scope = Scope::enter_with("handling", "the trigger");
     let here = 0_u8;
     HANDLER_SP.store(&raw const here as u64, Ordering::Relaxed);
     // SAFETY: the kernel's siginfo, valid in the handler.

@@ -6,6 +6,7 @@
 mod child;
 mod life;
 mod listen;
+mod scopes;
 mod sections;
 mod setup;
 mod trouble;
@@ -33,6 +34,7 @@ fn main() {
 pub(crate) struct Puppet {
     reports: Reports,
     listeners: listen::Listeners,
+    scoped: scopes::Scoped,
     child: Option<child::Child>,
     kept: Vec<rustix::fd::OwnedFd>,
     trouble: trouble::Trouble,
@@ -66,6 +68,9 @@ impl Puppet {
             "request" => self.reports.request(),
             "report-here" => self.reports.report_here(),
             "stats" => self.reports.stats(),
+            "last" => self.reports.last(),
+            "scoped" => self.scoped.start(rest),
+            "in" => self.scoped.tell(rest),
             "shutdown" => self.reports.shutdown(),
             "register" => self.reports.register(rest),
             "unregister" => self.reports.unregister(rest),

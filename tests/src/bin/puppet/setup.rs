@@ -211,6 +211,24 @@ impl Reports {
         )
     }
 
+    /// What is known of the last report.
+    pub(crate) fn last(&self) -> String {
+        let Stats {
+            last_sequence: sequence,
+            last_incomplete,
+            last_duration_ns: duration_ns,
+            last_bytes: bytes,
+            last_end_unix_seconds: end,
+            ..
+        } = self.reporter().stats();
+        let reasons: Vec<_> = last_incomplete.reasons().collect();
+        let reasons = reasons.join(", ");
+        format!(
+            "{{\"sequence\":{sequence},\"reasons\":\"{reasons}\",\"duration_ns\":{duration_ns},\
+             \"bytes\":{bytes},\"end\":{end}}}"
+        )
+    }
+
     pub(crate) fn shutdown(&self) -> String {
         self.reporter().shutdown();
         "ok".to_owned()
