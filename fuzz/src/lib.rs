@@ -12,8 +12,8 @@ use core::convert::Infallible;
 
 use arbitrary::Unstructured;
 use gmr_core::model::{
-    Capture, Certainty, Event, Frame, Incomplete, Process, SectionStatus, StackEnd, Thread,
-    Timestamp, Value,
+    ActiveScope, Capture, Certainty, Event, Frame, Incomplete, Process, SectionOutcome,
+    SectionStatus, StackEnd, Thread, Timestamp, Value,
 };
 use gmr_core::view::View;
 use ufmt::uWrite;
@@ -168,22 +168,23 @@ impl<'a> Input<'a> {
         }
     }
 
+    fn status(&mut self) -> SectionStatus {
+        match self.byte() % 5 {
+            0 => SectionStatus::Ok,
+            1 => SectionStatus::Failed("the reason"),
+            2 => SectionStatus::Deadline,
+            3 => SectionStatus::SkippedStuck,
+            _ => SectionStatus::SkippedDeadline,
+        }
+    }
+
     fn event(&mut self) -> Event<'a> {
-        match self.byte() % 18 {
+        match self.byte() % 20 {
             0 => Event::BeginReport,
             1 => Event::BeginHead,
             2 => Event::BeginFindings,
             3 => Event::BeginSection { id: self.small(), title: self.text() },
-            4 => Event::EndSection {
-                status: match self.byte() % 5 {
-                    0 => SectionStatus::Ok,
-                    1 => SectionStatus::Failed("the reason"),
-                    2 => SectionStatus::Deadline,
-                    3 => SectionStatus::SkippedStuck,
-                    _ => SectionStatus::SkippedDeadline,
-                },
-                elapsed_ns: self.number(),
-            },
+            4 => Event::EndSection { status: self.status(), elapsed_ns: self.number() },
             5 => Event::BeginEnd,
             6 => Event::EndReport { sequence: self.number(), incomplete: Incomplete::DEADLINE },
             7 => Event::Value { key: self.text(), value: self.value() },
@@ -195,6 +196,16 @@ impl<'a> Input<'a> {
             13 => Event::BeginProcess(self.process()),
             14 => Event::Frame(self.frame()),
             15 | 16 => Event::Close,
+            17 => Event::Scope(ActiveScope {
+                label: self.text(),
+                detail: self.value(),
+                age_ns: self.number(),
+            }),
+            18 => Event::Outcome(SectionOutcome {
+                title: self.text(),
+                status: self.status(),
+                elapsed_ns: self.number(),
+            }),
             _ => Event::Text(self.bytes()),
         }
     }

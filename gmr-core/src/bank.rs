@@ -1,5 +1,4 @@
-//! A bank: all the memory and descriptors that one supervisor writes a report
-//! with. Two supervisors have two banks and share nothing but atomics, so one
+//! A bank: all the memory that one supervisor writes a report with. Two supervisors have two banks and share nothing but atomics, so one
 //! that is stuck holds nothing the other needs.
 //!
 //! # Safety
@@ -12,10 +11,12 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
+use crate::model::SectionOutcome;
 use crate::options::Options;
+use crate::outcomes::{MAX_OUTCOMES, NO_OUTCOME};
 use crate::protocol::baton::Baton;
+use crate::scope;
 use crate::sections::processes;
-use crate::sink::destination::Line;
 use crate::sys::memory::Region;
 use crate::threads::ThreadRecord;
 
@@ -58,6 +59,8 @@ pub(crate) struct Bank {
     pub(crate) dirents: &'static mut [MaybeUninit<u8>],
     pub(crate) processes: &'static mut [processes::Entry],
     pub(crate) threads: &'static mut [ThreadRecord],
+    pub(crate) scopes: &'static mut [scope::Record],
+    pub(crate) outcomes: &'static mut [SectionOutcome<'static>],
     #[cfg(feature = "stacks")]
     pub(crate) stacks: Stacks,
     #[cfg(all(feature = "stacks", feature = "symbols"))]
@@ -89,8 +92,8 @@ pub(crate) struct BankCell {
     pub(crate) stuck_in: AtomicU32,
     /// When its report began, CLOCK_MONOTONIC.
     pub(crate) began_ns: AtomicU64,
-    /// Its descriptor onto the destination.
-    pub(crate) line: Line,
+    /// Where its report goes (`compose::Output`), 0 for nowhere.
+    pub(crate) output: AtomicU32,
     #[cfg(feature = "signal")]
     pub(crate) stack: crate::sys::stack::StackTop,
 }
@@ -139,6 +142,8 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
         .saturating_add(DIRENTS_BYTES)
         .saturating_add(Region::bytes_for::<processes::Entry>(processes::TABLE_ENTRIES))
         .saturating_add(Region::bytes_for::<ThreadRecord>(threads))
+        .saturating_add(Region::bytes_for::<scope::Record>(scope::SLOTS))
+        .saturating_add(Region::bytes_for::<SectionOutcome<'_>>(MAX_OUTCOMES))
         .saturating_add(4096);
     #[cfg(feature = "stacks")]
     let bytes = {
@@ -162,7 +167,6 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
 pub(crate) fn build(
     region: &mut Region,
     options: &Options,
-    line: Line,
     #[cfg(feature = "signal")] stack: crate::sys::stack::StackTop,
 ) -> Option<BankCell> {
     let bank = Bank {
@@ -172,6 +176,8 @@ pub(crate) fn build(
         dirents: region.carve_with(DIRENTS_BYTES, || MaybeUninit::new(0))?,
         processes: region.carve_with(processes::TABLE_ENTRIES, || processes::Entry::EMPTY)?,
         threads: region.carve_with(options.max_threads as usize, || ThreadRecord::EMPTY)?,
+        scopes: region.carve::<scope::Record>(scope::SLOTS)?,
+        outcomes: region.carve_with(MAX_OUTCOMES, || NO_OUTCOME)?,
         #[cfg(feature = "stacks")]
         stacks: build_stacks(region, options)?,
         #[cfg(all(feature = "stacks", feature = "symbols"))]
@@ -183,7 +189,7 @@ pub(crate) fn build(
         step: AtomicU32::new(0),
         stuck_in: AtomicU32::new(0),
         began_ns: AtomicU64::new(0),
-        line,
+        output: AtomicU32::new(0),
         #[cfg(feature = "signal")]
         stack,
     })
@@ -226,16 +232,14 @@ fn build_stacks(region: &mut Region, options: &Options) -> Option<Stacks> {
 #[cfg(all(test, feature = "signal"))]
 mod tests {
     use super::*;
-    use crate::sink::destination::Destination;
 
     #[test]
     fn a_bank_is_leased_once_and_a_refusal_leaves_it_with_its_holder() {
         let options = Options::new().max_threads(4).max_frames(4).in_range();
         let mut region = Region::map(bytes_needed(&options)).unwrap();
         let stack = Region::map(4096).unwrap().carve::<u8>(4096).unwrap();
-        let line = Destination::open(2).or_else(|_| Destination::open(1)).unwrap().line().unwrap();
         let stack = crate::sys::stack::StackTop::of(stack);
-        let cell = build(&mut region, &options, line, stack).unwrap();
+        let cell = build(&mut region, &options, stack).unwrap();
         let lease = cell.lease(7).unwrap();
         assert!(cell.lease(8).is_none());
         assert_eq!(cell.lessee(), 7);

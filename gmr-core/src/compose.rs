@@ -19,15 +19,19 @@ use rustix::fd::AsFd;
 use ufmt::{uWrite, uwrite};
 
 use crate::bank::{Bank, BankCell, Lease};
-use crate::engine::Engine;
-use crate::model::{Capture, Event, Incomplete, SectionStatus, Value};
+use crate::engine::{Ended, Engine, Order};
+use crate::model::{Capture, Event, Incomplete, SectionOutcome, SectionStatus, Value};
+use crate::outcomes::Outcomes;
 use crate::procfs::{list, read};
+use crate::protocol::counted::Held;
+use crate::protocol::orders::Answer;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::requests::{Requester, Taken};
+use crate::scope::Snapshot;
 use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
 use crate::sections::{package, processes, threads as threads_section};
 use crate::sink::Sink;
-use crate::sink::destination::OpenLine;
+use crate::sink::destination::{Destination, OpenLine};
 use crate::sys::clock;
 #[cfg(feature = "stacks")]
 use crate::threads::ThreadRecord;
@@ -90,11 +94,73 @@ pub(crate) struct Interrupted {
     pub(crate) context: *const core::ffi::c_void,
 }
 
-/// Begins a report on `bank` and writes it. `false`: another is in progress.
+/// What a report answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// All requests made so far, at the destination.
+    Requests,
+    /// One order, at its caller's.
+    Order,
+}
+
+/// Where the report of a bank goes: what a takeover has to fence. In one word,
+/// 0 for nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Output(u32);
+
+impl Output {
+    const NOWHERE: Self = Output(0);
+    /// An order's output is this plus its place.
+    const FIRST_ORDER: u32 = 256;
+
+    fn destination(place: u32) -> Self {
+        Output(place.saturating_add(1))
+    }
+
+    fn order(place: usize) -> Self {
+        Output(Self::FIRST_ORDER.saturating_add(u32::try_from(place).unwrap_or(0)))
+    }
+
+    /// Holds it, and says how it is written to.
+    fn hold(self, engine: &Engine) -> Option<Outlet<'_>> {
+        if self.0 >= Self::FIRST_ORDER {
+            let place = self.0.saturating_sub(Self::FIRST_ORDER);
+            engine.orders.at(place as usize).map(Outlet::Order)
+        } else {
+            let destination = engine.destinations.at(self.0.checked_sub(1)?)?;
+            Some(Outlet::Destination(destination, engine.options.view))
+        }
+    }
+}
+
+/// A destination that stays open for as long as this is there.
+enum Outlet<'a> {
+    Destination(Held<'a, Destination>, ViewKind),
+    Order(Held<'a, Order>),
+}
+
+impl Outlet<'_> {
+    fn destination(&self) -> &Destination {
+        match self {
+            Outlet::Destination(destination, _) => destination,
+            Outlet::Order(order) => &order.destination,
+        }
+    }
+
+    fn view(&self) -> ViewKind {
+        match self {
+            Outlet::Destination(_, view) => *view,
+            Outlet::Order(order) => order.view,
+        }
+    }
+}
+
+/// Begins a report on `bank` and writes it. The error: another is in progress.
 pub(crate) fn serve(
     engine: &Engine,
     lease: &mut Lease<'_>,
     bank: usize,
+    job: Job,
     interrupted: Option<Interrupted>,
 ) -> Result<(), Epoch> {
     let Some(cell) = engine.cell(bank) else { return Ok(()) };
@@ -102,20 +168,26 @@ pub(crate) fn serve(
     // Before `begin`: who finds the report begun finds this time.
     cell.began_ns.store(clock::monotonic_ns(), Ordering::Release);
     let epoch = engine.ownership.begin(bank)?;
-    write(engine, lease, cell, epoch, None, interrupted);
+    write(engine, lease, cell, epoch, job, None, interrupted);
     Ok(())
 }
 
-/// When the report `epoch` is overdue, CLOCK_MONOTONIC in nanoseconds.
+/// When the report on `bank` is overdue, CLOCK_MONOTONIC in nanoseconds.
 #[cfg(feature = "signal")]
-pub(crate) fn due_ns(engine: &Engine, epoch: Epoch) -> u64 {
-    let began = engine.cell(epoch.bank()).map_or(0, |cell| cell.began_ns.load(Ordering::Acquire));
+pub(crate) fn due_ns(engine: &Engine, bank: usize) -> u64 {
+    let began = engine.cell(bank).map_or(0, |cell| cell.began_ns.load(Ordering::Acquire));
     began.saturating_add(nanoseconds(engine.options.report_deadline))
 }
 
 /// Takes the overdue report `stuck` over and writes a new one on `bank`.
 #[cfg(feature = "signal")]
-pub(crate) fn take_over(engine: &Engine, lease: &mut Lease<'_>, bank: usize, stuck: Epoch) {
+pub(crate) fn take_over(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    bank: usize,
+    job: Job,
+    stuck: Epoch,
+) {
     let (Some(cell), Some(other)) = (engine.cell(bank), engine.cell(stuck.bank())) else {
         return;
     };
@@ -129,10 +201,50 @@ pub(crate) fn take_over(engine: &Engine, lease: &mut Lease<'_>, bank: usize, stu
         other.stuck_in.store(0, Ordering::Release);
         return;
     };
-    engine.destination.fence(&other.line, engine.null.as_fd());
-    engine.stats.abandoned.fetch_add(1, Ordering::Relaxed);
     let previous = Previous { sequence: stuck.sequence(), step };
-    write(engine, lease, cell, epoch, Some(previous), None);
+    // Held, or the number that is fenced could be the program's by then.
+    if let Some(outlet) = Output(other.output.load(Ordering::Acquire)).hold(engine) {
+        outlet.destination().fence(stuck.bank(), engine.null.as_fd());
+        end_abandoned(engine, lease, bank, epoch, previous, &outlet);
+    }
+    engine.stats.abandoned.fetch_add(1, Ordering::Relaxed);
+    write(engine, lease, cell, epoch, job, Some(previous), None);
+}
+
+/// Ends the abandoned report visibly, wherever it went and wherever it stopped:
+/// the next report may go elsewhere.
+#[cfg(feature = "signal")]
+fn end_abandoned(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    bank: usize,
+    epoch: Epoch,
+    previous: Previous,
+    outlet: &Outlet<'_>,
+) {
+    let is_current = || engine.ownership.is_current(epoch);
+    // The new report is to end before it counts as stuck (`compose`).
+    let patience = nanoseconds(engine.options.report_deadline) >> 3;
+    let patience = patience.min(nanoseconds(engine.options.output_deadline));
+    let deadline_ns = clock::monotonic_ns().saturating_add(patience);
+    let null = engine.null.as_fd();
+    let line = outlet.destination().open_line(bank, null, deadline_ns, &is_current);
+    let Some(line) = line else { return };
+    let mut sink = Sink::new(line, lease.bank().sink);
+    if outlet.view() == ViewKind::Text {
+        let mut words = heapless::String::<256>::new();
+        let _ = uwrite!(
+            &mut words,
+            "\nEnd of report {}: incomplete (abandoned in {})\n\n",
+            previous.sequence,
+            previous.step.title(engine)
+        );
+        let _ = sink.write_str(&words);
+    } else {
+        // The next document begins on a line of its own.
+        let _ = sink.write_str("\n");
+    }
+    sink.flush(true);
 }
 
 fn nanoseconds(duration: core::time::Duration) -> u64 {
@@ -164,6 +276,11 @@ struct Emitter<'a> {
     section_limit_bytes: u64,
 }
 
+/// Source lines may take this part of what is left of a report's time. Some
+/// seconds by default: a large program without optimisation takes that long
+/// once.
+const LINES_PART_OF_DEADLINE: u64 = 3;
+
 /// The most a registered section may write. A runaway section would otherwise
 /// fill the disk within its deadline.
 const MAX_SECTION_BYTES: u64 = 16 << 20;
@@ -183,10 +300,17 @@ impl Emitter<'_> {
 }
 
 impl EventSink for Emitter<'_> {
+    fn deadline_ns(&self) -> u64 {
+        self.section_deadline_ns
+    }
+
+    fn check(&self) -> Result<(), Stop> {
+        let is_over = !(self.is_current)() || clock::monotonic_ns() >= self.section_deadline_ns;
+        if is_over { Err(Stop) } else { Ok(()) }
+    }
+
     fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
-        if !(self.is_current)() || clock::monotonic_ns() >= self.section_deadline_ns {
-            return Err(Stop);
-        }
+        self.check()?;
         if self.sink.total_bytes() > self.section_limit_bytes {
             return Err(Stop);
         }
@@ -217,6 +341,7 @@ struct Report<'a> {
     began_ns: u64,
     next_id: u32,
     tally: Tally,
+    outcomes: Outcomes<'a>,
     incomplete: Incomplete,
     /// Steps that other supervisors are stuck in.
     stuck: heapless::Vec<Step, { crate::protocol::ownership::MAX_BANKS }>,
@@ -227,64 +352,129 @@ fn write(
     lease: &mut Lease<'_>,
     cell: &BankCell,
     epoch: Epoch,
+    job: Job,
     previous: Option<Previous>,
     interrupted: Option<Interrupted>,
 ) {
-    let is_current = || engine.ownership.is_current(epoch);
-    if let Some(taken) = engine.requests.take() {
-        engine.stats.coalesced.fetch_add(u64::from(taken.coalesced), Ordering::Relaxed);
-        let bank = lease.bank();
-        compose(engine, bank, cell, epoch, &taken, previous, interrupted, &is_current);
-    }
-    cell.step.store(Step::NONE.0, Ordering::Release);
-    if !engine.ownership.finish(epoch) {
+    let is_finished = match job {
+        Job::Requests => requested(engine, lease, cell, epoch, previous, interrupted),
+        Job::Order => ordered(engine, lease, cell, epoch, previous),
+    };
+    if !is_finished {
         // Taken over meanwhile: we are back, so nothing is stuck any more.
         cell.stuck_in.store(0, Ordering::Release);
-        engine.destination.mend(&cell.line, engine.null.as_fd());
     }
     engine.stats.finished.fetch_add(1, Ordering::Release);
     crate::sys::futex::wake(&engine.stats.finished, u32::MAX >> 1);
 }
 
+/// Answers all requests made so far. `false`: it was taken over.
+fn requested(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    cell: &BankCell,
+    epoch: Epoch,
+    previous: Option<Previous>,
+    interrupted: Option<Interrupted>,
+) -> bool {
+    let Some(taken) = engine.requests.take() else { return finish(engine, cell, epoch, None) };
+    // After the requests: what is asked for after a switch goes to the new one.
+    let Some((place, destination)) = engine.destinations.hold() else {
+        let count = u64::from(taken.coalesced).saturating_add(1);
+        engine.stats.ignored.fetch_add(count, Ordering::Relaxed);
+        return finish(engine, cell, epoch, None);
+    };
+    engine.stats.coalesced.fetch_add(u64::from(taken.coalesced), Ordering::Relaxed);
+    cell.output.store(Output::destination(place).0, Ordering::Release);
+    let view = engine.options.view;
+    compose(engine, lease.bank(), cell, epoch, &destination, view, &taken, previous, interrupted);
+    finish(engine, cell, epoch, Some(&destination))
+}
+
+/// Answers one order. `false`: it was taken over.
+fn ordered(
+    engine: &Engine,
+    lease: &mut Lease<'_>,
+    cell: &BankCell,
+    epoch: Epoch,
+    previous: Option<Previous>,
+) -> bool {
+    let Some(taken) = engine.orders.take(epoch.bank()) else {
+        return finish(engine, cell, epoch, None);
+    };
+    cell.output.store(Output::order(taken.number()).0, Ordering::Release);
+    let Order { destination, view } = taken.order();
+    let who = Taken { coalesced: 0, requester: Some(Requester::call()) };
+    let written =
+        compose(engine, lease.bank(), cell, epoch, destination, *view, &who, previous, None);
+    let nothing = Answer { sequence: epoch.sequence(), bytes: 0, is_complete: false };
+    let is_finished = finish(engine, cell, epoch, Some(destination));
+    if is_finished {
+        taken.answer(written.unwrap_or(nothing));
+    } else {
+        taken.put_back();
+    }
+    is_finished
+}
+
+/// Ends the report. `false`: it was taken over.
+fn finish(
+    engine: &Engine,
+    cell: &BankCell,
+    epoch: Epoch,
+    destination: Option<&Destination>,
+) -> bool {
+    cell.step.store(Step::NONE.0, Ordering::Release);
+    let is_finished = engine.ownership.finish(epoch);
+    if let Some(destination) = destination
+        && !is_finished
+    {
+        destination.mend(epoch.bank(), engine.null.as_fd());
+    }
+    cell.output.store(Output::NOWHERE.0, Ordering::Release);
+    is_finished
+}
+
+/// Returns what was written, if the report came to its end.
 #[expect(clippy::too_many_arguments, reason = "the one place where all of them meet")]
 fn compose(
     engine: &Engine,
     bank: &mut Bank,
     cell: &BankCell,
     epoch: Epoch,
+    destination: &Destination,
+    view: ViewKind,
     taken: &Taken,
     previous: Option<Previous>,
     interrupted: Option<Interrupted>,
-    is_current: &dyn Fn() -> bool,
-) {
+) -> Option<Answer> {
+    let is_current: &dyn Fn() -> bool = &|| engine.ownership.is_current(epoch);
     let began_ns = clock::monotonic_ns();
     cell.step.store(Step::HEAD.0, Ordering::Release);
-    if !engine.destination.is_intact(&cell.line) {
-        // Fenced by a takeover, or closed by the program.
-        engine.destination.mend(&cell.line, engine.null.as_fd());
-        if !engine.destination.is_intact(&cell.line) {
-            engine.stats.incomplete.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-    }
     // A report that obeys ends a little before it counts as stuck.
     let deadline = nanoseconds(engine.options.report_deadline);
     let deadline_ns = began_ns.saturating_add(deadline.saturating_sub(deadline >> 3));
-    let Bank { sink, bytes, dirents, processes: table, threads: records, .. } = bank;
-    let line = OpenLine {
-        line: &cell.line,
-        kind: engine.destination.kind(),
-        is_device: engine.destination.is_device(),
-        deadline_ns: deadline_ns
-            .min(began_ns.saturating_add(nanoseconds(engine.options.output_deadline))),
-        is_current,
+    let output_deadline_ns =
+        deadline_ns.min(began_ns.saturating_add(nanoseconds(engine.options.output_deadline)));
+    let null = engine.null.as_fd();
+    let line = destination.open_line(epoch.bank(), null, output_deadline_ns, is_current);
+    let Some(line) = line else {
+        engine.stats.ended(&Ended {
+            sequence: epoch.sequence(),
+            incomplete: Incomplete::OUTPUT,
+            duration_ns: clock::monotonic_ns().saturating_sub(began_ns),
+            bytes: 0,
+        });
+        return None;
     };
+    let Bank { sink, bytes, dirents, processes: table, threads: records, scopes, outcomes, .. } =
+        bank;
     let mut report = Report {
         engine,
         cell,
         epoch,
         out: Emitter {
-            view: AnyView::new(engine.options.view),
+            view: AnyView::new(view),
             sink: Sink::new(line, sink),
             is_current,
             section_deadline_ns: deadline_ns,
@@ -294,6 +484,7 @@ fn compose(
         began_ns,
         next_id: 1,
         tally: Tally::default(),
+        outcomes: Outcomes::new(outcomes),
         incomplete: Incomplete::NONE,
         stuck: engine
             .banks
@@ -325,6 +516,7 @@ fn compose(
         threads::list(&asking, records, bytes, dirents)
     };
     let records = records.get_mut(..listed.count).unwrap_or_default();
+    let scopes = Snapshot::take(scopes);
     #[cfg(feature = "stacks")]
     let stacks = if is_skipped {
         bank.stacks.frames.used = 0;
@@ -346,21 +538,38 @@ fn compose(
         });
     }
 
-    let facts = threads_section::Facts {
-        records,
-        listed: &listed,
-        is_skipped,
-        #[cfg(feature = "stacks")]
-        frames: bank.stacks.frames.records,
-        #[cfg(feature = "stacks")]
-        table: tables.as_ref().map(|tables| tables.table),
-        #[cfg(all(feature = "stacks", feature = "symbols"))]
-        names: &bank.names,
-    };
+    #[cfg(feature = "stacks")]
+    let lines = engine.options.lines.map(|lines| lines.0);
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    if let (Some(lines), Some(table)) = (lines, &tables) {
+        report.prepare_lines(lines, table.table, &bank.names);
+    }
+
+    // Made anew for each use: in between, sections add a worker's stack.
+    macro_rules! facts {
+        () => {
+            threads_section::Facts {
+                records,
+                listed: &listed,
+                scopes: &scopes,
+                is_skipped,
+                #[cfg(feature = "stacks")]
+                frames: bank.stacks.frames.records,
+                #[cfg(feature = "stacks")]
+                table: tables.as_ref().map(|tables| tables.table),
+                #[cfg(all(feature = "stacks", feature = "symbols"))]
+                names: &bank.names,
+                #[cfg(feature = "stacks")]
+                lines,
+            }
+        };
+    }
+    let facts = facts!();
     #[cfg(all(feature = "stacks", feature = "symbols"))]
     if bank.names.was_cut() {
         report.incomplete = report.incomplete.with(Incomplete::TRUNCATED);
     }
+    scopes.give_back(|tid| facts.records.iter().any(|record| record.tid == tid));
     report.judge_threads(&facts);
     report.findings(&facts, dirents);
 
@@ -385,20 +594,39 @@ fn compose(
     while let Some(visit) = engine.registry.visit_after(after) {
         after = visit.order;
         let registered = visit.registered;
-        report.section(Step::registered(visit.order), registered.title, |out| {
-            crate::judge::generate(registered.section, engine.options.redaction, bank.masked, out)
+        let step = Step::registered(visit.order);
+        report.section_with(step, registered.title, |report| {
+            let masked = &mut *bank.masked;
+            let outcome = report.generate(step, |out| {
+                crate::judge::generate(registered.section, engine.options.redaction, masked, out)
+            });
+            #[cfg(feature = "stacks")]
+            if let Err(SectionError::Stuck { tid, .. }) = outcome
+                && !is_skipped
+            {
+                let record = report.stack_of(tid, &asking, &mut bank.stacks, bytes);
+                #[cfg(feature = "symbols")]
+                report.more_names(&record, bank.stacks.frames.records, &mut bank.names, bytes);
+                report.show_stack(&record, &facts!());
+            }
+            outcome
         });
         engine.registry.leave(&visit);
         if !is_current() {
-            return;
+            return None;
         }
     }
 
     report.end(
-        &facts,
+        &facts!(),
         #[cfg(feature = "stacks")]
         stacks,
     );
+    Some(Answer {
+        sequence: epoch.sequence(),
+        bytes: report.out.sink.written_bytes(),
+        is_complete: report.incomplete.is_complete(),
+    })
 }
 
 fn capture_signal() -> Option<u32> {
@@ -417,19 +645,6 @@ impl Report<'_> {
 
     fn head(&mut self, taken: &Taken, previous: Option<Previous>, bytes: &mut [u8]) {
         let (engine, out) = (self.engine, &mut self.out);
-        if let (Some(previous), AnyView::Text(_)) = (previous, &out.view) {
-            // Ends the abandoned report visibly, wherever it stopped.
-            let mut words = heapless::String::<256>::new();
-            let _ = uwrite!(
-                &mut words,
-                "\nEnd of report {}: incomplete (abandoned in {})\n\n",
-                previous.sequence,
-                previous.step.title(engine)
-            );
-            let _ = out.sink.write_str(&words);
-        } else if previous.is_some() {
-            let _ = out.sink.write_str("\n");
-        }
         out.put(&Event::BeginReport);
         out.put(&Event::BeginHead);
         out.value("report", self.epoch.sequence());
@@ -522,6 +737,9 @@ impl Report<'_> {
         if facts.listed.total > facts.listed.count as u64 {
             self.incomplete = self.incomplete.with(Incomplete::THREAD_LIMIT);
         }
+        if facts.scopes.unrecorded > 0 {
+            self.incomplete = self.incomplete.with(Incomplete::TRUNCATED);
+        }
         if facts.listed.error.is_some()
             || facts.records.iter().any(|record| !record.capture.keeps_complete())
         {
@@ -546,6 +764,22 @@ impl Report<'_> {
                 step.title(engine)
             );
             self.out.put(&Event::Item { value: Value::Text(&text) });
+        }
+        let mut after = 0;
+        while let Some(visit) = engine.registry.visit_after(after) {
+            after = visit.order;
+            let is_stuck = visit.registered.section.is_stuck();
+            let title = visit.registered.title;
+            engine.registry.leave(&visit);
+            if is_stuck {
+                text.clear();
+                let _ = uwrite!(
+                    &mut text,
+                    "stuck section: the worker of an earlier report has not come back from {}",
+                    title
+                );
+                self.out.put(&Event::Item { value: Value::Text(&text) });
+            }
         }
         for capture in [
             Capture::Timeout,
@@ -581,8 +815,18 @@ impl Report<'_> {
     fn section(
         &mut self,
         step: Step,
-        title: &str,
+        title: &'static str,
         generate: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) {
+        self.section_with(step, title, |report| report.generate(step, generate));
+    }
+
+    /// A section whose content `write` has written.
+    fn section_with(
+        &mut self,
+        step: Step,
+        title: &'static str,
+        write: impl FnOnce(&mut Self) -> SectionResult,
     ) {
         if !(self.out.is_current)() {
             return;
@@ -596,18 +840,7 @@ impl Report<'_> {
             SectionStatus::SkippedDeadline
         } else {
             self.enter(step);
-            // Ours are bounded by what was collected; a slow destination must
-            // not cut them.
-            (self.out.section_deadline_ns, self.out.section_limit_bytes) = if step.is_registered() {
-                let budget = nanoseconds(self.engine.options.section_deadline);
-                (
-                    began_ns.saturating_add(budget).min(self.deadline_ns),
-                    self.out.sink.total_bytes().saturating_add(MAX_SECTION_BYTES),
-                )
-            } else {
-                (self.deadline_ns, u64::MAX)
-            };
-            match generate(&mut SectionWriter::new(&mut self.out)) {
+            match write(self) {
                 Ok(()) => SectionStatus::Ok,
                 Err(SectionError::Stopped)
                     if self.out.sink.total_bytes() > self.out.section_limit_bytes =>
@@ -616,6 +849,10 @@ impl Report<'_> {
                 }
                 Err(SectionError::Stopped) => SectionStatus::Deadline,
                 Err(SectionError::Failed(reason)) => SectionStatus::Failed(reason),
+                Err(SectionError::SizeLimit) => SectionStatus::SizeLimit,
+                Err(SectionError::Skipped(reason)) => SectionStatus::Skipped(reason),
+                Err(SectionError::Stuck { is_earlier: false, .. }) => SectionStatus::Stuck,
+                Err(SectionError::Stuck { is_earlier: true, .. }) => SectionStatus::SkippedStuck,
             }
         };
         if !(self.out.is_current)() {
@@ -623,7 +860,9 @@ impl Report<'_> {
         }
         match status {
             SectionStatus::Ok => self.tally.ok = self.tally.ok.saturating_add(1),
-            SectionStatus::SkippedStuck | SectionStatus::SkippedDeadline => {
+            SectionStatus::SkippedStuck
+            | SectionStatus::SkippedDeadline
+            | SectionStatus::Skipped(_) => {
                 self.tally.skipped = self.tally.skipped.saturating_add(1);
                 self.incomplete = self.incomplete.with(Incomplete::SECTION_SKIPPED);
             }
@@ -634,6 +873,100 @@ impl Report<'_> {
         }
         let elapsed_ns = clock::monotonic_ns().saturating_sub(began_ns);
         self.out.put(&Event::EndSection { status, elapsed_ns });
+        self.outcomes.add(SectionOutcome { title, status, elapsed_ns });
+    }
+
+    /// Runs a generator under the deadline and limit of its kind.
+    fn generate(
+        &mut self,
+        step: Step,
+        generate: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        // Ours are bounded by what was collected; a slow destination must not
+        // cut them.
+        (self.out.section_deadline_ns, self.out.section_limit_bytes) = if step.is_registered() {
+            let budget = nanoseconds(self.engine.options.section_deadline);
+            (
+                clock::monotonic_ns().saturating_add(budget).min(self.deadline_ns),
+                self.out.sink.total_bytes().saturating_add(MAX_SECTION_BYTES),
+            )
+        } else {
+            (self.deadline_ns, u64::MAX)
+        };
+        generate(&mut SectionWriter::new(&mut self.out))
+    }
+
+    /// Has the host find the source lines of all addresses.
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    fn prepare_lines(
+        &mut self,
+        lines: &dyn crate::hosted::SourceLines,
+        table: &crate::stacks::modules::Table,
+        names: &crate::names::Names,
+    ) {
+        use crate::stacks::unwind::Modules;
+        let now = clock::monotonic_ns();
+        // The stacks are to be printed, with or without lines.
+        let wait = self.deadline_ns.saturating_sub(now) / LINES_PART_OF_DEADLINE;
+        lines.prepare(&crate::hosted::LineRequest {
+            generation: table.generation(),
+            addresses: names,
+            deadline_ns: now.saturating_add(wait),
+            is_current: self.out.is_current,
+        });
+    }
+
+    /// Captures one of the reporter's own threads.
+    #[cfg(feature = "stacks")]
+    fn stack_of(
+        &mut self,
+        tid: u32,
+        asking: &Asking<'_>,
+        stacks: &mut crate::bank::Stacks,
+        bytes: &mut [u8],
+    ) -> ThreadRecord {
+        let mut record = threads::describe_own(asking, tid, bytes);
+        if let Some(table) = self.engine.tables.current() {
+            let mut collector = crate::stacks::collect::Collector {
+                bank: self.epoch.bank(),
+                slots: stacks.slots,
+                flights: stacks.flights,
+                walker: &mut stacks.walker,
+                table: table.table,
+                frames: &mut stacks.frames,
+                thread_deadline_ns: nanoseconds(self.engine.options.thread_deadline),
+                deadline_ns: self.deadline_ns,
+            };
+            collector.run(core::slice::from_mut(&mut record), self.out.is_current);
+        }
+        record
+    }
+
+    /// Finds the names of a further stack.
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    fn more_names(
+        &mut self,
+        record: &ThreadRecord,
+        frames: &[crate::stacks::collect::FrameRecord],
+        names: &mut crate::names::Names,
+        bytes: &mut [u8],
+    ) {
+        let Some(table) = self.engine.tables.current() else { return };
+        let first = record.first_frame as usize;
+        let last = first.saturating_add(record.frame_count as usize);
+        let frames = frames.get(first..last).unwrap_or_default();
+        let (deadline_ns, is_current) = (self.deadline_ns, self.out.is_current);
+        names.resolve_more(self.engine, table.table, frames, bytes, &mut || {
+            is_current() && clock::monotonic_ns() < deadline_ns
+        });
+    }
+
+    /// Shows a stack within a section.
+    #[cfg(feature = "stacks")]
+    fn show_stack(&mut self, record: &ThreadRecord, facts: &threads_section::Facts<'_>) {
+        self.out.section_deadline_ns = self.deadline_ns;
+        let mut out = SectionWriter::new(&mut self.out);
+        let _ = out.blocks("worker", |out| threads_section::write_thread(facts, record, out));
     }
 
     fn end(
@@ -663,6 +996,14 @@ impl Report<'_> {
         let Tally { ok, failed, skipped } = self.tally;
         let _ = uwrite!(&mut text, "{} ok, {} failed, {} skipped", ok, failed, skipped);
         self.out.value("sections", &*text);
+        self.out.put(&Event::BeginList { key: Some("section times") });
+        for outcome in self.outcomes.as_slice() {
+            self.out.put(&Event::Outcome(*outcome));
+        }
+        self.out.put(&Event::Close);
+        if self.outcomes.missed > 0 {
+            self.out.value("section times left out", self.outcomes.missed);
+        }
         let size = self.out.sink.total_bytes();
         self.out.value("output", Value::ByteCount(size));
         let lost = self.out.sink.lost_bytes();
@@ -672,13 +1013,25 @@ impl Report<'_> {
         #[cfg(all(feature = "stacks", feature = "symbols"))]
         self.out.value("names", self.names_summary(facts).as_str());
         #[cfg(feature = "stacks")]
+        if let Some(lines) = facts.lines {
+            // Said before what depends on it: the verdict.
+            let was_cut = lines.summary(&mut |text| self.out.value("source lines", text));
+            if was_cut {
+                self.incomplete = self.incomplete.with(Incomplete::SOURCE_LINES);
+            }
+        }
+        #[cfg(feature = "stacks")]
         if collected.longest_capture_tid != 0 {
             self.out.value("longest capture", Value::DurationNs(collected.longest_capture_ns));
             self.out.value("longest capture by thread", collected.longest_capture_tid);
         }
-        self.out.value("destination", engine.destination.kind().name());
+        let kind = self.out.sink.channel().kind();
+        self.out.value("destination", kind.name());
         #[cfg(feature = "stacks")]
         self.settings(&mut text);
+        // Under `abort` a panic in a section ends the process.
+        let strategy = if cfg!(panic = "abort") { "abort" } else { "unwind" };
+        self.out.value("panic", strategy);
         let took = clock::monotonic_ns().saturating_sub(self.began_ns);
         self.out.value("time taken", Value::DurationNs(took));
         if !(self.out.is_current)() {
@@ -693,13 +1046,12 @@ impl Report<'_> {
             self.incomplete = self.incomplete.with(Incomplete::OUTPUT);
             self.last_words();
         }
-        let stats = &engine.stats;
-        stats.last_duration_ns.store(took, Ordering::Relaxed);
-        if self.incomplete.is_complete() {
-            stats.complete.fetch_add(1, Ordering::Relaxed);
-        } else {
-            stats.incomplete.fetch_add(1, Ordering::Relaxed);
-        }
+        engine.stats.ended(&Ended {
+            sequence: self.epoch.sequence(),
+            incomplete: self.incomplete,
+            duration_ns: took,
+            bytes: self.out.sink.written_bytes(),
+        });
     }
 
     #[cfg(all(feature = "stacks", feature = "symbols"))]

@@ -1,19 +1,21 @@
 //! What a set-up reporter consists of, in memory of its own: options, facts
-//! read at setup, destination, banks, and the protocols between them.
+//! read at setup, destinations, banks, and the protocols between them.
 //!
 //! An engine is built whole or not at all, and is never given back: a stuck
 //! supervisor may hold on to it. A forked child builds its own.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 
 use crate::bank::{self, BankCell};
 use crate::error::SetupError;
-use crate::model::Timestamp;
+use crate::model::{Incomplete, Timestamp};
 use crate::options::Options;
 use crate::package::Package;
+use crate::protocol::current::Current;
+use crate::protocol::orders::Orders;
 use crate::protocol::ownership::{MAX_BANKS, Ownership};
 use crate::protocol::registry::Registry;
 use crate::protocol::requests::Requests;
@@ -21,9 +23,21 @@ use crate::sections::processes;
 use crate::sink::destination::{self, Destination};
 use crate::sys::memory::{ForkMark, Region};
 use crate::sys::{clock, getpid};
+use crate::view::ViewKind;
 
 /// Threads of the reporter itself: two supervisors, and a few for gmr-std.
 const MAX_OWN_THREADS: usize = 8;
+
+/// Destinations at a time: the current one, the next, and one for each bank
+/// whose report may be stuck in an older one.
+const MAX_DESTINATIONS: usize = MAX_BANKS + 2;
+
+/// A report for a caller.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) destination: Destination,
+    pub(crate) view: ViewKind,
+}
 
 /// See the module's page.
 #[derive(Debug)]
@@ -35,7 +49,12 @@ pub(crate) struct Engine {
     fork_mark: Option<ForkMark>,
     pub(crate) requests: Requests,
     pub(crate) ownership: Ownership,
-    pub(crate) destination: Destination,
+    /// Where requested reports go; none between a release and the next one.
+    pub(crate) destinations: Current<Destination, MAX_DESTINATIONS>,
+    /// 1 while a thread is switching destinations.
+    pub(crate) switching: AtomicU32,
+    /// Reports for callers, who take them along.
+    pub(crate) orders: Orders<Order>,
     pub(crate) null: OwnedFd,
     /// The executable, open since setup: it survives chroot and upgrade.
     pub(crate) executable: Option<OwnedFd>,
@@ -50,14 +69,8 @@ pub(crate) struct Engine {
     pub(crate) stats: Counters,
     #[cfg(feature = "stacks")]
     pub(crate) tables: crate::stacks::modules::Tables,
-    /// Refreshes of the module table that reports asked for, and those done:
-    /// what a refresher waits on, and what a report waits on.
     #[cfg(feature = "stacks")]
-    pub(crate) refresh_wanted: AtomicU32,
-    #[cfg(feature = "stacks")]
-    pub(crate) refresh_done: AtomicU32,
-    #[cfg(feature = "stacks")]
-    pub(crate) has_refresher: AtomicU32,
+    pub(crate) workers: crate::hosted::Workers,
 }
 
 /// An engine that is not in use yet, and the memory it lies in.
@@ -84,12 +97,16 @@ impl Built {
 /// Counters for [`crate::Stats`].
 #[derive(Debug)]
 pub(crate) struct Counters {
-    pub(crate) complete: AtomicU64,
-    pub(crate) incomplete: AtomicU64,
+    complete: AtomicU64,
+    incomplete: AtomicU64,
     pub(crate) abandoned: AtomicU64,
     pub(crate) coalesced: AtomicU64,
     pub(crate) ignored: AtomicU64,
-    pub(crate) last_duration_ns: AtomicU64,
+    last_duration_ns: AtomicU64,
+    last_sequence: AtomicU64,
+    last_incomplete: AtomicU32,
+    last_bytes: AtomicU64,
+    last_end_unix_seconds: AtomicI64,
     /// Bumped at the end of each report: what waiters wait on.
     pub(crate) finished: AtomicU32,
 }
@@ -103,9 +120,50 @@ impl Counters {
             coalesced: AtomicU64::new(0),
             ignored: AtomicU64::new(0),
             last_duration_ns: AtomicU64::new(0),
+            last_sequence: AtomicU64::new(0),
+            last_incomplete: AtomicU32::new(0),
+            last_bytes: AtomicU64::new(0),
+            last_end_unix_seconds: AtomicI64::new(0),
             finished: AtomicU32::new(0),
         }
     }
+
+    /// Counts a report that has ended.
+    pub(crate) fn ended(&self, ended: &Ended) {
+        self.last_sequence.store(ended.sequence, Ordering::Relaxed);
+        self.last_incomplete.store(ended.incomplete.bits(), Ordering::Relaxed);
+        self.last_duration_ns.store(ended.duration_ns, Ordering::Relaxed);
+        self.last_bytes.store(ended.bytes, Ordering::Relaxed);
+        self.last_end_unix_seconds.store(clock::now().unix_seconds, Ordering::Relaxed);
+        let counter =
+            if ended.incomplete.is_complete() { &self.complete } else { &self.incomplete };
+        // Release: who sees it counted sees what was stored above.
+        counter.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn read(&self) -> crate::Stats {
+        crate::Stats {
+            reports_complete: self.complete.load(Ordering::Acquire),
+            reports_incomplete: self.incomplete.load(Ordering::Acquire),
+            reports_abandoned: self.abandoned.load(Ordering::Relaxed),
+            requests_coalesced: self.coalesced.load(Ordering::Relaxed),
+            requests_ignored: self.ignored.load(Ordering::Relaxed),
+            last_sequence: self.last_sequence.load(Ordering::Relaxed),
+            last_incomplete: Incomplete::from_bits(self.last_incomplete.load(Ordering::Relaxed)),
+            last_duration_ns: self.last_duration_ns.load(Ordering::Relaxed),
+            last_bytes: self.last_bytes.load(Ordering::Relaxed),
+            last_end_unix_seconds: self.last_end_unix_seconds.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A report that has ended, for the counters.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) sequence: u64,
+    pub(crate) incomplete: Incomplete,
+    pub(crate) duration_ns: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Engine {
@@ -123,9 +181,9 @@ impl Engine {
         // back.
         #[cfg(feature = "stacks")]
         crate::signal::capture::check().map_err(capture_error)?;
-        let destination = Destination::open(options.destination_fd).map_err(|error| {
-            SetupError::Destination { fd: options.destination_fd, errno: error.raw_os_error() }
-        })?;
+        let (fd, banks) = (options.destination_fd, options.supervisors as usize);
+        let destination = Destination::open(fd, banks)
+            .map_err(|error| SetupError::Destination { fd, errno: error.raw_os_error() })?;
         let system = |what: &'static str| {
             move |error: rustix::io::Errno| SetupError::System { what, errno: error.raw_os_error() }
         };
@@ -141,7 +199,7 @@ impl Engine {
         let mut region = Region::map(bytes).map_err(memory)?;
         let mut banks = [None, None];
         for index in 0..options.supervisors as usize {
-            let built = build_bank(&mut region, &options, &destination);
+            let built = build_bank(&mut region, &options);
             match (banks.get_mut(index), built) {
                 (Some(place), Ok(bank)) => *place = Some(bank),
                 (_, Err(error)) => {
@@ -163,6 +221,9 @@ impl Engine {
         let build_id = executable.as_ref().and_then(|executable| {
             crate::symbols::build_id(&crate::symbols::FdSource(executable.as_fd()))
         });
+        let destinations = Current::none();
+        // The first of several places.
+        let _ = destinations.switch(Some(destination));
         let engine = Engine {
             options,
             package,
@@ -171,7 +232,9 @@ impl Engine {
             fork_mark: ForkMark::new(),
             requests: Requests::new(),
             ownership: Ownership::new(),
-            destination,
+            destinations,
+            switching: AtomicU32::new(0),
+            orders: Orders::new(),
             null,
             executable,
             build_id,
@@ -185,11 +248,7 @@ impl Engine {
             #[cfg(feature = "stacks")]
             tables: crate::stacks::modules::Tables::new(),
             #[cfg(feature = "stacks")]
-            refresh_wanted: AtomicU32::new(0),
-            #[cfg(feature = "stacks")]
-            refresh_done: AtomicU32::new(0),
-            #[cfg(feature = "stacks")]
-            has_refresher: AtomicU32::new(0),
+            workers: crate::hosted::Workers::new(),
         };
         let engine: &'static Engine =
             region.place(engine).ok_or(SetupError::Memory { bytes, errno: libc::ENOMEM })?;
@@ -260,6 +319,16 @@ impl Engine {
         }
     }
 
+    /// Threads that have a bank.
+    pub(crate) fn supervisors_running(&self) -> usize {
+        self.banks.iter().flatten().filter(|cell| cell.lessee() != 0).count()
+    }
+
+    /// Whether this thread has a bank: it is writing a report.
+    pub(crate) fn is_supervisor(&self, tid: u32) -> bool {
+        self.banks.iter().flatten().any(|cell| cell.lessee() == tid)
+    }
+
     pub(crate) fn own_tids(&self) -> heapless::Vec<u32, MAX_OWN_THREADS> {
         self.own_tids
             .iter()
@@ -278,11 +347,7 @@ fn capture_error(error: crate::signal::capture::NotInstalled) -> SetupError {
     }
 }
 
-fn build_bank(
-    region: &mut Region,
-    options: &Options,
-    destination: &Destination,
-) -> Result<BankCell, SetupError> {
+fn build_bank(region: &mut Region, options: &Options) -> Result<BankCell, SetupError> {
     let no_memory = SetupError::Memory { bytes: bank::bytes_needed(options), errno: libc::ENOMEM };
     // A region of its own: the guard page below it is what catches an overflow.
     #[cfg(feature = "signal")]
@@ -293,14 +358,9 @@ fn build_bank(
         })?;
         crate::sys::stack::StackTop::of(stack.carve::<u8>(bank::STACK_BYTES).ok_or(no_memory)?)
     };
-    let line = destination.line().map_err(|error| SetupError::System {
-        what: "duplicating the destination's descriptor",
-        errno: error.raw_os_error(),
-    })?;
     bank::build(
         region,
         options,
-        line,
         #[cfg(feature = "signal")]
         stack,
     )

@@ -1,4 +1,4 @@
-//! What can go wrong at setup: each error says what happened and what to do.
+//! What can go wrong: each error says what happened and what to do.
 
 use core::fmt;
 
@@ -168,3 +168,146 @@ impl fmt::Display for RunError {
 }
 
 impl core::error::Error for RunError {}
+
+/// Why reports go where they went before, or that an older report still holds
+/// the destination before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DestinationError {
+    /// The platform has no engine.
+    Unsupported,
+    /// Nothing is set up (any more), or this is a forked child without a setup
+    /// of its own.
+    NotSetUp,
+    /// The descriptor is not open.
+    Closed {
+        /// The descriptor.
+        fd: i32,
+    },
+    /// The descriptor is open for reading only.
+    NotWritable {
+        /// The descriptor.
+        fd: i32,
+    },
+    /// No descriptor is left for ours (RLIMIT_NOFILE, or the system's limit).
+    NoDescriptor {
+        /// The error number (errno(3)).
+        errno: i32,
+    },
+    /// Another thread is changing the destination all the time, or stuck
+    /// reports hold every place for one: nothing was changed.
+    Busy,
+    /// The change is made, and later reports follow it. But a report that is
+    /// stuck, or that calls this itself, still holds the destination before:
+    /// its descriptors are closed when that report comes back.
+    StillInUse,
+    /// The kernel refused something else.
+    System {
+        /// The error number (errno(3)).
+        errno: i32,
+    },
+}
+
+impl fmt::Display for DestinationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DestinationError::Unsupported => f.write_str(
+                "Guru Meditation Reports are not supported on this platform (Linux on x86_64 only)",
+            ),
+            DestinationError::NotSetUp => f.write_str(
+                "no reporter is set up in this process: set up first, also in a forked child",
+            ),
+            DestinationError::Closed { fd } => {
+                write!(f, "descriptor {fd} is not open; pass an open one that is writable")
+            }
+            DestinationError::NotWritable { fd } => {
+                write!(f, "descriptor {fd} is not writable; open it for writing")
+            }
+            DestinationError::NoDescriptor { errno } => write!(
+                f,
+                "no descriptor is left (errno {errno}); close some, or raise RLIMIT_NOFILE"
+            ),
+            DestinationError::Busy => f.write_str(
+                "the destination is being changed by other threads, or held by stuck reports; it \
+                 is as it was: try again",
+            ),
+            DestinationError::StillInUse => f.write_str(
+                "later reports follow the change, but a report is still in the destination \
+                 before; its descriptors are closed when that report comes back",
+            ),
+            DestinationError::System { errno } => {
+                write!(f, "the descriptor cannot be a destination (errno {errno})")
+            }
+        }
+    }
+}
+
+impl core::error::Error for DestinationError {}
+
+/// Why a call got no report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The platform has no engine.
+    Unsupported,
+    /// Nothing is set up, or this is a forked child without a setup of its own.
+    NotSetUp,
+    /// Reports were shut down, before or during the call.
+    ShutDown,
+    /// No thread is inside `run`: in the handler, and by `report_here`, reports
+    /// go to the destination only.
+    NoSupervisor,
+    /// A section, or other code of a report, asked for one: it would wait for
+    /// itself.
+    OnSupervisor,
+    /// As many callers wait already as there are places for.
+    Busy,
+    /// The descriptor for the report cannot be used.
+    Destination(DestinationError),
+    /// The descriptor took nothing of it.
+    NotWritten,
+    /// No report came within the deadline: its supervisor is stuck, and no
+    /// other could take over.
+    Stuck,
+}
+
+impl fmt::Display for ReportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReportError::Unsupported => f.write_str(
+                "Guru Meditation Reports are not supported on this platform (Linux on x86_64 only)",
+            ),
+            ReportError::NotSetUp => f.write_str(
+                "no reporter is set up in this process: set up first, also in a forked child",
+            ),
+            ReportError::ShutDown => f.write_str("reports were shut down"),
+            ReportError::NoSupervisor => f.write_str(
+                "no thread is inside run(), which reports for callers need: lend one (gmr-std \
+                 does)",
+            ),
+            ReportError::OnSupervisor => {
+                f.write_str("a report cannot ask for another and wait for it")
+            }
+            ReportError::Busy => {
+                f.write_str("other callers wait for reports, as many as may: try again later")
+            }
+            ReportError::Destination(error) => error.fmt(f),
+            ReportError::NotWritten => {
+                f.write_str("the descriptor took nothing: it is full, closed or broken")
+            }
+            ReportError::Stuck => f.write_str(
+                "no report came within its deadline: a supervisor is stuck in a section, and no \
+                 other could take over",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ReportError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            ReportError::Destination(error) => Some(error),
+            _ => None,
+        }
+    }
+}

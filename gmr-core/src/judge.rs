@@ -199,6 +199,14 @@ impl<'a, 'w> Judge<'a, 'w> {
 }
 
 impl EventSink for Judge<'_, '_> {
+    fn deadline_ns(&self) -> u64 {
+        self.out.deadline_ns()
+    }
+
+    fn check(&self) -> Result<(), Stop> {
+        self.out.check()
+    }
+
     fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
         let is_hidden = self.innermost().hides == Hides::Everything;
         match *event {

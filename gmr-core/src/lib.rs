@@ -146,8 +146,12 @@ extern crate alloc;
 extern crate std;
 
 mod error;
+#[doc(hidden)]
+pub mod hosted;
 pub mod model;
 mod options;
+#[cfg(all(feature = "signal", not(loom)))]
+mod ordering;
 mod package;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
@@ -155,11 +159,14 @@ pub mod procfs;
 mod protocol;
 pub mod redact;
 mod reporter;
+mod scope;
 pub mod section;
 #[cfg(target_os = "linux")]
 mod sections;
 #[doc(hidden)]
 pub mod sink;
+#[cfg(not(loom))]
+mod switching;
 #[doc(hidden)]
 pub mod symbols;
 mod sync;
@@ -175,6 +182,8 @@ mod engine;
 mod judge;
 #[cfg(all(gmr_engine, feature = "stacks", feature = "symbols"))]
 mod names;
+#[cfg(gmr_engine)]
+mod outcomes;
 #[cfg(all(gmr_engine, feature = "signal"))]
 mod signal;
 #[cfg(all(feature = "stacks", target_arch = "x86_64"))]
@@ -187,13 +196,18 @@ mod sys;
 #[cfg(gmr_engine)]
 mod threads;
 
-pub use error::{RegisterError, RunError, SetupError, UnregisterError};
+pub use error::{
+    DestinationError, RegisterError, ReportError, RunError, SetupError, UnregisterError,
+};
 pub use options::{Exclude, Options};
+#[cfg(all(feature = "signal", not(loom)))]
+pub use ordering::ReportOutcome;
 pub use package::Package;
 pub use protocol::registry::{MAX_SECTIONS, MAX_TITLE_BYTES, SectionId};
 pub use protocol::requests::Requester;
 #[cfg(feature = "signal")]
 pub use reporter::arm;
 pub use reporter::{Handle, Reporter, Signal, Stats};
+pub use scope::{Scope, ThisThread};
 pub use section::{SectionError, SectionResult, SectionWriter, SignalSafeSection, Stop};
 pub use view::ViewKind;

@@ -52,6 +52,8 @@ struct Address {
 
 const NAMED: u16 = 1;
 const TRUNCATED: u16 = 2;
+/// Looked for, found or not.
+const TRIED: u16 = 4;
 
 #[expect(unsafe_code, reason = "numbers only")]
 // SAFETY: all bytes zero is an empty place.
@@ -107,10 +109,22 @@ impl Names {
         keep_going: &mut dyn FnMut() -> bool,
     ) {
         self.addresses.fill(Address { avma: 0, offset: 0, len: 0, flags: 0 });
-        self.per_module.fill(0);
         self.arena.clear();
         (self.count, self.named, self.left_out, self.unreadable) = (0, 0, 0, 0);
         self.was_stopped = false;
+        self.resolve_more(engine, table, frames, bytes, keep_going);
+    }
+
+    /// Finds the names of further `frames` of the same report.
+    pub(crate) fn resolve_more(
+        &mut self,
+        engine: &Engine,
+        table: &Table,
+        frames: &[FrameRecord],
+        bytes: &mut [u8],
+        keep_going: &mut dyn FnMut() -> bool,
+    ) {
+        self.per_module.fill(0);
         for frame in frames {
             self.want(table, lookup_address(&frame.found()));
         }
@@ -234,7 +248,10 @@ impl Names {
             let places = self.addresses.iter().enumerate().skip(from);
             from = ADDRESSES;
             for (place, address) in places {
-                if address.avma == 0 || !(module.start..module.end).contains(&address.avma) {
+                let is_wanted = address.avma != 0
+                    && address.flags & TRIED == 0
+                    && (module.start..module.end).contains(&address.avma);
+                if !is_wanted {
                     continue;
                 }
                 let Some(wanted) = self.wanted.get_mut(used) else {
@@ -255,14 +272,21 @@ impl Names {
                 _ => {}
             }
             for wanted in wanted.iter() {
-                let Some(name) = wanted.name else { continue };
                 let Some(address) = self.addresses.get_mut(wanted.tag as usize) else { continue };
+                address.flags = TRIED;
+                let Some(name) = wanted.name else { continue };
                 address.offset = name.offset;
                 address.len = name.len;
-                address.flags = NAMED | if name.truncated { TRUNCATED } else { 0 };
+                address.flags |= NAMED | if name.truncated { TRUNCATED } else { 0 };
                 self.named = self.named.saturating_add(1);
             }
         }
+    }
+}
+
+impl crate::hosted::EachAddress for Names {
+    fn each(&self, take: &mut dyn FnMut(u64)) {
+        self.addresses.iter().map(|it| it.avma).filter(|avma| *avma != 0).for_each(take);
     }
 }
 

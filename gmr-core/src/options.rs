@@ -51,6 +51,17 @@ pub struct Options {
     pub(crate) section_deadline: Duration,
     pub(crate) thread_deadline: Duration,
     pub(crate) output_deadline: Duration,
+    pub(crate) lines: Option<Lines>,
+}
+
+/// The host's source lines.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines(pub(crate) &'static dyn crate::hosted::SourceLines);
+
+impl core::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Lines")
+    }
 }
 
 impl Default for Options {
@@ -89,6 +100,7 @@ impl Options {
             section_deadline: Duration::from_secs(2),
             thread_deadline: Duration::from_secs(1),
             output_deadline: Duration::from_secs(5),
+            lines: None,
         }
     }
 
@@ -129,6 +141,14 @@ impl Options {
         thread_deadline: Duration,
         /// How long one report may wait for its destination; default 5 s.
         output_deadline: Duration,
+    }
+
+    /// Where source lines come from: gmr-std's workers.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn source_lines(mut self, lines: &'static dyn crate::hosted::SourceLines) -> Self {
+        self.lines = Some(Lines(lines));
+        self
     }
 
     /// The options with every limit brought into its documented range.

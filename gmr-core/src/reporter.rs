@@ -7,9 +7,12 @@ use crate::engine::Engine;
 #[cfg(not(gmr_engine))]
 use Unsupported as Engine;
 
+#[cfg(all(gmr_engine, feature = "signal"))]
+use crate::error::ReportError;
 #[cfg(feature = "signal")]
 use crate::error::RunError;
 use crate::error::{RegisterError, SetupError, UnregisterError};
+use crate::model::Incomplete;
 use crate::options::Options;
 use crate::package::Package;
 #[cfg(not(loom))]
@@ -90,7 +93,13 @@ impl Signal {
     }
 }
 
-/// Counters of a reporter since its setup.
+/// Counters of a reporter since its setup, and what is known of its last report:
+/// for the daemon's own metrics.
+///
+/// They are read one after the other, without stopping reports: while a report
+/// ends, some may be of it and some of the one before. What is said of the last
+/// report is at least of the reports that are counted. All zero if there was
+/// none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
@@ -104,8 +113,17 @@ pub struct Stats {
     pub requests_coalesced: u64,
     /// Requests ignored: in forked children, and after `shutdown`.
     pub requests_ignored: u64,
-    /// How long the last report took, in nanoseconds.
+    /// Number of the last report that ended, as its last line has it. Abandoned
+    /// reports have no end.
+    pub last_sequence: u64,
+    /// Why it was not complete; [`Incomplete::NONE`] if it was.
+    pub last_incomplete: Incomplete,
+    /// How long it took, in nanoseconds.
     pub last_duration_ns: u64,
+    /// How much of it its destination took, in bytes.
+    pub last_bytes: u64,
+    /// When it ended, in seconds since 1970-01-01T00:00:00Z (CLOCK_REALTIME).
+    pub last_end_unix_seconds: i64,
 }
 
 const FRESH: u32 = 0;
@@ -304,6 +322,11 @@ impl Reporter {
         if active.is_some_and(|active| !active.is_over()) {
             return Err(SetupError::AlreadySetUp);
         }
+        // Of the process that this one was forked from: its descriptors would
+        // keep its destination open for ever.
+        if let Some(copy) = active.and_then(Self::engine).filter(|engine| engine.is_forked_copy()) {
+            copy.destinations.clear_copy();
+        }
         ACTIVE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
         Ok(self.state.swap(INSTALLING, Ordering::AcqRel))
     }
@@ -327,14 +350,27 @@ impl Reporter {
     ///
     /// Safe: two atomic steps and a futex wake. This is what a signal handler
     /// or dispatcher calls. In a forked child, and after
-    /// [`shutdown`](Self::shutdown), the request is ignored and counted.
+    /// [`shutdown`](Self::shutdown), the request is ignored and counted; also a
+    /// call by a section, which would have reports follow each other for ever.
     pub fn request(&self, who: Requester) {
         #[cfg(feature = "signal")]
         if let Some(engine) = self.engine() {
+            if who.signal == 0 && is_own_thread(engine) {
+                self.ignore_request();
+                return;
+            }
             crate::signal::trigger::request(engine, &who);
         }
         #[cfg(not(feature = "signal"))]
         let _ = who;
+    }
+
+    /// Counts a request that is not to be answered. Signal-safe.
+    #[doc(hidden)]
+    pub fn ignore_request(&self) {
+        if let Some(engine) = self.engine() {
+            engine.stats.ignored.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Composes a report here and now, on this thread and its stack: for
@@ -356,6 +392,10 @@ impl Reporter {
         if !engine.is_own_process() || engine.is_shut_down.load(Ordering::Acquire) != 0 {
             return false;
         }
+        if engine.destinations.is_none() {
+            engine.stats.ignored.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
         engine.requests.push(&who);
         let tid = crate::sys::gettid();
         let interrupted = crate::compose::Interrupted { tid, context: core::ptr::null() };
@@ -371,14 +411,18 @@ impl Reporter {
                 crate::sys::futex::wake(word, 1);
                 break;
             };
-            composed |= crate::compose::serve(engine, &mut lease, 0, Some(interrupted)).is_ok();
+            composed |= {
+                let job = crate::compose::Job::Requests;
+                crate::compose::serve(engine, &mut lease, 0, job, Some(interrupted)).is_ok()
+            };
         }
         composed
     }
 
     /// Ends reports: from now on requests are ignored and counted. The signal
     /// handlers stay (another library may have chained them), threads leave
-    /// [`run`](Self::run), and a new setup is allowed.
+    /// [`run`](Self::run), the destination is closed, and a new setup is
+    /// allowed.
     pub fn shutdown(&self) {
         let state = self.state.load(Ordering::Acquire);
         if !matches!(state, PLAIN | IN_HANDLER | LENT) {
@@ -386,36 +430,29 @@ impl Reporter {
         }
         if let Some(engine) = self.engine() {
             engine.is_shut_down.store(1, Ordering::Release);
+            engine.requests.poke();
             let (word, _) = engine.requests.word();
             crate::sys::futex::wake(word, u32::MAX >> 1);
+            // Callers that wait for a report.
+            engine.stats.finished.fetch_add(1, Ordering::Release);
+            crate::sys::futex::wake(&engine.stats.finished, u32::MAX >> 1);
+            crate::switching::let_go(engine);
             #[cfg(feature = "stacks")]
-            {
-                engine.refresh_wanted.fetch_add(1, Ordering::AcqRel);
-                crate::sys::futex::wake(&engine.refresh_wanted, u32::MAX >> 1);
-            }
+            engine.workers.ring_all();
         }
         let _ = self.state.compare_exchange(state, SHUT_DOWN, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     fn read_stats(&self) -> Stats {
         let Some(engine) = self.engine() else { return Stats::default() };
-        let stats = &engine.stats;
-        Stats {
-            reports_complete: stats.complete.load(Ordering::Relaxed),
-            reports_incomplete: stats.incomplete.load(Ordering::Relaxed),
-            reports_abandoned: stats.abandoned.load(Ordering::Relaxed),
-            requests_coalesced: stats.coalesced.load(Ordering::Relaxed),
-            requests_ignored: stats.ignored.load(Ordering::Relaxed),
-            last_duration_ns: stats.last_duration_ns.load(Ordering::Relaxed),
-        }
+        engine.stats.read()
     }
 
     fn wait_until_free(&self, id: SectionId) -> Result<(), UnregisterError> {
         let Some(engine) = self.engine() else {
             return if self.registry.free(id) { Ok(()) } else { Err(UnregisterError::Busy) };
         };
-        let tid = crate::sys::gettid();
-        let is_inside = engine.banks.iter().flatten().any(|cell| cell.lessee() == tid);
+        let is_inside = engine.is_supervisor(crate::sys::gettid());
         let limit = u64::try_from(engine.options.report_deadline.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = crate::sys::clock::monotonic_ns().saturating_add(limit);
         loop {
@@ -560,12 +597,22 @@ impl Reporter {
         crate::supervise::run(engine)
     }
 
+    /// The engine, if threads may be inside [`run`](Self::run).
+    pub(crate) fn with_supervisors(&self) -> Result<&'static Engine, ReportError> {
+        match self.state.load(Ordering::Acquire) {
+            PLAIN | LENT => {}
+            IN_HANDLER => return Err(ReportError::NoSupervisor),
+            SHUT_DOWN => return Err(ReportError::ShutDown),
+            _ => return Err(ReportError::NotSetUp),
+        }
+        let engine = self.engine().filter(|engine| engine.is_own_process());
+        engine.ok_or(ReportError::NotSetUp)
+    }
+
     /// How many threads are inside [`run`](Self::run).
     #[must_use]
     pub fn supervisors_running(&self) -> usize {
-        self.engine().map_or(0, |engine| {
-            engine.banks.iter().flatten().filter(|cell| cell.lessee() != 0).count()
-        })
+        self.engine().map_or(0, Engine::supervisors_running)
     }
 
     /// Rebuilds the table of loaded objects, so that frames in objects loaded
@@ -589,23 +636,78 @@ impl Reporter {
         Some((unsafe { stack.untouched(bytes) }, bytes))
     }
 
-    /// Whether a thread is inside [`run_refresher`](Self::run_refresher).
+    /// How many threads are inside [`run_worker`](Self::run_worker).
     #[doc(hidden)]
     #[cfg(feature = "stacks")]
     #[must_use]
-    pub fn has_refresher(&self) -> bool {
-        self.engine().is_some_and(|engine| engine.has_refresher.load(Ordering::Acquire) != 0)
+    pub fn workers_running(&self) -> u32 {
+        self.engine().map_or(0, |engine| engine.workers.running())
     }
 
-    /// Refreshes the module table whenever a report asks for it, on this
-    /// thread, until [`shutdown`](Self::shutdown): gmr-std's worker.
+    /// Lends this thread to reports as a worker, until
+    /// [`shutdown`](Self::shutdown): it refreshes the module table, and does
+    /// what `work` finds to do, until that returns `false`.
     #[doc(hidden)]
     #[cfg(feature = "stacks")]
-    pub fn run_refresher(&self) {
+    pub fn run_worker(&self, work: &mut dyn FnMut() -> bool) {
         if let Some(engine) = self.engine() {
-            crate::supervise::refresh_on_request(engine);
+            crate::supervise::run_worker(engine, work);
         }
     }
+
+    /// Wakes a worker. Signal-safe.
+    #[doc(hidden)]
+    #[cfg(feature = "stacks")]
+    pub fn wake_worker(&self) {
+        if let Some(engine) = self.engine() {
+            engine.workers.ring();
+        }
+    }
+
+    /// The signal that asks a thread for its stack, once set up.
+    #[doc(hidden)]
+    #[cfg(feature = "stacks")]
+    #[must_use]
+    pub fn capture_signal(&self) -> Option<i32> {
+        self.engine().map(|_| crate::signal::capture::signal()).filter(|signal| *signal != 0)
+    }
+
+    /// Calls `visit` with each loaded object of the module table, if that is
+    /// (still) the one of `generation`. For workers.
+    #[doc(hidden)]
+    #[cfg(feature = "stacks")]
+    pub fn loaded_objects(
+        &self,
+        generation: u64,
+        visit: &mut dyn FnMut(&crate::hosted::LoadedObject<'_>),
+    ) -> bool {
+        use crate::stacks::unwind::Modules;
+        let Some(engine) = self.engine() else { return false };
+        let Some(tables) = engine.tables.current() else { return false };
+        if tables.table.generation() != generation {
+            return false;
+        }
+        for module in tables.table.modules() {
+            visit(&module.describe());
+        }
+        true
+    }
+
+    /// The descriptor of the executable, open since setup. (A program that
+    /// closes all descriptors may have reused the number.)
+    #[doc(hidden)]
+    #[must_use]
+    pub fn executable_fd(&self) -> Option<i32> {
+        use rustix::fd::AsRawFd;
+        self.engine()?.executable.as_ref().map(AsRawFd::as_raw_fd)
+    }
+}
+
+// Not inlined: it must cost the trigger's stack nothing.
+#[cfg(all(gmr_engine, feature = "signal", not(loom)))]
+#[inline(never)]
+fn is_own_thread(engine: &Engine) -> bool {
+    engine.own_tids().contains(&crate::sys::gettid())
 }
 
 #[cfg(all(gmr_engine, feature = "signal", not(loom)))]
@@ -763,9 +865,4 @@ impl Reporter {
     pub fn reserved_stack(&self, _bank: usize) -> Option<(usize, usize)> {
         None
     }
-
-    /// Not supported on this platform: does nothing.
-    #[doc(hidden)]
-    #[cfg(feature = "stacks")]
-    pub fn run_refresher(&self) {}
 }

@@ -15,6 +15,18 @@ pub enum SectionError {
     Stopped,
     /// It could not get at what it wanted to say. The report shows the reason.
     Failed(&'static str),
+    /// It was not run. The report shows the reason.
+    Skipped(&'static str),
+    /// There was more than a limit of its own lets through.
+    SizeLimit,
+    /// Its work is done by another thread, which has not come back: the report
+    /// shows that thread's stack.
+    Stuck {
+        /// The thread.
+        tid: u32,
+        /// It went there for an earlier report; this one did not wait for it.
+        is_earlier: bool,
+    },
 }
 
 impl From<Stop> for SectionError {
@@ -57,6 +69,13 @@ pub unsafe trait SignalSafeSection: Sync {
     /// [`SectionError::Stopped`] if `out` said so, [`SectionError::Failed`] if
     /// there is nothing to say.
     fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult;
+
+    /// Whether what does its work is known not to have come back from an
+    /// earlier report: named among the findings. For sections that leave their
+    /// work to another thread.
+    fn is_stuck(&self) -> bool {
+        false
+    }
 }
 
 /// Takes the events of one report.
@@ -77,6 +96,20 @@ pub trait EventSink {
     /// [`Stop`]: the generator should return.
     fn emit_exposed(&mut self, event: &Event<'_>) -> Result<(), Stop> {
         self.emit(event)
+    }
+
+    /// When the section must end, CLOCK_MONOTONIC in nanoseconds.
+    fn deadline_ns(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Whether the section must end.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`]: the generator should return.
+    fn check(&self) -> Result<(), Stop> {
+        Ok(())
     }
 }
 
@@ -219,6 +252,23 @@ impl<'a> SectionWriter<'a> {
         body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
     ) -> SectionResult {
         self.nest(&Event::BeginProcess(*process), body)
+    }
+
+    /// Asks whether to go on, for a section that works or waits for long
+    /// between two events.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the section must end.
+    pub fn check(&self) -> Result<(), Stop> {
+        self.sink.check()
+    }
+
+    /// When the section must end, CLOCK_MONOTONIC in nanoseconds. (It may have
+    /// to end earlier: see [`check`](Self::check).)
+    #[must_use]
+    pub fn deadline_ns(&self) -> u64 {
+        self.sink.deadline_ns()
     }
 
     /// How many containers this writer has opened.

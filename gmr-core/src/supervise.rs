@@ -1,7 +1,7 @@
 //! A thread that composes reports: lent by the program, or gmr-std's.
 //!
-//! 1. Wait on the ticket counter, without a timeout: nothing runs at rest.
-//! 2. A request: begin the report. If another supervisor is at one, wait until
+//! 1. Wait for requests and orders, without a timeout: nothing runs at rest.
+//! 2. There is one: begin the report. If another supervisor is at one, wait until
 //!    it is done or overdue; overdue, take it over.
 //! 3. After a report look again: what was asked meanwhile gets one more, after
 //!    a rest as long as the report was. So a storm of requests costs at most
@@ -10,7 +10,7 @@
 use core::sync::atomic::Ordering;
 
 use crate::bank::Lease;
-use crate::compose;
+use crate::compose::{self, Job};
 use crate::engine::Engine;
 use crate::error::RunError;
 use crate::sys::signal::Mask;
@@ -44,31 +44,34 @@ pub(crate) fn run(engine: &'static Engine) -> Result<(), RunError> {
 }
 
 fn supervise(engine: &Engine, lease: &mut Lease<'_>, bank: usize) {
+    let mut last = Job::Order;
     loop {
         let (word, seen) = engine.requests.word();
         if engine.is_shut_down.load(Ordering::Acquire) != 0 {
             return;
         }
-        if !engine.requests.is_pending() {
+        let Some(job) = next_job(engine, last) else {
             futex::wait(word, seen, None);
             continue;
-        }
+        };
         let began_ns = clock::monotonic_ns();
         let rest_ns = engine.rest_until_ns.load(Ordering::Acquire).saturating_sub(began_ns);
         if rest_ns > 0 {
             futex::wait(word, seen, Some(rest_ns));
             continue;
         }
-        match compose::serve(engine, lease, bank, None) {
+        match compose::serve(engine, lease, bank, job, None) {
             Ok(()) => {
+                last = job;
                 let now = clock::monotonic_ns();
                 let rest_ns = now.saturating_sub(began_ns).min(MAX_REST_NS);
                 engine.rest_until_ns.store(now.saturating_add(rest_ns), Ordering::Release);
             }
             Err(other) => {
-                let due_ns = compose::due_ns(engine, other);
+                let due_ns = compose::due_ns(engine, other.bank());
                 if began_ns >= due_ns {
-                    compose::take_over(engine, lease, bank, other);
+                    compose::take_over(engine, lease, bank, job, other);
+                    last = job;
                 } else {
                     futex::wait(word, seen, Some(due_ns.saturating_sub(began_ns)));
                 }
@@ -77,29 +80,32 @@ fn supervise(engine: &Engine, lease: &mut Lease<'_>, bank: usize) {
     }
 }
 
+/// What to do next: where there are requests and orders, by turns.
+fn next_job(engine: &Engine, last: Job) -> Option<Job> {
+    match (engine.requests.is_pending(), engine.orders.is_pending()) {
+        (true, true) if last == Job::Requests => Some(Job::Order),
+        (true, _) => Some(Job::Requests),
+        (false, true) => Some(Job::Order),
+        (false, false) => None,
+    }
+}
+
 /// Longest rest after a report: an operator who asks again should not wait for
 /// long because the first report was slow.
-const MAX_REST_NS: u64 = 1_000_000_000;
+pub(crate) const MAX_REST_NS: u64 = 1_000_000_000;
 
-/// Refreshes the module table on request, until shutdown. On a normal thread.
+/// Serves as a worker until shutdown, or until `work` returns `false`. On a
+/// normal thread.
 #[cfg(feature = "stacks")]
-pub(crate) fn refresh_on_request(engine: &Engine) {
+pub(crate) fn run_worker(engine: &Engine, work: &mut dyn FnMut() -> bool) {
     let tid = crate::sys::gettid();
     engine.add_own_thread(tid);
-    engine.has_refresher.fetch_add(1, Ordering::AcqRel);
-    loop {
-        let wanted = engine.refresh_wanted.load(Ordering::Acquire);
-        if engine.is_shut_down.load(Ordering::Acquire) != 0 {
-            break;
-        }
-        if engine.refresh_done.load(Ordering::Acquire) == wanted {
-            futex::wait(&engine.refresh_wanted, wanted, None);
-            continue;
-        }
-        engine.tables.refresh();
-        engine.refresh_done.store(wanted, Ordering::Release);
-        futex::wake(&engine.refresh_done, u32::MAX >> 1);
-    }
-    engine.has_refresher.fetch_sub(1, Ordering::AcqRel);
+    engine.workers.run(
+        &|| {
+            engine.tables.refresh();
+        },
+        work,
+        &|| engine.is_shut_down.load(Ordering::Acquire) != 0,
+    );
     engine.remove_own_thread(tid);
 }

@@ -135,6 +135,19 @@ pub(crate) fn list(
     }
 }
 
+/// Describes one thread, to be asked for its stack even if it is the reporter's
+/// own.
+#[cfg(feature = "stacks")]
+pub(crate) fn describe_own(asking: &Asking<'_>, tid: u32, bytes: &mut [u8]) -> ThreadRecord {
+    let mut record = ThreadRecord { tid, ..ThreadRecord::EMPTY };
+    let asking = Asking { own_tids: &[], excluded: &[], ..*asking };
+    match read::open_dir(rustix::fs::CWD, c"/proc/self/task") {
+        Ok(task) => describe(&asking, &mut record, task.as_fd(), bytes),
+        Err(_) => judge(&asking, &mut record, 0, 0),
+    }
+    record
+}
+
 /// Looks again at threads that blocked nearly all signals a moment ago: one
 /// that was inside a handler (the trigger's, as a rule) can be asked now.
 #[cfg(feature = "stacks")]

@@ -5,6 +5,7 @@ use std::fmt;
 use gmr_core::{RegisterError, SetupError as CoreError};
 
 use crate::config::ConfigError;
+use crate::scheduling::SchedulingError;
 
 /// Why [`Setup::install`](crate::Setup::install) failed. The program is as it
 /// was before: no thread, no handler, no section of ours is left.
@@ -24,6 +25,8 @@ pub enum SetupError {
     Config(ConfigError),
     /// A thread could not be started.
     Thread(std::io::Error),
+    /// Our threads could not be scheduled as chosen.
+    Scheduling(SchedulingError),
     /// The signal's dispatcher refused it.
     Signal {
         /// The signal.
@@ -44,6 +47,7 @@ impl fmt::Display for SetupError {
                 "a report thread could not be started ({error}); raise RLIMIT_NPROC or the \
                  cgroup's pids.max"
             ),
+            SetupError::Scheduling(error) => error.fmt(f),
             SetupError::Signal { signal, error } => write!(
                 f,
                 "signal {signal} could not be taken ({error}); choose another, such as SIGUSR2"
@@ -58,6 +62,7 @@ impl std::error::Error for SetupError {
             SetupError::Core(error) => Some(error),
             SetupError::Section { error, .. } => Some(error),
             SetupError::Config(error) => Some(error),
+            SetupError::Scheduling(error) => Some(error),
             SetupError::Thread(error) | SetupError::Signal { error, .. } => Some(error),
         }
     }

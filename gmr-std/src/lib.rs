@@ -89,6 +89,10 @@ mod error;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(all(gmr_engine, not(loom)))]
+mod installed;
+#[cfg(all(gmr_engine, not(loom)))]
+mod lines;
+#[cfg(all(gmr_engine, not(loom)))]
 mod platform;
 #[cfg(all(not(gmr_engine), not(loom)))]
 #[path = "unsupported.rs"]
@@ -96,18 +100,28 @@ mod platform;
 #[cfg(not(loom))]
 mod recorded;
 #[cfg(not(loom))]
+mod scheduling;
+#[cfg(not(loom))]
+mod section;
+#[cfg(not(loom))]
 mod setup;
+#[cfg(all(gmr_engine, not(loom)))]
+mod source_lines;
+#[cfg(any(gmr_engine, loom))]
+mod workers;
 
 pub use config::{ConfigCell, ConfigError, Exposed, Secret, expose};
 #[cfg(not(loom))]
 pub use error::SetupError;
 pub use gmr_core::redact::{Pattern, Redaction};
 pub use gmr_core::{
-    Exclude, Options, Package, RegisterError, Reporter, Requester, SectionError, SectionResult,
-    SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats, Stop,
-    ViewKind as View, arm, package,
+    Exclude, Options, Package, RegisterError, Reporter, Requester, SectionError, SectionId,
+    SectionResult, SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats,
+    Stop, UnregisterError, ViewKind as View, arm, package,
 };
 #[cfg(not(loom))]
 pub use handle::Handle;
+#[cfg(not(loom))]
+pub use scheduling::{Scheduling, SchedulingError};
 #[cfg(not(loom))]
 pub use setup::{Setup, setup_autorun};

@@ -1,7 +1,7 @@
 //! `setup_autorun`: everything a std daemon needs for `kill -USR2`.
 //!
-//! 1. Three parked threads are started: two supervisors (the second takes over
-//!    from a stuck first), and a worker that refreshes the module table.
+//! 1. Four parked threads are started: two supervisors (the second takes over
+//!    from a stuck first), and two workers.
 //! 2. The core is set up: memory, destination, capture signal. It cannot be
 //!    given back, so it comes after what may fail for want of resources.
 //! 3. Last, so that a failure before leaves nothing behind, the trigger is
@@ -19,7 +19,10 @@ use crate::config::{ConfigCell, ConfigError};
 use crate::environment;
 use crate::error::SetupError;
 use crate::handle::Handle;
+use crate::platform;
 use crate::recorded::{Configuration, Recorded};
+use crate::scheduling::{Scheduling, ThreadChoices};
+use crate::section::{Generator, generator};
 
 /// The title of the configuration's section.
 const CONFIGURATION: &str = "Configuration";
@@ -50,11 +53,49 @@ pub fn setup_autorun<'c>(package: Package) -> Setup<'c> {
         options: Options::new().supervisors(SUPERVISORS),
         service_name: None,
         sections: Vec::new(),
+        lines: Some(LineChoices::default()),
         config: None,
         config_files: Vec::new(),
         redaction: const { &Redaction::new() },
         environment: Some(&[]),
+        thread_choices: ThreadChoices::default(),
     }
+}
+
+/// What is read to find source lines.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "nothing is read there"))]
+pub(crate) struct LineChoices {
+    /// `None`: what is left to the cgroup decides, at each report.
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) debug_dirs: Vec<PathBuf>,
+    pub(crate) system_libraries: bool,
+}
+
+impl Default for LineChoices {
+    fn default() -> Self {
+        LineChoices {
+            memory_bytes: None,
+            debug_dirs: vec![PathBuf::from("/usr/lib/debug")],
+            system_libraries: false,
+        }
+    }
+}
+
+/// A section to register.
+pub(crate) enum Section {
+    SignalSafe(&'static dyn SignalSafeSection),
+    Ordinary(Generator),
+}
+
+/// What the platform needs to know of all choices.
+#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "nothing is set up there"))]
+pub(crate) struct Plan {
+    pub(crate) signal: Signal,
+    pub(crate) options: Options,
+    pub(crate) sections: Vec<(&'static str, Section)>,
+    pub(crate) lines: Option<LineChoices>,
+    pub(crate) threads: ThreadChoices,
 }
 
 /// Choices for a setup; see [`setup_autorun`]. They may come in any order.
@@ -64,12 +105,14 @@ pub struct Setup<'c> {
     signal: Signal,
     options: Options,
     service_name: Option<String>,
-    sections: Vec<(&'static str, &'static dyn SignalSafeSection)>,
+    sections: Vec<(&'static str, Section)>,
+    lines: Option<LineChoices>,
     config: Option<Configure<'c>>,
     config_files: Vec<PathBuf>,
     redaction: &'static Redaction,
     /// Names to show beside the usual ones; `None`: no section.
     environment: Option<&'static [&'static str]>,
+    thread_choices: ThreadChoices,
 }
 
 /// Sets the configuration by a policy, which is known at the end only.
@@ -161,6 +204,13 @@ impl<'c> Setup<'c> {
         self
     }
 
+    /// How long a report waits for one section; 2 s by default. (For source
+    /// lines it waits at most a third of the report's own deadline.)
+    pub fn section_deadline(mut self, deadline: Duration) -> Self {
+        self.options = self.options.section_deadline(deadline);
+        self
+    }
+
     /// Threads a report has room for; 4,096 by default.
     pub fn max_threads(mut self, threads: u32) -> Self {
         self.options = self.options.max_threads(threads);
@@ -174,6 +224,25 @@ impl<'c> Setup<'c> {
         self
     }
 
+    /// The CPUs that the threads of the reporter may use, by number; by default
+    /// those of the thread that sets up. For programs that keep CPUs for their
+    /// own work: every report is composed on these. (Each captured thread still
+    /// copies its own stack, on its own CPU.)
+    ///
+    /// A number that does not exist, or that the process may not use, and no
+    /// CPU at all are [`SetupError::Scheduling`].
+    pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        self.thread_choices.cpus = Some(cpus.into_iter().collect());
+        self
+    }
+
+    /// How the threads of the reporter are scheduled; by default
+    /// [`Scheduling::Ordinary`]: never real-time.
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.thread_choices.scheduling = scheduling;
+        self
+    }
+
     /// Adds a section that the core itself may run, whatever state the process
     /// is in. Sections come in the order they were added, after Configuration and
     /// Environment.
@@ -182,8 +251,54 @@ impl<'c> Setup<'c> {
         title: &'static str,
         section: &'static dyn SignalSafeSection,
     ) -> Self {
-        self.sections.push((title, section));
+        self.sections.push((title, Section::SignalSafe(section)));
         self
+    }
+
+    /// Adds a section that a worker runs for each report: a closure that may
+    /// allocate, take locks and panic. See [`Handle::register_section`].
+    pub fn register_section<T, F>(mut self, title: &'static str, generate: F) -> Self
+    where
+        T: Serialize,
+        F: FnMut() -> T + Send + 'static,
+    {
+        self.sections.push((title, Section::Ordinary(generator(generate))));
+        self
+    }
+
+    /// Whether frames show file, line and inlined functions, from the debug
+    /// information of the program's own objects; on by default. A worker reads
+    /// it, in the first report that meets an address.
+    pub fn source_lines(mut self, are_shown: bool) -> Self {
+        self.lines = are_shown.then(LineChoices::default);
+        self
+    }
+
+    /// The most memory that reading debug information may take, in bytes. By
+    /// default 64 MiB, or a quarter of what is left to the cgroup if that is
+    /// less. What does not fit keeps its function's name, and the report says
+    /// so.
+    pub fn source_lines_memory(mut self, bytes: u64) -> Self {
+        self.line_choices().memory_bytes = Some(bytes);
+        self
+    }
+
+    /// Where separate debug files are looked for (by build-id, and by the path
+    /// of the object), in place of `/usr/lib/debug`.
+    pub fn debug_dirs<P: Into<PathBuf>>(mut self, dirs: impl IntoIterator<Item = P>) -> Self {
+        self.line_choices().debug_dirs = dirs.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether debug information of system libraries (below /lib and /usr/lib)
+    /// is read too; it is not by default.
+    pub fn source_lines_of_system(mut self, are_shown: bool) -> Self {
+        self.line_choices().system_libraries = are_shown;
+        self
+    }
+
+    fn line_choices(&mut self) -> &mut LineChoices {
+        self.lines.get_or_insert_with(LineChoices::default)
     }
 
     /// Sets up. From here on the trigger writes a report.
@@ -209,26 +324,20 @@ impl<'c> Setup<'c> {
         // Leaked: handlers and threads refer to it for ever. A program sets up
         // once.
         let reporter: &'static Reporter = Box::leak(Box::new(Reporter::new(self.package)));
-        let mut sections: Vec<(&'static str, &'static dyn SignalSafeSection)> =
-            vec![(CONFIGURATION, Box::leak(Box::new(configuration)))];
+        let configuration: &'static Configuration = Box::leak(Box::new(configuration));
+        let mut sections = vec![(CONFIGURATION, Section::SignalSafe(configuration))];
         if let Some(environment) = environment {
             let environment: &'static Recorded = Box::leak(Box::new(environment));
-            sections.push((environment::TITLE, environment));
+            sections.push((environment::TITLE, Section::SignalSafe(environment)));
         }
-        for (title, section) in sections.into_iter().chain(self.sections) {
-            reporter
-                .register_section(title, section)
-                .map_err(|error| SetupError::Section { title, error })?;
-        }
-        let threads = crate::platform::Threads::spawn()?;
-        if let Err(error) = reporter.setup_external(self.signal, &options) {
-            threads.end();
-            return Err(error.into());
-        }
-        if let Err(error) = threads.start(reporter, self.signal) {
-            reporter.shutdown();
-            return Err(error);
-        }
-        Ok(Handle::new(reporter))
+        sections.extend(self.sections);
+        let plan = Plan {
+            signal: self.signal,
+            options,
+            sections,
+            lines: self.lines,
+            threads: self.thread_choices,
+        };
+        platform::set_up(reporter, plan).map(Handle::new)
     }
 }

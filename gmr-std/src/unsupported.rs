@@ -1,19 +1,32 @@
-//! Where there is no engine, there is nothing to start.
+//! Where there is no engine, there is nothing to set up.
 
-use gmr_core::{Reporter, Signal};
+use gmr_core::{RegisterError, Reporter, SectionId, UnregisterError};
 
 use crate::error::SetupError;
+use crate::section::Generator;
+use crate::setup::Plan;
 
-pub(crate) struct Threads;
+/// There is none, and so no handle either.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) reporter: &'static Reporter,
+}
 
-impl Threads {
-    pub(crate) fn spawn() -> Result<Self, SetupError> {
-        Err(SetupError::Core(gmr_core::SetupError::Unsupported))
+impl Installed {
+    pub(crate) fn register(
+        &self,
+        _: &'static str,
+        _: Generator,
+    ) -> Result<SectionId, RegisterError> {
+        Err(RegisterError::Full)
     }
 
-    pub(crate) fn end(self) {}
-
-    pub(crate) fn start(self, _: &'static Reporter, _: Signal) -> Result<(), SetupError> {
-        Err(SetupError::Core(gmr_core::SetupError::Unsupported))
+    pub(crate) fn unregister(&self, _: SectionId) -> Result<(), UnregisterError> {
+        Err(UnregisterError::Unknown)
     }
+}
+
+pub(crate) fn set_up(_: &'static Reporter, plan: Plan) -> Result<&'static Installed, SetupError> {
+    let _ = (plan.threads.scheduling, &plan.threads.cpus);
+    Err(SetupError::Core(gmr_core::SetupError::Unsupported))
 }

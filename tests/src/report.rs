@@ -35,6 +35,8 @@ pub struct Report {
     pub threads: Vec<Thread>,
     /// `key = value` of the end block.
     pub end: Vec<(String, String)>,
+    /// How the sections went, as the end block says it.
+    pub outcomes: Vec<Outcome>,
     /// Everything as it was written.
     pub raw: String,
 }
@@ -50,6 +52,19 @@ pub struct Section {
     pub body: String,
 }
 
+/// How a section went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its title.
+    pub title: String,
+    /// `ok`, `failed`, …
+    pub status: String,
+    /// How long it took: in text for eyes, in JSON in nanoseconds.
+    pub time: String,
+    /// What went wrong, if something did.
+    pub explanation: String,
+}
+
 /// One thread.
 #[derive(Debug, Clone)]
 pub struct Thread {
@@ -63,6 +78,8 @@ pub struct Thread {
     pub is_whole: bool,
     /// Whether the report ran on it.
     pub is_triggering: bool,
+    /// What it was doing: `LABEL: DETAIL`, outermost first.
+    pub scopes: Vec<String>,
     /// Innermost first.
     pub frames: Vec<Frame>,
 }
@@ -199,6 +216,11 @@ impl Report {
                     let _ = writeln!(wrong, "thread {} {}: {other}", thread.tid, thread.name);
                 }
             }
+        }
+        let outcomes = self.outcomes.iter().map(|outcome| (&outcome.title, &outcome.status));
+        let sections = self.sections.iter().map(|section| (&section.title, &section.status));
+        if !outcomes.eq(sections) {
+            let _ = writeln!(wrong, "the end block has it otherwise: {:?}", self.outcomes);
         }
         for key in ["report", "requested by", "time", "pid"] {
             if self.head(key).is_none() {

@@ -20,12 +20,14 @@
 //! container that is still allowed, never lost.
 
 mod frame;
+mod scope;
 mod status;
 mod thread;
 mod value;
 
 pub use frame::{Certainty, Frame};
-pub use status::{Incomplete, SectionStatus};
+pub use scope::ActiveScope;
+pub use status::{Incomplete, SectionOutcome, SectionStatus};
 pub use thread::{Capture, Process, StackEnd, Thread, state_name};
 pub use value::{Timestamp, Value};
 
@@ -107,6 +109,10 @@ pub enum Event<'a> {
     BeginProcess(Process<'a>),
     /// One frame of the thread that is open.
     Frame(Frame<'a>),
+    /// One scope of the thread that is open; outer ones come first.
+    Scope(ActiveScope<'a>),
+    /// How a section of this report went, for a list in the end block.
+    Outcome(SectionOutcome<'a>),
     /// Closes the innermost group, list, block list, thread or process.
     Close,
     /// A paragraph as it is, possibly of several lines. Bytes that are not

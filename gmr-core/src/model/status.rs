@@ -16,6 +16,11 @@ pub enum SectionStatus {
     SkippedStuck,
     /// Not run: the whole report's deadline had passed.
     SkippedDeadline,
+    /// Not run; the reason.
+    Skipped(&'static str),
+    /// The thread that does its work has not come back; the thread's stack is
+    /// shown.
+    Stuck,
 }
 
 impl SectionStatus {
@@ -29,6 +34,8 @@ impl SectionStatus {
             SectionStatus::SizeLimit => "size_limit",
             SectionStatus::SkippedStuck => "skipped_stuck",
             SectionStatus::SkippedDeadline => "skipped_deadline",
+            SectionStatus::Skipped(_) => "skipped",
+            SectionStatus::Stuck => "stuck",
         }
     }
 
@@ -37,13 +44,25 @@ impl SectionStatus {
     pub const fn explanation(self) -> &'static str {
         match self {
             SectionStatus::Ok => "",
-            SectionStatus::Failed(reason) => reason,
+            SectionStatus::Failed(reason) | SectionStatus::Skipped(reason) => reason,
             SectionStatus::Deadline => "stopped at its deadline; what it wrote until then is shown",
-            SectionStatus::SizeLimit => "stopped at its size limit of 16 MiB",
+            SectionStatus::SizeLimit => "longer than its limit; the rest is left out",
             SectionStatus::SkippedStuck => "an earlier report is still stuck in it",
             SectionStatus::SkippedDeadline => "the report's deadline had passed",
+            SectionStatus::Stuck => "not done at its deadline; above is where its worker is",
         }
     }
+}
+
+/// One section of a report in hindsight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SectionOutcome<'a> {
+    /// Its title.
+    pub title: &'a str,
+    /// How it ended.
+    pub status: SectionStatus,
+    /// How long it took, in nanoseconds.
+    pub elapsed_ns: u64,
 }
 
 /// Why a report is not complete: a set of reasons.
@@ -67,8 +86,10 @@ impl Incomplete {
     pub const OUTPUT: Self = Self(1 << 5);
     /// A value, name or listing was cut by a limit of ours.
     pub const TRUNCATED: Self = Self(1 << 6);
+    /// Source lines are missing for want of time or memory.
+    pub const SOURCE_LINES: Self = Self(1 << 7);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::SECTION_FAILED, "section failed"),
         (Self::SECTION_SKIPPED, "section skipped"),
         (Self::THREADS, "threads without a whole stack"),
@@ -76,12 +97,25 @@ impl Incomplete {
         (Self::DEADLINE, "deadline"),
         (Self::OUTPUT, "output not taken"),
         (Self::TRUNCATED, "truncated"),
+        (Self::SOURCE_LINES, "source lines missing"),
     ];
 
     /// Whether no reason is set.
     #[must_use]
     pub const fn is_complete(self) -> bool {
         self.0 == 0
+    }
+
+    /// The set as a number, for an atomic.
+    #[cfg(gmr_engine)]
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set of [`bits`](Self::bits).
+    #[cfg(gmr_engine)]
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
     }
 
     /// This set and another.

@@ -7,8 +7,10 @@
 //! 3. A ticket taken after that is answered by the next report.
 //!
 //! So each request is followed by a report that begins after it, and requests
-//! during a report cost exactly one more. `tickets` doubles as the futex word
-//! that a parked supervisor waits on.
+//! during a report cost exactly one more.
+//!
+//! Parked supervisors wait on a word of its own that each request changes, and
+//! whatever else they are to look after ([`Requests::poke`]).
 //!
 //! Limits: of several requesters only the first is named; one whose handler
 //! is preempted between its two steps may go unnamed. Tickets wrap after 2^32,
@@ -65,6 +67,8 @@ const READY: u32 = 2 | WRITING;
 /// The tickets and the record of the first requester.
 #[derive(Debug)]
 pub(crate) struct Requests {
+    /// What parked supervisors wait on.
+    word: AtomicU32,
     tickets: AtomicU32,
     served: AtomicU32,
     record: AtomicU32,
@@ -80,6 +84,7 @@ impl Requests {
     const_unless_loom! {
         pub(crate) fn new() -> Self {
             Requests {
+                word: AtomicU32::new(0),
                 tickets: AtomicU32::new(0),
                 served: AtomicU32::new(0),
                 record: AtomicU32::new(EMPTY),
@@ -108,6 +113,15 @@ impl Requests {
             // Release: who sees READY sees the record.
             self.record.store(READY, Ordering::Release);
         }
+        // Not by `poke`: a call is stack of the interrupted thread.
+        self.word.fetch_add(1, Ordering::Release);
+    }
+
+    /// Makes whoever is about to wait on [`word`](Self::word) look again; the
+    /// caller wakes those that wait already.
+    pub(crate) fn poke(&self) {
+        // Release: who sees the change sees what it is about.
+        self.word.fetch_add(1, Ordering::Release);
     }
 
     /// Whether a request waits for its report.
@@ -119,7 +133,7 @@ impl Requests {
     /// value *and* nothing is pending.
     #[cfg(not(loom))]
     pub(crate) fn word(&self) -> (&AtomicU32, u32) {
-        (&self.tickets, self.tickets.load(Ordering::Acquire))
+        (&self.word, self.word.load(Ordering::Acquire))
     }
 
     /// Takes all requests made so far. Only the owner of the report calls it.

@@ -1,17 +1,23 @@
 //! The Threads section: each thread with its stack, innermost frame first.
 //!
+//! Before the frames stands what the thread itself says it was doing
+//! ([`crate::Scope`]).
+//!
 //! The triggering thread and the main thread come first, the reporter's own
 //! last; the others in the order of /proc.
 
 use ufmt::uwrite;
 
-use crate::model::{Capture, Thread};
+use crate::model::{Capture, Event, Thread};
 use crate::procfs::errno;
+use crate::scope::{Masked, Snapshot};
 use crate::section::{SectionResult, SectionWriter};
 use crate::threads::{Listed, ThreadRecord};
 
 #[cfg(feature = "stacks")]
-use crate::{model::Frame, stacks::collect::FrameRecord, stacks::modules::Table};
+use crate::{
+    model::Frame, stacks::collect::FrameRecord, stacks::modules::Table, stacks::unwind::Modules,
+};
 
 pub(crate) const TITLE: &str = "Threads";
 
@@ -19,6 +25,7 @@ pub(crate) const TITLE: &str = "Threads";
 pub(crate) struct Facts<'a> {
     pub(crate) records: &'a [ThreadRecord],
     pub(crate) listed: &'a Listed,
+    pub(crate) scopes: &'a Snapshot<'a>,
     /// An earlier report is stuck in the collection.
     pub(crate) is_skipped: bool,
     #[cfg(feature = "stacks")]
@@ -27,6 +34,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) table: Option<&'a Table>,
     #[cfg(all(feature = "stacks", feature = "symbols"))]
     pub(crate) names: &'a crate::names::Names,
+    #[cfg(feature = "stacks")]
+    pub(crate) lines: Option<&'static dyn crate::hosted::SourceLines>,
 }
 
 /// Every ending, in the order of the summary.
@@ -61,6 +70,9 @@ pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionRe
     let missing = facts.listed.total.saturating_sub(facts.listed.count as u64);
     if missing > 0 {
         out.value("left out (over max_threads)", missing)?;
+    }
+    if facts.scopes.unrecorded > 0 {
+        out.value("scopes not recorded", facts.scopes.unrecorded)?;
     }
     out.blocks("threads", |out| {
         for rank in 0..4 {
@@ -100,7 +112,7 @@ fn rank_of(record: &ThreadRecord) -> u32 {
     }
 }
 
-fn write_thread(
+pub(crate) fn write_thread(
     facts: &Facts<'_>,
     record: &ThreadRecord,
     out: &mut SectionWriter<'_>,
@@ -115,10 +127,28 @@ fn write_thread(
         is_triggering: record.is_triggering,
     };
     out.thread(&thread, |out| {
+        write_scopes(facts, record, out)?;
         #[cfg(feature = "stacks")]
         write_frames(facts, record, out)?;
-        #[cfg(not(feature = "stacks"))]
-        let _ = (facts, out);
+        Ok(())
+    })
+}
+
+/// What the thread was doing.
+fn write_scopes(
+    facts: &Facts<'_>,
+    record: &ThreadRecord,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    let mut scopes = facts.scopes.of(record.tid).peekable();
+    if scopes.peek().is_none() {
+        return Ok(());
+    }
+    out.blocks("scopes", |out| {
+        let mut masked = Masked::default();
+        for scope in scopes {
+            out.event(&Event::Scope(facts.scopes.shown(scope, &mut masked)))?;
+        }
         Ok(())
     })
 }
@@ -129,13 +159,13 @@ fn write_frames(
     record: &ThreadRecord,
     out: &mut SectionWriter<'_>,
 ) -> SectionResult {
-    use crate::model::Event;
     let first = record.first_frame as usize;
     let last = first.saturating_add(record.frame_count as usize);
     let records = facts.frames.get(first..last).unwrap_or_default();
-    for (index, frame_record) in records.iter().enumerate() {
+    let mut index = 0_u32;
+    for frame_record in records {
         let found = frame_record.found();
-        let mut frame = Frame::bare(index as u32, found.pc);
+        let mut frame = Frame::bare(index, found.pc);
         frame.certainty = found.certainty;
         frame.is_signal_frame = found.is_signal_frame;
         let module = facts.table.and_then(|table| table.find(found.lookup_address()));
@@ -148,7 +178,29 @@ fn write_frames(
             frame.function = Some(name);
             frame.function_truncated = is_cut;
         }
-        out.event(&Event::Frame(frame))?;
+        let has_lines = match (facts.lines, facts.table) {
+            (Some(lines), Some(table)) => {
+                let address = found.lookup_address();
+                lines.lines(table.generation(), address, &mut |line| {
+                    let mut frame = Frame { index, ..frame };
+                    // The symbol table's name stays where the lines have none.
+                    if line.is_inlined || line.function.is_some() {
+                        frame.function = line.function;
+                        frame.function_truncated = line.function_truncated;
+                    }
+                    frame.inlined = line.is_inlined;
+                    frame.file = line.file.map(str::as_bytes);
+                    frame.line = line.line;
+                    index = index.saturating_add(1);
+                    out.event(&Event::Frame(frame))
+                })?
+            }
+            _ => false,
+        };
+        if !has_lines {
+            index = index.saturating_add(1);
+            out.event(&Event::Frame(frame))?;
+        }
     }
     Ok(())
 }

@@ -25,7 +25,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
-use crate::compose::{self, Interrupted};
+use crate::compose::{self, Interrupted, Job};
 use crate::engine::Engine;
 use crate::protocol::requests::{Requester, Requests};
 use crate::sys::signal::{Action, Info, Mask};
@@ -202,7 +202,9 @@ fn engine() -> Option<&'static Engine> {
 
 /// Whether a request is for this process, and now; counts it if not.
 fn accepts(engine: &Engine) -> bool {
-    let accepted = engine.is_own_process() && engine.is_shut_down.load(Ordering::Acquire) == 0;
+    let accepted = engine.is_own_process()
+        && engine.is_shut_down.load(Ordering::Acquire) == 0
+        && !engine.destinations.is_none();
     if !accepted && !is_borrowed(engine) {
         engine.stats.ignored.fetch_add(1, Ordering::Relaxed);
     }
@@ -244,7 +246,7 @@ fn compose_here(engine: &'static Engine, signal: i32, context: *const libc::c_vo
             if !engine.requests.is_pending() {
                 break;
             }
-            let _ = compose::serve(engine, &mut lease, 0, interrupted);
+            let _ = compose::serve(engine, &mut lease, 0, Job::Requests, interrupted);
         }
         if let Some(alternate) = &alternate {
             alternate.switch_on();

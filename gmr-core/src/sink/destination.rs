@@ -13,8 +13,11 @@
 //! two bytes of a line end. Everything else cannot. poll(2) and small writes alone are not used
 //! where anything better exists, for that reason.
 //!
-//! Each bank writes through a descriptor number of its own: a takeover points
-//! the abandoned one at /dev/null ([`Destination::fence`]).
+//! Each bank writes through a descriptor number of its own, its line: a
+//! takeover points the abandoned one at /dev/null ([`Destination::fence`]).
+//!
+//! A destination may be dropped while the program goes on: its descriptors are
+//! closed, but for numbers that the program has made its own meanwhile.
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -22,6 +25,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Channel, Refusal};
+use crate::protocol::ownership::MAX_BANKS;
 use crate::sys::{clock, signal};
 
 /// Descriptors of ours start here: programs close and reuse the low ones.
@@ -61,7 +65,7 @@ impl Kind {
     }
 }
 
-/// What the descriptor was at setup (fstat(2)).
+/// What the descriptor was when it was opened (fstat(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -83,23 +87,20 @@ impl Identity {
     }
 }
 
-/// A destination as it was opened at setup: the master that lines are made of.
+/// A destination as it was opened: the master that lines are made of, and the
+/// lines.
 #[derive(Debug)]
 pub(crate) struct Destination {
-    master: OwnedFd,
+    master: RawFd,
+    lines: heapless::Vec<RawFd, MAX_BANKS>,
     kind: Kind,
     identity: Identity,
 }
 
-/// One bank's descriptor onto the destination.
-#[derive(Debug)]
-pub(crate) struct Line {
-    number: RawFd,
-}
-
 impl Destination {
-    /// Opens the destination behind the program's descriptor `fd`.
-    pub(crate) fn open(fd: RawFd) -> Result<Self, Errno> {
+    /// Opens the destination behind the program's descriptor `fd`, with a line
+    /// for each of `banks` banks.
+    pub(crate) fn open(fd: RawFd, banks: usize) -> Result<Self, Errno> {
         if fd < 0 {
             return Err(Errno::BADF);
         }
@@ -125,48 +126,88 @@ impl Destination {
             }
             (None, _) => (duplicate(theirs)?, Kind::File),
         };
-        Ok(Destination { master, kind, identity })
+        let mut destination = Destination {
+            master: master.into_raw_fd(),
+            lines: heapless::Vec::new(),
+            kind,
+            identity,
+        };
+        for _ in 0..banks.min(MAX_BANKS) {
+            let line = duplicate(borrow(destination.master))?;
+            let _ = destination.lines.push(line.into_raw_fd());
+        }
+        Ok(destination)
     }
 
-    /// A further descriptor onto it.
-    pub(crate) fn line(&self) -> Result<Line, Errno> {
-        Ok(Line { number: duplicate(borrow(self.master.as_raw_fd()))?.into_raw_fd() })
+    /// The line of `bank`, mended if it must be, for one report. `None`: it
+    /// leads elsewhere.
+    pub(crate) fn open_line<'a>(
+        &self,
+        bank: usize,
+        null: BorrowedFd<'_>,
+        deadline_ns: u64,
+        is_current: &'a dyn Fn() -> bool,
+    ) -> Option<OpenLine<'a>> {
+        let number = *self.lines.get(bank)?;
+        if !self.is_intact(number) {
+            // Fenced by a takeover, or closed by the program.
+            self.mend(bank, null);
+            if !self.is_intact(number) {
+                return None;
+            }
+        }
+        let file_type = FileType::from_raw_mode(self.identity.mode);
+        Some(OpenLine {
+            number,
+            kind: self.kind,
+            is_device: file_type == FileType::CharacterDevice,
+            deadline_ns,
+            is_current,
+        })
     }
 
-    /// How it is written to.
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// Whether the bank's descriptor still leads to what setup saw: the
+    /// Whether a descriptor of ours still leads to what it was opened for: the
     /// program may have closed it, and the number may now be a client's socket.
-    pub(crate) fn is_intact(&self, line: &Line) -> bool {
-        Identity::of(borrow(line.number)).is_ok_and(|now| now == self.identity)
-    }
-
-    /// Whether it is a character device.
-    pub(crate) fn is_device(&self) -> bool {
-        FileType::from_raw_mode(self.identity.mode) == FileType::CharacterDevice
+    fn is_intact(&self, number: RawFd) -> bool {
+        Identity::of(borrow(number)).is_ok_and(|now| now == self.identity)
     }
 
     /// Makes a line usable again that was fenced, or closed by the program. A
     /// number that leads anywhere else is the program's now: it stays.
-    pub(crate) fn mend(&self, line: &Line, null: BorrowedFd<'_>) {
-        let is_ours = match Identity::of(borrow(line.number)) {
+    pub(crate) fn mend(&self, bank: usize, null: BorrowedFd<'_>) {
+        let Some(number) = self.lines.get(bank) else { return };
+        let is_ours = match Identity::of(borrow(*number)) {
             Ok(now) => Identity::of(null).is_ok_and(|null| null == now),
             Err(error) => error == Errno::BADF,
         };
-        let master = borrow(self.master.as_raw_fd());
-        if is_ours && Identity::of(master).is_ok_and(|now| now == self.identity) {
-            redirect(master, line.number);
+        if is_ours && self.is_intact(self.master) {
+            redirect(borrow(self.master), *number);
         }
     }
 
-    /// Points the line at /dev/null, so that only a write that is already in
-    /// the kernel can still land. `null` is opened at setup.
-    pub(crate) fn fence(&self, line: &Line, null: BorrowedFd<'_>) {
-        if self.is_intact(line) && is_null(null) {
-            redirect(null, line.number);
+    /// Points the line of `bank` at /dev/null, so that only a write that is
+    /// already in the kernel can still land. `null` is opened at setup.
+    pub(crate) fn fence(&self, bank: usize, null: BorrowedFd<'_>) {
+        if let Some(number) = self.lines.get(bank)
+            && self.is_intact(*number)
+            && is_null(null)
+        {
+            redirect(null, *number);
+        }
+    }
+}
+
+/// For whoever drops it, nobody writes to it any more.
+impl Drop for Destination {
+    #[expect(unsafe_code, reason = "gives descriptors back to their owner type")]
+    fn drop(&mut self) {
+        for number in self.lines.iter().chain([&self.master]) {
+            // (A line may have been fenced.)
+            let is_fenced = *number != self.master && is_null(borrow(*number));
+            if self.is_intact(*number) || is_fenced {
+                // SAFETY: made by `into_raw_fd` in `open`, owned by us.
+                drop(unsafe { OwnedFd::from_raw_fd(*number) });
+            }
         }
     }
 }
@@ -180,13 +221,9 @@ fn is_null(fd: BorrowedFd<'_>) -> bool {
     })
 }
 
-/// Only a setup that failed drops a line.
-impl Drop for Line {
-    #[expect(unsafe_code, reason = "gives the descriptor back to its owner type")]
-    fn drop(&mut self) {
-        // SAFETY: made by `into_raw_fd` in `Destination::line`, owned by us.
-        drop(unsafe { OwnedFd::from_raw_fd(self.number) });
-    }
+/// Whether a number is an open descriptor.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    fd >= 0 && rustix::io::fcntl_getfd(borrow(fd)).is_ok()
 }
 
 /// Opens /dev/null for [`Destination::fence`].
@@ -202,7 +239,7 @@ pub(crate) fn open_high(path: &core::ffi::CStr, flags: OFlags) -> Result<OwnedFd
 
 #[expect(unsafe_code, reason = "descriptors that live in atomics and C")]
 fn borrow<'fd>(fd: RawFd) -> BorrowedFd<'fd> {
-    // SAFETY: not -1 (checked at setup). Whether it is (still) open is what
+    // SAFETY: not -1 (checked when it was opened). Whether it is (still) open is what
     // the calls on it find out: EBADF is an answer, and `is_intact` refuses a
     // number that leads elsewhere.
     unsafe { BorrowedFd::borrow_raw(fd) }
@@ -238,26 +275,31 @@ fn reopen(fd: RawFd) -> Option<OwnedFd> {
     duplicate(borrow(own.as_raw_fd())).ok()
 }
 
-/// A line in use by one report.
+/// A line in use by one report, which holds the destination meanwhile.
 pub(crate) struct OpenLine<'a> {
-    pub(crate) line: &'a Line,
-    pub(crate) kind: Kind,
+    number: RawFd,
+    kind: Kind,
     /// A character device.
-    pub(crate) is_device: bool,
-    pub(crate) deadline_ns: u64,
+    is_device: bool,
+    deadline_ns: u64,
     /// Whether the report is still ours: asked before each write.
-    pub(crate) is_current: &'a dyn Fn() -> bool,
+    is_current: &'a dyn Fn() -> bool,
 }
 
 impl core::fmt::Debug for OpenLine<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("OpenLine").field("line", &self.line).finish_non_exhaustive()
+        f.debug_struct("OpenLine").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
 impl OpenLine<'_> {
+    /// How it is written to.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     fn write_once(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        let fd = borrow(self.line.number);
+        let fd = borrow(self.number);
         match self.kind {
             Kind::Reopened | Kind::File => guarded(|| rustix::io::write(fd, bytes)),
             Kind::Socket => rustix::net::send(
@@ -334,7 +376,7 @@ impl Channel for OpenLine<'_> {
             return false;
         }
         // In slices, so that a takeover is noticed.
-        let ready = poll(borrow(self.line.number), left.min(WAIT_SLICE_NS));
+        let ready = poll(borrow(self.number), left.min(WAIT_SLICE_NS));
         if ready && self.kind == Kind::Socket {
             // Out of the network's buffers (ENOBUFS) it is ready all the same.
             pause();
@@ -359,29 +401,47 @@ mod tests {
     #[test]
     fn an_abandoned_report_writes_nothing_and_its_line_is_fenced_and_mended() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        let destination = Destination::open(writer.as_raw_fd()).unwrap();
-        let (line, null) = (destination.line().unwrap(), open_null().unwrap());
+        let destination = Destination::open(writer.as_raw_fd(), 1).unwrap();
+        let null = open_null().unwrap();
+        let line = destination.lines[0];
         let open = |is_current: &dyn Fn() -> bool| {
-            OpenLine {
-                line: &line,
-                kind: destination.kind(),
-                is_device: destination.is_device(),
+            let open = OpenLine {
+                number: line,
+                kind: destination.kind,
+                is_device: false,
                 deadline_ns: u64::MAX,
                 is_current,
-            }
-            .write(b"line\n")
+            };
+            { open }.write(b"line\n")
         };
         assert_eq!(open(&|| false), Err(Refusal::Gone));
         assert_eq!(open(&|| true), Ok(5));
         // Even a write that slips past the question lands nowhere.
-        destination.fence(&line, null.as_fd());
-        assert!(!destination.is_intact(&line));
+        destination.fence(0, null.as_fd());
+        assert!(!destination.is_intact(line));
         assert_eq!(open(&|| true), Ok(5));
-        destination.mend(&line, null.as_fd());
-        assert!(destination.is_intact(&line));
-        assert_eq!(open(&|| true), Ok(5));
+        let mended = destination.open_line(0, null.as_fd(), u64::MAX, &|| true);
+        assert_eq!(mended.unwrap().write(b"line\n"), Ok(5));
         let mut read = [0; 64];
         assert_eq!(rustix::io::read(&reader, &mut read), Ok(10));
         assert_eq!(&read[..10], b"line\nline\n");
+    }
+
+    #[test]
+    fn a_dropped_destination_leaves_no_descriptor_but_what_the_program_took() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let destination = Destination::open(writer.as_raw_fd(), 2).unwrap();
+        let null = open_null().unwrap();
+        let (fenced, theirs) = (destination.lines[0], destination.lines[1]);
+        destination.fence(0, null.as_fd());
+        // The program closed one and opened something else under its number.
+        let file = open_high(c"/proc/self/exe", OFlags::RDONLY).unwrap();
+        redirect(file.as_fd(), theirs);
+        let master = destination.master;
+        drop(destination);
+        assert!(Identity::of(borrow(fenced)).is_err() && Identity::of(borrow(master)).is_err());
+        assert_eq!(Identity::of(borrow(theirs)), Identity::of(file.as_fd()));
+        drop(writer);
+        assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0), "end of file");
     }
 }

@@ -1,23 +1,21 @@
 //! Is the module table still true? Asked once per report.
 //!
 //! 1. Compare it with /proc/self/maps, line by line.
-//! 2. If objects came or went and the program has a refresher (a normal thread
+//! 2. If objects came or went and the program has a worker (a normal thread
 //!    that may take the loader's lock), ask it and wait a little. If it does
 //!    not answer, somebody holds the loader's or the allocator's lock: the
 //!    report goes on with what is known.
 //! 3. Entries that are still wrong are not used: their frames show raw
 //!    addresses.
 
-use core::sync::atomic::Ordering;
-
 use rustix::fd::AsFd;
 
 use crate::engine::Engine;
 use crate::procfs::{maps, read};
 use crate::stacks::modules::FileIdentity;
-use crate::sys::{clock, futex};
+use crate::sys::clock;
 
-/// How long a report waits for the refresher.
+/// How long a report waits for the worker.
 const REFRESH_WAIT_NS: u64 = 200_000_000;
 
 /// What the comparison found.
@@ -57,23 +55,19 @@ fn compare(engine: &Engine, bytes: &mut [u8]) -> Option<bool> {
     Some(check.stale() == 0 && check.unknown == 0)
 }
 
-/// Whether the refresher answered.
+/// Whether a worker answered.
 fn refresh(engine: &Engine) -> bool {
-    if engine.has_refresher.load(Ordering::Acquire) == 0 {
+    if engine.workers.running() == 0 {
         return false;
     }
     let deadline_ns = clock::monotonic_ns().saturating_add(REFRESH_WAIT_NS);
-    let wanted = engine.refresh_wanted.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
-    futex::wake(&engine.refresh_wanted, 1);
+    let wanted = engine.workers.want_refresh();
     loop {
-        let done = engine.refresh_done.load(Ordering::Acquire);
-        if done.wrapping_sub(wanted) <= u32::MAX / 2 {
-            return true;
-        }
+        let Err(seen) = engine.workers.has_refreshed(wanted) else { return true };
         let left = deadline_ns.saturating_sub(clock::monotonic_ns());
         if left == 0 {
             return false;
         }
-        futex::wait(&engine.refresh_done, done, Some(left));
+        engine.workers.wait_refreshed(seen, left);
     }
 }

@@ -103,6 +103,22 @@ impl Module {
         self.stale.load(Ordering::Relaxed)
     }
 
+    /// For those who look for its source lines.
+    pub(crate) fn describe(&self) -> crate::hosted::LoadedObject<'_> {
+        crate::hosted::LoadedObject {
+            path: &self.path,
+            start: self.start,
+            end: self.end,
+            bias: self.bias,
+            build_id: self.build_id.as_deref(),
+            device_inode: self
+                .identity
+                .map(|file| (file.device_major, file.device_minor, file.inode)),
+            is_executable: self.is_executable,
+            is_vdso: self.is_vdso,
+        }
+    }
+
     fn info(&self) -> Option<CallFrameInfo<'_>> {
         let (header, frames) = (self.header.as_ref()?, self.frames.as_ref()?);
         Some(CallFrameInfo {

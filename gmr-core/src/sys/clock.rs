@@ -26,6 +26,11 @@ pub(crate) fn monotonic_ns() -> u64 {
     to_ns(clock_gettime(ClockId::Monotonic))
 }
 
+/// The deadline of what may take so long from now on, CLOCK_MONOTONIC.
+pub(crate) fn after(duration: core::time::Duration) -> u64 {
+    monotonic_ns().saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// CLOCK_REALTIME: for people.
 pub(crate) fn now() -> Timestamp {
     let time = clock_gettime(ClockId::Realtime);

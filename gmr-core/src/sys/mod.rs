@@ -18,4 +18,4 @@ pub(crate) mod stack;
 #[cfg(feature = "stacks")]
 pub(crate) mod vm;
 
-pub(crate) use ids::{getpid, gettid};
+pub(crate) use ids::{getpid, gettid, is_gone};

@@ -21,7 +21,11 @@
 //!    in a thread, `item_1` anywhere) gets a `_` at its end, as often as needed
 //!    to stay unique. Keys that the program itself uses twice stay doubled:
 //!    there is no memory here to find them.
-//! 5. Facts that are usual are left out of frames: `inlined`, `signal_frame`
+//! 5. A scope of a thread is `{"label": …, "detail": …, "age_ns": N}`, in a thread
+//!    the array `scopes`, the outermost first. How a section went is
+//!    `{"title": …, "status": …, "elapsed_ns": N}`, in `end` the array
+//!    `section times`; what is not ok has an `explanation`, as in `sections`.
+//! 6. Facts that are usual are left out of frames: `inlined`, `signal_frame`
 //!    and `function_truncated` are there if true, names and places if known.
 
 use super::escape;
@@ -29,7 +33,7 @@ use super::format::{address, decimal, hex_bytes, is_json_number, put, signed, sp
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
 use super::{Output, View};
 use crate::model::{
-    Capture, Event, Frame, Incomplete, Process, StackEnd, Thread, Value, state_name,
+    ActiveScope, Capture, Event, Frame, Incomplete, Process, StackEnd, Thread, Value, state_name,
 };
 
 /// Version of the schema: grows when a member changes its meaning or goes.
@@ -195,14 +199,7 @@ impl Layout for JsonLayout {
 
     fn end_section(&mut self, end: SectionEnd, out: &mut Output<'_>) {
         self.close_bracket(out, "}");
-        self.string_member(out, "status", end.code.as_bytes());
-        if !end.is_ok() {
-            self.string_member(out, "explanation", end.explanation.as_bytes());
-        }
-        if let Some(elapsed_ns) = end.elapsed_ns {
-            self.member(out, "elapsed_ns");
-            decimal(out, elapsed_ns);
-        }
+        self.section_end(end, out);
         self.close_bracket(out, "}");
     }
 
@@ -303,6 +300,27 @@ impl Layout for JsonLayout {
             self.close_bracket(out, "]");
         }
     }
+
+    fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>) {
+        let is_wrapped = self.begin_entry(None, "", out);
+        self.open_bracket(out, "{");
+        self.string_member(out, "label", scope.label.as_bytes());
+        self.member(out, "detail");
+        self.unitless(&scope.detail, out);
+        self.member(out, "age_ns");
+        decimal(out, scope.age_ns);
+        self.close_bracket(out, "}");
+        self.end_entry(is_wrapped, out);
+    }
+
+    fn outcome(&mut self, title: &str, end: SectionEnd, out: &mut Output<'_>) {
+        let is_wrapped = self.begin_entry(None, "", out);
+        self.open_bracket(out, "{");
+        self.string_member(out, "title", title.as_bytes());
+        self.section_end(end, out);
+        self.close_bracket(out, "}");
+        self.end_entry(is_wrapped, out);
+    }
 }
 
 impl JsonLayout {
@@ -371,6 +389,17 @@ impl JsonLayout {
     fn string_member(&mut self, out: &mut Output<'_>, key: &str, value: &[u8]) {
         self.member(out, key);
         string(out, value);
+    }
+
+    fn section_end(&mut self, end: SectionEnd, out: &mut Output<'_>) {
+        self.string_member(out, "status", end.code.as_bytes());
+        if !end.is_ok() {
+            self.string_member(out, "explanation", end.explanation.as_bytes());
+        }
+        if let Some(elapsed_ns) = end.elapsed_ns {
+            self.member(out, "elapsed_ns");
+            decimal(out, elapsed_ns);
+        }
     }
 
     /// The key of a `frames` array.
@@ -650,6 +679,17 @@ mod tests {
             })
         );
         assert_eq!(
+            threads["threads"][0]["scopes"],
+            json!([
+                {
+                    "label": "request",
+                    "detail": {"text": "GET /heat", "truncated": true, "full_len_bytes": 90},
+                    "age_ns": 2_300_000_000u64,
+                },
+                {"label": "query", "detail": null, "age_ns": 7_000},
+            ])
+        );
+        assert_eq!(
             threads["threads"][2],
             json!({
                 "tid": 11,
@@ -674,6 +714,15 @@ mod tests {
             report["end"],
             json!({
                 "threads": "2 of 3",
+                "section times": [
+                    {"title": "Package", "status": "ok", "elapsed_ns": 104_000},
+                    {
+                        "title": "Configuration",
+                        "status": "failed",
+                        "explanation": "it went\naway",
+                        "elapsed_ns": 17,
+                    },
+                ],
                 "written_bytes": 48123,
                 "sequence": 3,
                 "complete": false,

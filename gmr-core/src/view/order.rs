@@ -18,7 +18,9 @@
 //! 7. After the end of the report nothing counts.
 
 use super::Output;
-use crate::model::{Event, Frame, Incomplete, MAX_DEPTH, SectionStatus, Value};
+use crate::model::{
+    ActiveScope, Event, Frame, Incomplete, MAX_DEPTH, SectionOutcome, SectionStatus, Value,
+};
 
 /// Room for the containers of a layout: the block, [`MAX_DEPTH`] inside it, and
 /// one that is opened and closed at once.
@@ -65,6 +67,8 @@ pub(super) trait Layout {
     fn begin_frames(&mut self, out: &mut Output<'_>);
     fn frame(&mut self, frame: &Frame<'_>, out: &mut Output<'_>);
     fn end_frames(&mut self, out: &mut Output<'_>);
+    fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>);
+    fn outcome(&mut self, title: &str, end: SectionEnd, out: &mut Output<'_>);
 }
 
 /// What can be opened.
@@ -158,6 +162,16 @@ impl<L: Layout> Ordered<L> {
             Event::Text(text) => {
                 if self.has_place_without_frames(out) {
                     self.layout.text(text, out);
+                }
+            }
+            Event::Scope(ref scope) => {
+                if self.has_place_without_frames(out) {
+                    self.layout.scope(scope, out);
+                }
+            }
+            Event::Outcome(SectionOutcome { title, status, elapsed_ns }) => {
+                if self.has_place_without_frames(out) {
+                    self.layout.outcome(title, SectionEnd::new(status, elapsed_ns), out);
                 }
             }
             Event::BeginGroup { key } => self.open(Container::Group(key), out),

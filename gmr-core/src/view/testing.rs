@@ -10,8 +10,8 @@ use ufmt::uWrite;
 
 use super::{JsonStyle, JsonView, Output, TextView, View};
 use crate::model::{
-    Capture, Certainty, Event, Frame, Incomplete, MAX_DEPTH, Process, SectionStatus, StackEnd,
-    Thread, Timestamp, Value,
+    ActiveScope, Capture, Certainty, Event, Frame, Incomplete, MAX_DEPTH, Process, SectionOutcome,
+    SectionStatus, StackEnd, Thread, Timestamp, Value,
 };
 
 /// A string to write into.
@@ -102,6 +102,14 @@ pub(super) fn sample() -> Vec<Event<'static>> {
         Event::BeginBlocks { key: "threads" },
         Event::BeginThread(Thread { is_main: true, is_triggering: true, ..THREAD }),
         value("cpu", Value::DurationNs(12_100_000_000)),
+        Event::BeginBlocks { key: "scopes" },
+        Event::Scope(ActiveScope {
+            label: "request",
+            detail: Value::Truncated { text: b"GET /heat", full_len_bytes: Some(90) },
+            age_ns: 2_300_000_000,
+        }),
+        Event::Scope(ActiveScope { label: "query", detail: Value::None, age_ns: 7_000 }),
+        Event::Close,
         Event::Frame(Frame { index: 0, ..frame(0, Some("clock_nanosleep")) }),
         Event::Frame(Frame {
             file: Some(b"src/db.rs"),
@@ -188,6 +196,18 @@ pub(super) fn sample() -> Vec<Event<'static>> {
         Event::EndSection { status: SectionStatus::SkippedStuck, elapsed_ns: 0 },
         Event::BeginEnd,
         value("threads", "2 of 3"),
+        list("section times"),
+        Event::Outcome(SectionOutcome {
+            title: "Package",
+            status: SectionStatus::Ok,
+            elapsed_ns: 104_000,
+        }),
+        Event::Outcome(SectionOutcome {
+            title: "Configuration",
+            status: SectionStatus::Failed("it went\naway"),
+            elapsed_ns: 17,
+        }),
+        Event::Close,
         value("written", Value::ByteCount(48_123)),
         Event::EndReport {
             sequence: 3,
@@ -234,7 +254,7 @@ impl Op {
     fn event(&self) -> Event<'_> {
         let small = (self.number >> 32) as u32;
         let key = self.flag.then_some(self.text.as_str());
-        match self.kind % 20 {
+        match self.kind % 22 {
             0 => Event::BeginReport,
             1 => Event::BeginHead,
             2 => Event::BeginFindings,
@@ -284,6 +304,16 @@ impl Op {
                 ..Frame::bare(small, self.number)
             }),
             17 | 18 => Event::Close,
+            19 => Event::Scope(ActiveScope {
+                label: &self.text,
+                detail: self.value(),
+                age_ns: self.number,
+            }),
+            20 => Event::Outcome(SectionOutcome {
+                title: &self.text,
+                status: if self.flag { SectionStatus::Ok } else { SectionStatus::SizeLimit },
+                elapsed_ns: self.number,
+            }),
             _ => Event::Text(&self.bytes),
         }
     }
@@ -399,6 +429,8 @@ proptest! {
                     | Event::BeginThread(_)
                     | Event::Frame(_)
                     | Event::Text(_)
+                    | Event::Scope(_)
+                    | Event::Outcome(_)
                     | Event::Close
             )
         });
@@ -417,6 +449,8 @@ proptest! {
                 Event::BeginGroup { key } | Event::BeginList { key } => key.unwrap().to_string(),
                 Event::BeginThread(thread) => String::from_utf8_lossy(thread.name).into_owned(),
                 Event::Frame(frame) => frame.function.unwrap().to_string(),
+                Event::Scope(scope) => scope.label.to_string(),
+                Event::Outcome(outcome) => outcome.title.to_string(),
                 Event::Text(text) => String::from_utf8_lossy(text).into_owned(),
                 _ => continue,
             };
@@ -444,6 +478,10 @@ fn the_sample_says_the_same_in_both_views() {
         ("vendor = None", "\"vendor\":null"),
         ("build-id = 9f3ce1", "\"build-id\":\"9f3ce1\""),
         ("heat-api+0x1000", "\"module_offset\":\"0x1000\""),
+        ("doing = request: GET /heat{...cut from 90 B} (2.3 s)", "\"age_ns\":2300000000"),
+        ("doing = query (7.0 us)", "\"detail\":null"),
+        ("Package: ok, 104.0 us", "\"elapsed_ns\":104000"),
+        ("Configuration: failed, 17 ns: it went", "it went\\naway"),
         ("src/db.rs:91 in heat::db::throttle (inlined)", "\"inlined\":true"),
         ("<signal handler called>", "\"signal_frame\":true"),
         ("[frame pointer]", "\"certainty\":\"frame_pointer\""),

@@ -9,8 +9,12 @@
 //!    two. A group without a key is `[dict]`, a list `[list]`.
 //! 3. A thread is a rule with its number and name, facts, an empty line and its
 //!    frames, innermost first. Processes are a tree, indented by four.
+//!    What a thread was doing is a line `doing = LABEL: DETAIL (AGE)` for each
+//!    scope, the outermost first.
 //! 4. A section that is not whole ends with `[section CODE: EXPLANATION]`, the
 //!    report with `End of report N: complete` or `… incomplete (REASONS)`.
+//!    In the end block each section is a line `TITLE: CODE, TIME`, and what went
+//!    wrong in it.
 //!
 //! Only the view itself begins a line at column 0 with `=`, `-`, `|`,
 //! `[section` or `End of report`: anything else that would gets a `\` before
@@ -26,7 +30,8 @@ use super::format::{
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
 use super::{Output, View, escape};
 use crate::model::{
-    Capture, Certainty, Event, Frame, Incomplete, Process, StackEnd, Thread, Value, state_name,
+    ActiveScope, Capture, Certainty, Event, Frame, Incomplete, Process, StackEnd, Thread, Value,
+    state_name,
 };
 
 /// Columns of a heading, a title within it, and a thread's title.
@@ -265,6 +270,36 @@ impl Layout for TextLayout {
     }
 
     fn end_frames(&mut self, _out: &mut Output<'_>) {}
+
+    fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>) {
+        self.one_line(b"", out, |out| {
+            put(out, "doing = ");
+            escape::line(out, scope.label.as_bytes());
+            if scope.detail != Value::None {
+                put(out, ": ");
+                one_line_value(out, &scope.detail);
+            }
+            put(out, " (");
+            duration(out, scope.age_ns);
+            put(out, ")");
+        });
+    }
+
+    fn outcome(&mut self, title: &str, end: SectionEnd, out: &mut Output<'_>) {
+        self.one_line(title.as_bytes(), out, |out| {
+            escape::line(out, title.as_bytes());
+            put(out, ": ");
+            put(out, end.code);
+            if let Some(elapsed_ns) = end.elapsed_ns {
+                put(out, ", ");
+                duration(out, elapsed_ns);
+            }
+            if !end.is_ok() {
+                put(out, ": ");
+                escape::line(out, end.explanation.as_bytes());
+            }
+        });
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -646,6 +681,8 @@ build-id = 9f3ce1
 state = sleeping
 role = main thread, triggering thread
 cpu = 12.1 s
+doing = request: GET /heat{...cut from 90 B} (2.3 s)
+doing = query (7.0 us)
 
 #0  heat-api+0x1000 in clock_nanosleep
 #1  src/db.rs:91 in heat::db::throttle (inlined)
@@ -692,6 +729,9 @@ default:·
 [section skipped_stuck: an earlier report is still stuck in it]
 
 threads = 2 of 3
+section times =·
+  Package: ok, 104.0 us
+  Configuration: failed, 17 ns: it went\\naway
 written = 46.9 KiB
 End of report 3: incomplete (section failed, section skipped)
 ";

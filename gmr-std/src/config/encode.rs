@@ -32,6 +32,19 @@ pub(super) fn encode_plain(root: Node) -> Blob {
     out.finish()
 }
 
+/// Writes `root` as the content of a section that a closure returned: a text
+/// is shown as it is.
+pub(super) fn encode_section(root: Node) -> Blob {
+    match root.unmarked() {
+        Node::Text(text) | Node::Truncated { text, .. } => {
+            let mut out = BlobBuilder::new();
+            out.event(&Event::Text(text.as_bytes()));
+            out.finish()
+        }
+        node => encode_plain(node),
+    }
+}
+
 /// Writes `root` under `key`.
 pub(super) fn write_under(out: &mut BlobBuilder, key: &str, root: &Node) {
     write(out, Some(key), root);

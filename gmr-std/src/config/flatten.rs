@@ -38,6 +38,9 @@ pub(super) const MAX_NESTING: usize = MAX_DEPTH - 1;
 /// enough that one value cannot push all others out.
 pub(super) const MAX_TEXT_BYTES: usize = 64 * 1024;
 
+/// How far behind a cut a secret that begins before it may end.
+const MAX_SECRET_BYTES: usize = 64 * 1024;
+
 /// How much of a key is kept: keys are names; a longer one is data.
 pub(super) const MAX_KEY_BYTES: usize = 256;
 
@@ -138,16 +141,21 @@ impl<'s> Flattener<'s> {
         if self.hides_leaf() || text == MASK {
             return Node::Text(text.to_owned()).masked_whole();
         }
+        // A text that is all there is has all the room there is.
+        let longest = if self.depth == 0 { usize::MAX } else { MAX_TEXT_BYTES };
+        let longest = longest.min(self.budget.bytes_left);
         // Masked first: what is cut must not hide the end of a URL's password.
-        let masked = self.masked(text);
-        let keep = char_boundary(&masked, MAX_TEXT_BYTES.min(self.budget.bytes_left));
+        // What is far behind the cut need not be looked at.
+        let near = char_boundary(text, longest.saturating_add(MAX_SECRET_BYTES));
+        let masked = self.masked(text.get(..near).unwrap_or_default());
+        let keep = char_boundary(&masked, longest);
         self.budget.spend(keep);
-        if keep == masked.len() {
+        if near == text.len() && keep == masked.len() {
             return Node::Text(masked.into_owned());
         }
         Node::Truncated {
             text: masked.get(..keep).unwrap_or_default().to_owned(),
-            full_len_bytes: u64::try_from(masked.len()).ok(),
+            full_len_bytes: u64::try_from(text.len()).ok(),
         }
     }
 

@@ -65,7 +65,7 @@ struct Node<T> {
 }
 
 /// Holds the current value, if any.
-pub(super) struct Holder<T> {
+pub(crate) struct Holder<T> {
     current: AtomicPtr<Node<T>>,
     readers: AtomicUsize,
     retired: AtomicPtr<Node<T>>,
@@ -81,11 +81,11 @@ unsafe impl<T: Send + Sync> Send for Holder<T> {}
 
 /// Refused: this many replaced values wait for a reader that does not end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooManyRetired(pub(super) usize);
+pub(crate) struct TooManyRetired(pub(crate) usize);
 
 impl<T> Holder<T> {
     #[cfg(not(loom))]
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Holder {
             current: AtomicPtr::new(ptr::null_mut()),
             readers: AtomicUsize::new(0),
@@ -96,7 +96,7 @@ impl<T> Holder<T> {
     }
 
     #[cfg(loom)]
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Holder {
             current: AtomicPtr::new(ptr::null_mut()),
             readers: AtomicUsize::new(0),
@@ -111,7 +111,7 @@ impl<T> Holder<T> {
     /// # Signal safety
     ///
     /// Safe, as far as `read` is: three atomic operations, no loop.
-    pub(super) fn read<R>(&self, read: impl FnOnce(Option<&T>) -> R) -> R {
+    pub(crate) fn read<R>(&self, read: impl FnOnce(Option<&T>) -> R) -> R {
         /// Counts out on every way out.
         struct Counted<'a>(&'a AtomicUsize);
         impl Drop for Counted<'_> {
@@ -133,7 +133,7 @@ impl<T> Holder<T> {
     }
 
     /// Makes `value` the current one. Never waits.
-    pub(super) fn replace(&self, value: T) -> Result<(), TooManyRetired> {
+    pub(crate) fn replace(&self, value: T) -> Result<(), TooManyRetired> {
         if self.retired_len.load(Relaxed) >= MAX_RETIRED {
             self.free_retired();
             let waiting = self.retired_len.load(Relaxed);

@@ -37,8 +37,7 @@ use gmr_core::redact::Redaction;
 use serde::Serialize;
 
 pub(crate) use blob::{Blob, BlobBuilder};
-#[allow(unused_imports, reason = "for sections that are made of text")]
-pub(crate) use mask::mask_text;
+pub(crate) use holder::Holder;
 
 /// Records any value as the content of a section, secrets masked: the entries
 /// of a map or struct as `key = value` and groups, a list as items, anything
@@ -56,6 +55,28 @@ pub(crate) fn record<T: Serialize + ?Sized>(
     policy: &Redaction,
 ) -> Result<Blob, ConfigError> {
     Ok(encode::encode_plain(flatten::flatten(value, policy)?))
+}
+
+/// What a section's closure returned.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) blob: Blob,
+    /// A limit left something out.
+    pub(crate) is_cut: bool,
+}
+
+/// Records what a section's closure returned: as [`record`] does, but a text is
+/// shown as it is, with its lines.
+///
+/// # Errors
+///
+/// As [`record`].
+pub(crate) fn record_section<T: Serialize + ?Sized>(
+    value: &T,
+    policy: &Redaction,
+) -> Result<Recorded, ConfigError> {
+    let node = flatten::flatten(value, policy)?;
+    Ok(Recorded { is_cut: node.is_cut(), blob: encode::encode_section(node) })
 }
 
 /// Records any value under a key, among other events: see [`record`].

@@ -53,6 +53,19 @@ impl Node {
         }
     }
 
+    /// Whether something was left out.
+    pub(super) fn is_cut(&self) -> bool {
+        match self {
+            Node::Truncated { .. } => true,
+            Node::List { items, left_out } => *left_out > 0 || items.iter().any(Node::is_cut),
+            Node::Map { entries, left_out } => {
+                *left_out > 0 || entries.iter().any(|(_, node)| node.is_cut())
+            }
+            Node::Exposed(node) => node.is_cut(),
+            _ => false,
+        }
+    }
+
     /// Without the mark that it is public.
     pub(super) fn unmarked(self) -> Node {
         match self {

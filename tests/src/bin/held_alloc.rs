@@ -2,7 +2,8 @@
 //!
 //! `held_alloc std|core`. Says `ready` once it has set up; a line on stdin
 //! makes the thread take the lock, which is answered by `held`. From then on
-//! nothing in this process can allocate.
+//! nothing in this process can allocate, until a second line makes the thread
+//! let go, which is answered by `released`.
 #![allow(unsafe_code, reason = "a global allocator, and I/O below std's")]
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -23,6 +24,7 @@ struct Locked;
 static LOCK: AtomicBool = AtomicBool::new(false);
 static WANTED: AtomicBool = AtomicBool::new(false);
 static HELD: AtomicBool = AtomicBool::new(false);
+static RELEASED: AtomicBool = AtomicBool::new(false);
 /// Threads that ask for the lock in vain.
 static WAITING: AtomicU32 = AtomicU32::new(0);
 
@@ -80,7 +82,13 @@ fn main() {
     }
     if mode.as_deref() == Some("std") {
         let config = BTreeMap::from([("workers", "4"), ("password", "s3kr1t-held")]);
-        gmr_std::setup_autorun(gmr_std::package!()).conf(&config).install().expect("a setup");
+        gmr_std::setup_autorun(gmr_std::package!())
+            .conf(&config)
+            .section_deadline(Duration::from_millis(500))
+            .register_section("Allocates", || "made of memory".to_owned())
+            .register_section("Allocates too", || vec![1, 2, 3])
+            .install()
+            .expect("a setup");
     } else {
         CORE.setup_autorun(Signal::Usr2).expect("a setup");
     }
@@ -91,6 +99,10 @@ fn main() {
         nap();
     }
     say("held\n");
+    if hear() {
+        RELEASED.store(true, Ordering::Release);
+        say("released\n");
+    }
     while hear() {}
     // SAFETY: ends the process without destructors, which would free.
     unsafe { libc::_exit(0) };
@@ -108,6 +120,11 @@ fn holder() {
 
 #[inline(never)]
 fn keeps_the_lock_for_ever() {
+    while !RELEASED.load(Ordering::Acquire) {
+        nap();
+    }
+    HELD.store(false, Ordering::Release);
+    unlock();
     loop {
         thread::sleep(Duration::from_secs(3600));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Frame, Report, Section, Stream, Thread};
+use super::{Frame, Outcome, Report, Section, Stream, Thread};
 
 /// Every report begins with `{` at column 0; nothing inside does.
 #[track_caller]
@@ -54,6 +54,7 @@ fn report(value: &Value, raw: String) -> Report {
         sections: sections.iter().map(section).collect(),
         threads: threads.iter().map(thread).collect(),
         end: pairs(end, ""),
+        outcomes: array(&end["section times"]).iter().map(outcome).collect(),
         raw,
     };
     assert_eq!(report.is_complete, report.reasons.is_empty(), "{}", report.reasons);
@@ -70,6 +71,30 @@ fn section(value: &Value) -> Section {
 }
 
 #[track_caller]
+fn outcome(value: &Value) -> Outcome {
+    Outcome {
+        title: text(&value["title"]),
+        status: text(&value["status"]),
+        time: value["elapsed_ns"].as_u64().expect("nanoseconds").to_string(),
+        explanation: value["explanation"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+#[track_caller]
+fn scope(value: &Value) -> String {
+    assert!(value["age_ns"].is_u64(), "{value}");
+    let label = text(&value["label"]);
+    match &value["detail"] {
+        Value::Null => label,
+        Value::String(detail) => format!("{label}: {detail}"),
+        cut => {
+            assert_eq!(cut["truncated"], true, "{cut}");
+            format!("{label}: {}{{...cut from {} B}}", text(&cut["text"]), cut["full_len_bytes"])
+        }
+    }
+}
+
+#[track_caller]
 fn thread(value: &Value) -> Thread {
     let frames = value["frames"].as_array().map_or(&[][..], Vec::as_slice);
     for (index, frame) in frames.iter().enumerate() {
@@ -81,6 +106,7 @@ fn thread(value: &Value) -> Thread {
         capture: text(&value["capture"]),
         is_whole: value["stack_end"] == "complete",
         is_triggering: value["is_triggering"] == true,
+        scopes: value["scopes"].as_array().into_iter().flatten().map(scope).collect(),
         frames: frames.iter().map(frame).collect(),
     }
 }

@@ -4,7 +4,7 @@
 use core::iter::Peekable;
 use core::str::Lines;
 
-use super::{Frame, Report, Section, Stream, Thread};
+use super::{Frame, Outcome, Report, Section, Stream, Thread};
 
 const RULE: &str = "========================================================================";
 const BARS: &str = "||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||||";
@@ -62,7 +62,7 @@ fn report(lines: &mut Peekable<Lines<'_>>) -> Result<Report, String> {
     let body = &raw[6..raw.len() - 1];
     let mut parts = split(body);
     let is_abandoned = reasons.starts_with("abandoned in ");
-    let end = if is_abandoned { Vec::new() } else { take_end(&mut parts) };
+    let (end, outcomes) = if is_abandoned { Default::default() } else { take_end(&mut parts) };
     let (head_lines, sections) = parts.split_first().expect("a head");
     let (head, findings) = head(&head_lines.1, is_abandoned);
     let threads = sections
@@ -78,6 +78,7 @@ fn report(lines: &mut Peekable<Lines<'_>>) -> Result<Report, String> {
         sections: sections.iter().map(|(title, lines)| section(title.as_deref(), lines)).collect(),
         threads,
         end,
+        outcomes,
         raw: raw.join("\n"),
     };
     if let Some(number) = report.head("report") {
@@ -112,14 +113,34 @@ fn split<'l>(body: &[&'l str]) -> Vec<Part<'l>> {
 
 /// The last lines of the last section, after an empty one.
 #[track_caller]
-fn take_end(parts: &mut [Part<'_>]) -> Vec<(String, String)> {
+fn take_end(parts: &mut [Part<'_>]) -> (Vec<(String, String)>, Vec<Outcome>) {
     let lines = &mut parts.last_mut().expect("a part").1;
     let at = lines.iter().rposition(|line| line.is_empty()).expect("an end block");
     let end = lines.split_off(at);
-    end[1..]
-        .iter()
-        .map(|line| pair(line).unwrap_or_else(|| panic!("in the end block: {line}")))
-        .collect()
+    let (mut pairs, mut outcomes) = (Vec::new(), Vec::new());
+    for line in &end[1..] {
+        if let Some(inner) = line.strip_prefix("  ") {
+            outcomes.push(outcome(inner).unwrap_or_else(|| panic!("a section's time: {line}")));
+        } else if *line != "section times = " {
+            pairs.push(pair(line).unwrap_or_else(|| panic!("in the end block: {line}")));
+        }
+    }
+    (pairs, outcomes)
+}
+
+/// `TITLE: CODE, TIME`, and `: EXPLANATION` if it is not ok. (Titles of tests
+/// have no colon.)
+fn outcome(line: &str) -> Option<Outcome> {
+    let (title, rest) = line.split_once(": ")?;
+    let (status, rest) = rest.split_once(", ")?;
+    let (time, explanation) = rest.split_once(": ").unwrap_or((rest, ""));
+    assert_eq!(status == "ok", explanation.is_empty(), "{line}");
+    Some(Outcome {
+        title: title.to_owned(),
+        status: status.to_owned(),
+        time: time.to_owned(),
+        explanation: explanation.to_owned(),
+    })
 }
 
 fn pair(line: &str) -> Option<(String, String)> {
@@ -183,6 +204,7 @@ fn threads(lines: &[&str], is_abandoned: bool) -> Vec<Thread> {
                 capture: "ok".to_owned(),
                 is_whole: true,
                 is_triggering: false,
+                scopes: Vec::new(),
                 frames: Vec::new(),
             });
             continue;
@@ -204,6 +226,12 @@ fn threads(lines: &[&str], is_abandoned: bool) -> Vec<Thread> {
                 }
                 "role" => thread.is_triggering = value.contains("triggering"),
                 "state" => {}
+                "doing" => {
+                    assert!(thread.frames.is_empty(), "before the frames: {line}");
+                    let (scope, age) = value.rsplit_once(" (").expect("an age");
+                    assert!(age.ends_with("s)") || age.matches(':').count() == 2, "{line}");
+                    thread.scopes.push(scope.to_owned());
+                }
                 _ => panic!("of a thread: {line}"),
             }
         } else {

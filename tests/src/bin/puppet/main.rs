@@ -4,9 +4,11 @@
 //! With the argument `arm` it calls `arm()` first. It ends with its stdin.
 
 mod child;
+mod life;
 mod listen;
 mod sections;
 mod setup;
+mod trouble;
 
 use core::time::Duration;
 use std::env;
@@ -33,6 +35,7 @@ pub(crate) struct Puppet {
     listeners: listen::Listeners,
     child: Option<child::Child>,
     kept: Vec<rustix::fd::OwnedFd>,
+    trouble: trouble::Trouble,
 }
 
 pub(crate) fn serve(puppet: &mut Puppet, input: &mut impl BufRead, output: &mut impl Write) {
@@ -88,7 +91,9 @@ impl Puppet {
             "take-capture-signals" => listen::take_capture_signals(),
             "grow-heap" => listen::grow_heap(),
             "block" => listen::block(number(rest)),
-            _ => format!("what is {command:?}?"),
+            _ => life::obey(word, rest)
+                .or_else(|| self.trouble.obey(word, rest))
+                .unwrap_or_else(|| format!("what is {command:?}?")),
         }
     }
 

@@ -8,6 +8,8 @@ use std::thread;
 
 use gmr_core::{Options, Reporter, Requester, SectionId, Signal, Stats, ViewKind};
 
+use gmr_std::Scheduling;
+
 use crate::sections;
 
 static CORE: Reporter = Reporter::new(gmr_core::package!(product: "puppet"));
@@ -97,12 +99,27 @@ impl Reports {
             .service_name("puppet")
             .signal(given.signal())
             .view(given.view())
-            .conf(&config);
+            .conf(&config)
+            // Without optimisation the search takes long; `lines=1` where it
+            // is what is tested.
+            .source_lines(given.number("lines").is_some());
         if let Some(fd) = given.number("fd") {
             setup = setup.destination_fd(fd);
         }
         if let Some(deadline) = given.duration("report_ms") {
             setup = setup.report_deadline(deadline);
+        }
+        if let Some(threads) = given.number("max_threads") {
+            setup = setup.max_threads(threads.unsigned_abs());
+        }
+        if let Some(nice) = given.number("nice") {
+            setup = setup.scheduling(Scheduling::Nice(nice));
+        }
+        if given.0.get("scheduling") == Some(&"inherit") {
+            setup = setup.scheduling(Scheduling::Inherit);
+        }
+        if let Some(cpus) = given.0.get("cpus") {
+            setup = setup.cpus(cpus.split(',').map(|cpu| cpu.parse().expect("a number")));
         }
         for name in given.sections() {
             let (title, section) = sections::find(name);

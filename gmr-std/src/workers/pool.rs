@@ -1,0 +1,283 @@
+//! The workers themselves: mailbox, loop, spares. See [`super`].
+//!
+//! # Safety
+//!
+//! A pointer in the mailbox is a section that its supervisor keeps alive until
+//! it has taken the pointer back; a worker that takes it first has the section
+//! to itself by the [`Handoff`](super::handoff::Handoff).
+#![expect(unsafe_code, reason = "sections travel as pointers")]
+
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+use gmr_core::Reporter;
+use gmr_core::hosted::wait;
+use gmr_core::redact::Redaction;
+
+use super::handoff::{Fate, GaveUp};
+use super::section::Section;
+use crate::source_lines::Lines;
+
+/// Workers there should be.
+pub(crate) const WORKERS: u32 = 2;
+
+/// Workers there may be, stuck ones included.
+pub(crate) const MOST_WORKERS: u32 = 5;
+
+/// More than supervisors can post at a time.
+const PLACES: usize = 4;
+
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is a worker: what it asks of a report would wait for
+/// itself.
+pub(crate) fn is_worker() -> bool {
+    IS_WORKER.get()
+}
+
+/// The workers of one reporter. Never freed: a stuck worker may hold on to it.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    reporter: OnceLock<&'static Reporter>,
+    mailbox: [AtomicPtr<Section>; PLACES],
+    /// Threads, stuck ones included.
+    alive: AtomicU32,
+    /// Threads with work that was given up.
+    stuck: AtomicU32,
+    /// Numbers the threads' names.
+    started: AtomicU32,
+    /// Nobody took what was posted: they are all somewhere they do not come
+    /// back from. Cleared by the first who does.
+    is_silent: AtomicBool,
+    /// Reports that wait for a section just now.
+    waiting: AtomicU32,
+    /// Counts sections that were handed back: what reports wait on. (Not a word
+    /// of the section, which may be gone when its worker wakes the report.)
+    delivered: AtomicU32,
+    /// Starts a further worker: the platform's business.
+    spawn: fn(&'static Pool, u32) -> std::io::Result<()>,
+    /// The other work there is.
+    lines: Option<&'static Lines>,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        lines: Option<&'static Lines>,
+        spawn: fn(&'static Pool, u32) -> std::io::Result<()>,
+    ) -> Self {
+        Pool {
+            reporter: OnceLock::new(),
+            mailbox: [const { AtomicPtr::new(ptr::null_mut()) }; PLACES],
+            alive: AtomicU32::new(0),
+            stuck: AtomicU32::new(0),
+            started: AtomicU32::new(0),
+            is_silent: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
+            delivered: AtomicU32::new(0),
+            spawn,
+            lines,
+        }
+    }
+
+    /// Whom the workers work for. At setup, before they run.
+    pub(crate) fn belongs_to(&self, reporter: &'static Reporter) {
+        let _ = self.reporter.set(reporter);
+    }
+
+    pub(crate) fn reporter(&self) -> Option<&'static Reporter> {
+        self.reporter.get().copied()
+    }
+
+    /// What the reporter takes for a secret.
+    pub(crate) fn redaction(&self) -> &'static Redaction {
+        self.reporter().map_or(const { &Redaction::new() }, Reporter::redaction)
+    }
+
+    /// A number for the next worker.
+    pub(crate) fn number(&self) -> u32 {
+        self.alive.fetch_add(1, Ordering::AcqRel);
+        self.started.fetch_add(1, Ordering::AcqRel)
+    }
+
+    /// The worker that [`number`](Self::number) was asked for did not start.
+    pub(crate) fn not_started(&self) {
+        self.alive.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a report waits for a section just now.
+    ///
+    /// # Signal safety
+    ///
+    /// Safe.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) != 0
+    }
+
+    // ----- supervisors -----
+
+    /// Whether posting is in vain. Signal-safe.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Acquire)
+    }
+
+    /// Posts a claimed section and waits for it until `is_over`. Signal-safe.
+    pub(crate) fn run_elsewhere(&self, section: &Section, is_over: &dyn Fn() -> bool) -> GaveUp {
+        let pointer = ptr::from_ref(section).cast_mut();
+        let take_back = || {
+            self.mailbox.iter().any(|place| {
+                place
+                    .compare_exchange(pointer, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            })
+        };
+        let is_posted = self.mailbox.iter().any(|place| {
+            place
+                .compare_exchange(ptr::null_mut(), pointer, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        });
+        let handoff = &section.handoff;
+        if !is_posted {
+            handoff.release();
+            return GaveUp::NotTaken;
+        }
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+        loop {
+            let seen = self.delivered.load(Ordering::Acquire);
+            if handoff.is_done() || is_over() {
+                break;
+            }
+            wait::wait(&self.delivered, seen, WAIT_SLICE_NS);
+        }
+        let outcome = self.give_up(|| handoff.give_up(take_back));
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        if outcome == GaveUp::NotTaken {
+            self.is_silent.store(true, Ordering::Release);
+        }
+        outcome
+    }
+
+    /// Gives up, and has another worker start a spare if one is stuck now.
+    pub(crate) fn give_up(&self, give_up: impl FnOnce() -> GaveUp) -> GaveUp {
+        // Before: the worker may come back at once.
+        self.stuck.fetch_add(1, Ordering::AcqRel);
+        let outcome = give_up();
+        if matches!(outcome, GaveUp::Late { .. }) {
+            self.wake();
+        } else {
+            self.one_came_back();
+        }
+        outcome
+    }
+
+    /// Wakes a worker. Signal-safe.
+    pub(crate) fn wake(&self) {
+        if let Some(reporter) = self.reporter() {
+            reporter.wake_worker();
+        }
+    }
+
+    // ----- workers -----
+
+    /// A worker came back from work that was given up.
+    pub(crate) fn one_came_back(&self) {
+        self.stuck.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Serves as a worker until shutdown, or until there are too many.
+    pub(crate) fn serve(&'static self, reporter: &'static Reporter) {
+        IS_WORKER.set(true);
+        let tid = wait::gettid();
+        let mut left = false;
+        reporter.run_worker(&mut || {
+            let stays = self.work(tid);
+            left |= !stays;
+            stays
+        });
+        if !left {
+            self.alive.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Does all there is to do. `false`: this worker is one too many.
+    fn work(&'static self, tid: u32) -> bool {
+        loop {
+            self.is_silent.store(false, Ordering::Release);
+            self.start_a_spare();
+            let taken = self.mailbox.iter().find_map(|place| {
+                // SAFETY: see the module's page; a worker that has taken the
+                // pointer may look at the section.
+                unsafe { place.swap(ptr::null_mut(), Ordering::AcqRel).as_ref() }
+            });
+            if let Some(section) = taken {
+                self.run(section, tid);
+            } else if !self.lines.is_some_and(|lines| lines.work(self)) {
+                return !self.is_one_too_many();
+            }
+        }
+    }
+
+    fn run(&self, section: &Section, tid: u32) {
+        let mut fate = section.handoff.begin(tid);
+        if fate == Fate::Wanted {
+            section.produce();
+            fate = section.handoff.finish();
+        }
+        match fate {
+            // From here on the section may be gone.
+            Fate::Wanted => self.deliver(),
+            Fate::Late => self.one_came_back(),
+            Fate::Orphaned => {
+                self.one_came_back();
+                // SAFETY: made by `Box::into_raw`; unregistered while this
+                // worker had it, which left it to this worker.
+                drop(unsafe { Box::from_raw(ptr::from_ref(section).cast_mut()) });
+            }
+        }
+    }
+
+    /// Something was handed back.
+    fn deliver(&self) {
+        self.delivered.fetch_add(1, Ordering::AcqRel);
+        wait::wake_all(&self.delivered);
+    }
+
+    fn start_a_spare(&'static self) {
+        let alive = self.alive.load(Ordering::Acquire);
+        let stuck = self.stuck.load(Ordering::Acquire);
+        if stuck == 0 || alive >= MOST_WORKERS || alive.saturating_sub(stuck) >= WORKERS {
+            return;
+        }
+        let more = alive.saturating_add(1);
+        if self.alive.compare_exchange(alive, more, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let number = self.started.fetch_add(1, Ordering::AcqRel);
+        // Without room for a thread there is none; the next report tries again.
+        if (self.spawn)(self, number).is_err() {
+            self.not_started();
+        }
+    }
+
+    fn is_one_too_many(&self) -> bool {
+        let alive = self.alive.load(Ordering::Acquire);
+        let stuck = self.stuck.load(Ordering::Acquire);
+        alive.saturating_sub(stuck) > WORKERS
+            && self
+                .alive
+                .compare_exchange(
+                    alive,
+                    alive.saturating_sub(1),
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+    }
+}
+
+/// Longest single wait for a worker: a takeover must be noticed.
+const WAIT_SLICE_NS: u64 = 50_000_000;

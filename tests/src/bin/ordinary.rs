@@ -1,0 +1,181 @@
+//! A daemon with ordinary sections, good ones and bad ones.
+//!
+//! `ordinary VIEW SECTION...`: installs with these sections, in this order.
+//! Commands on stdin: `lock`, `unlock` (a mutex that the section `locks` takes),
+//! `hang`, `release` (for those that hang), `runs`, `unregister NAME`,
+//! `register NAME`.
+#![allow(unsafe_code, reason = "signals to itself")]
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::io::BufRead;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{env, process, thread};
+
+use gmr_core::{Requester, SectionId};
+use gmr_std::{Handle, Setup, View};
+use serde::Serialize;
+
+static LOCK: Mutex<u32> = Mutex::new(7);
+static HANGS: AtomicBool = AtomicBool::new(true);
+static RUNS: AtomicU32 = AtomicU32::new(0);
+static INSTALLED: Mutex<Option<Handle>> = Mutex::new(None);
+
+#[derive(Serialize)]
+struct Queue {
+    depth: u32,
+    workers: Vec<&'static str>,
+    limits: BTreeMap<&'static str, u64>,
+    password: &'static str,
+}
+
+struct Invalid;
+
+impl Serialize for Invalid {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(b"before \xff\xfe after")
+    }
+}
+
+#[inline(never)]
+fn hangs_in_here() {
+    while HANGS.load(Ordering::Acquire) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn calm() -> Queue {
+    RUNS.fetch_add(1, Ordering::AcqRel);
+    Queue {
+        depth: 3,
+        workers: vec!["one", "two"],
+        limits: BTreeMap::from([("open", 1024), ("used", 12)]),
+        password: "s3kr1t-ordinary",
+    }
+}
+
+fn hang() -> &'static str {
+    hangs_in_here();
+    "back"
+}
+
+fn gigabyte() -> usize {
+    let mut memory = vec![0_u8; 1 << 30];
+    for page in memory.chunks_mut(4096) {
+        page[0] = 1;
+    }
+    core::hint::black_box(&memory).len()
+}
+
+fn locks() -> u32 {
+    *LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn handle() -> Handle {
+    INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).expect("installed")
+}
+
+fn registers() -> &'static str {
+    match handle().register_section("Registered by a section", || "born in a report") {
+        Ok(_) => "registered",
+        Err(_) => "full",
+    }
+}
+
+fn triggers() -> &'static str {
+    let pid = i32::try_from(process::id()).expect("a pid");
+    // SAFETY: sends a signal that this process handles.
+    unsafe { libc::kill(pid, libc::SIGUSR2) };
+    handle().reporter().request(Requester::call());
+    "triggered"
+}
+
+/// Registers the section `name` on whatever `add` adds to.
+macro_rules! section {
+    ($name:expr, $target:expr) => {
+        match $name {
+            "calm" => $target.register_section("Calm", calm),
+            "text" => {
+                $target.register_section("Text", || "first line\nsecond line password=s3kr1t-text")
+            }
+            "list" => $target.register_section("List", || vec!["b", "a"]),
+            "panics" => $target
+                .register_section("Panics", || -> u32 { panic!("on purpose, token=s3kr1t-panic") }),
+            "odd-panic" => {
+                $target.register_section("Odd panic", || -> u32 { std::panic::panic_any(7_u32) })
+            }
+            "hang" => $target.register_section("Hang", hang),
+            "hang-2" => $target.register_section("Hang 2", hang),
+            "hang-3" => $target.register_section("Hang 3", hang),
+            "hang-4" => $target.register_section("Hang 4", hang),
+            "hang-5" => $target.register_section("Hang 5", hang),
+            "gigabyte" => $target.register_section("Gigabyte", gigabyte),
+            "ten-mib" => $target.register_section("Ten MiB", || "x".repeat(10 << 20)),
+            "ten-mib-of-lines" => {
+                $target.register_section("Ten MiB of lines", || "0123456789\n".repeat(1 << 20))
+            }
+            "invalid" => $target.register_section("Invalid", || Invalid),
+            "invalid-path" => $target.register_section("Invalid path", || {
+                use std::os::unix::ffi::OsStrExt;
+                std::path::PathBuf::from(std::ffi::OsStr::from_bytes(b"/\xff"))
+            }),
+            "registers" => $target.register_section("Registers", registers),
+            "triggers" => $target.register_section("Triggers", triggers),
+            "locks" => $target.register_section("Locks", locks),
+            other => panic!("what is {other}?"),
+        }
+    };
+}
+
+fn main() {
+    let mut args = env::args().skip(1);
+    let view = match args.next().as_deref() {
+        Some("json") => View::Json,
+        _ => View::Text,
+    };
+    let mut setup: Setup = gmr_std::setup_autorun(gmr_std::package!())
+        .view(view)
+        .section_deadline(Duration::from_millis(500));
+    for name in args {
+        setup = section!(&*name, setup);
+    }
+    let installed = setup.install().expect("a setup");
+    *INSTALLED.lock().expect("no panic yet") = Some(installed);
+    println!("ready {}", process::id());
+    obey(installed);
+}
+
+fn obey(installed: Handle) {
+    let mut held: Option<MutexGuard<'_, u32>> = None;
+    let mut ids: HashMap<String, SectionId> = HashMap::new();
+    for line in std::io::stdin().lock().lines() {
+        let line = line.expect("stdin");
+        let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        match word {
+            "ping" => {
+                println!("pong");
+                continue;
+            }
+            "lock" => held = Some(LOCK.lock().unwrap_or_else(PoisonError::into_inner)),
+            "unlock" => held = None,
+            "hang" => HANGS.store(true, Ordering::Release),
+            "release" => HANGS.store(false, Ordering::Release),
+            "runs" => {
+                println!("{}", RUNS.load(Ordering::Acquire));
+                continue;
+            }
+            "register" => {
+                let id = section!(rest, installed).expect("registered");
+                ids.insert(rest.to_owned(), id);
+            }
+            "unregister" => {
+                let id = ids.remove(rest).expect("registered before");
+                installed.unregister_section(id).expect("unregistered");
+            }
+            other => panic!("what is {other}?"),
+        }
+        println!("ok");
+    }
+    drop(held);
+}

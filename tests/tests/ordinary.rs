@@ -1,0 +1,261 @@
+//! Ordinary sections: what a closure does costs nothing but its own section.
+
+use gmr_tests::{Daemon, ErrLog, Report, process, until};
+
+const ORDINARY: &str = env!("CARGO_BIN_EXE_ordinary");
+
+const VIEWS: [&str; 2] = ["text", "json"];
+
+fn start(view: &str, sections: &[&str], log: &ErrLog) -> Daemon {
+    let mut args = vec![view];
+    args.extend_from_slice(sections);
+    Daemon::start(ORDINARY, &args, log.stdio())
+}
+
+/// The next report.
+fn report(daemon: &Daemon, log: &ErrLog, sequence: u64) -> Report {
+    daemon.trigger();
+    log.report(sequence)
+}
+
+#[track_caller]
+fn assert_status(report: &Report, title: &str, status: &str) {
+    assert_eq!(report.section(title).status, status, "{title}: {}", report.raw);
+}
+
+#[test]
+fn what_a_closure_returns_is_shown_and_masked() {
+    for view in VIEWS {
+        let log = ErrLog::new();
+        let mut daemon = start(view, &["calm", "text", "list"], &log);
+        let report = report(&daemon, &log, 1);
+        assert!(report.is_complete, "{}", report.raw);
+        assert!(!report.raw.contains("s3kr1t"), "{}", report.raw);
+        let calm = &report.section("Calm").body;
+        let expected: &[&str] = if view == "text" {
+            &["depth = 3", "password = ***", "workers = \n  one\n  two", "open = 1024"]
+        } else {
+            &["\"depth\": 3", "\"password\": \"***\"", "\"one\"", "\"open\": 1024"]
+        };
+        for part in expected {
+            assert!(calm.contains(part), "{part} in {calm}");
+        }
+        let text = &report.section("Text").body;
+        assert!(text.contains("first line") && text.contains("second line password=***"), "{text}");
+        let list = &report.section("List").body;
+        assert!(list.find('b') < list.find('a'), "the order is the closure's: {list}");
+        daemon.assert_alive();
+    }
+}
+
+#[test]
+fn a_closure_runs_once_for_each_report() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["calm"], &log);
+    for sequence in 1..=3 {
+        assert!(report(&daemon, &log, sequence).is_complete);
+        assert_eq!(daemon.ask("runs"), sequence.to_string());
+    }
+}
+
+#[test]
+fn a_panic_costs_its_section_alone_and_its_message_is_there() {
+    for view in VIEWS {
+        let log = ErrLog::new();
+        let mut daemon = start(view, &["panics", "odd-panic", "calm"], &log);
+        for sequence in 1..=2 {
+            let report = report(&daemon, &log, sequence);
+            assert_status(&report, "Panics", "failed");
+            assert_status(&report, "Odd panic", "failed");
+            assert_status(&report, "Calm", "ok");
+            let panics = &report.section("Panics").body;
+            assert!(panics.contains("on purpose, token=***"), "{panics}");
+            assert!(panics.contains("tests/src/bin/ordinary.rs:"), "the place: {panics}");
+            assert!(report.section("Odd panic").body.contains("tests/src/bin/ordinary.rs"));
+            assert!(!report.raw.contains("s3kr1t"), "{}", report.raw);
+            assert_eq!(report.reasons, "section failed");
+        }
+        daemon.assert_alive();
+    }
+}
+
+#[test]
+fn a_closure_that_hangs_shows_where_and_is_skipped_until_it_is_back() {
+    for view in VIEWS {
+        let log = ErrLog::new();
+        let mut daemon = start(view, &["calm", "hang", "text"], &log);
+        let first = report(&daemon, &log, 1);
+        assert_status(&first, "Calm", "ok");
+        assert_status(&first, "Hang", "stuck");
+        assert_status(&first, "Text", "ok");
+        let hang = &first.section("Hang").body;
+        assert!(hang.contains("hangs_in_here"), "the worker's stack: {}", first.raw);
+        assert!(hang.contains("gmr-worker"), "{hang}");
+        assert_eq!(first.reasons, "section failed");
+
+        let second = report(&daemon, &log, 2);
+        assert_status(&second, "Hang", "skipped_stuck");
+        assert!(second.section("Hang").body.contains("hangs_in_here"), "{}", second.raw);
+        assert_status(&second, "Calm", "ok");
+        assert_status(&second, "Text", "ok");
+        assert!(
+            second.findings.iter().any(|it| it.contains("stuck section") && it.contains("Hang")),
+            "{:?}",
+            second.findings
+        );
+
+        daemon.must("release");
+        let mut sequence = 2;
+        until("the section is back", || {
+            sequence += 1;
+            let report = report(&daemon, &log, sequence);
+            (report.is_complete && report.section("Hang").status == "ok").then_some(())
+        });
+        daemon.assert_alive();
+    }
+}
+
+#[test]
+fn stuck_workers_are_replaced_until_too_many_are_stuck_and_leave_when_they_are_back() {
+    let log = ErrLog::new();
+    let hangs = ["hang", "hang-2", "hang-3", "hang-4", "hang-5"];
+    let mut daemon = start("text", &[&hangs[..], &["calm"]].concat(), &log);
+    let pid = daemon.pid();
+    let workers =
+        || process::threads(pid).values().filter(|name| name.starts_with("gmr-worker")).count();
+    let mut sequence = 0;
+    // Each hang takes a worker; with five of them there is none left.
+    until("all workers are stuck", || {
+        sequence += 1;
+        let report = report(&daemon, &log, sequence);
+        let stuck = report.sections.iter().filter(|section| section.status.contains("stuck"));
+        let calm = report.section("Calm");
+        if stuck.count() < 5 {
+            return None;
+        }
+        assert_eq!(calm.status, "skipped", "{}", report.raw);
+        Some(())
+    });
+    assert_eq!(workers(), 5);
+    daemon.must("release");
+    until("two workers are left", || (workers() == 2).then_some(()));
+    sequence += 1;
+    let report = report(&daemon, &log, sequence);
+    assert!(report.is_complete, "{}", report.raw);
+}
+
+#[test]
+fn a_closure_may_take_a_gibibyte() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["gigabyte", "calm"], &log);
+    let report = report(&daemon, &log, 1);
+    assert!(matches!(&*report.section("Gigabyte").status, "ok" | "stuck"), "{}", report.raw);
+    assert_status(&report, "Calm", "ok");
+    daemon.assert_alive();
+}
+
+#[test]
+fn ten_mebibytes_are_cut_and_said() {
+    for view in VIEWS {
+        let log = ErrLog::new();
+        let mut daemon = start(view, &["ten-mib", "ten-mib-of-lines", "calm"], &log);
+        for sequence in 1..=2 {
+            let report = report(&daemon, &log, sequence);
+            assert_status(&report, "Ten MiB", "size_limit");
+            assert_status(&report, "Ten MiB of lines", "size_limit");
+            assert_status(&report, "Calm", "ok");
+            assert!(report.raw.len() < 6 << 20, "{} bytes", report.raw.len());
+            assert!(report.section("Ten MiB of lines").body.len() > 500_000);
+        }
+        daemon.assert_alive();
+    }
+}
+
+#[test]
+fn invalid_utf_8_is_escaped_and_what_cannot_be_shown_fails_alone() {
+    for view in VIEWS {
+        let log = ErrLog::new();
+        let mut daemon = start(view, &["invalid", "invalid-path", "calm"], &log);
+        let report = report(&daemon, &log, 1);
+        assert_status(&report, "Invalid", "ok");
+        assert!(report.section("Invalid").body.contains("xff"), "{}", report.raw);
+        assert_status(&report, "Invalid path", "failed");
+        assert!(report.section("Invalid path").body.contains("UTF-8"), "{}", report.raw);
+        assert_status(&report, "Calm", "ok");
+        daemon.assert_alive();
+    }
+}
+
+#[test]
+fn a_closure_may_register_sections() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["registers", "calm"], &log);
+    let first = report(&daemon, &log, 1);
+    assert_status(&first, "Calm", "ok");
+    assert!(first.section("Registers").body.contains("registered"));
+    let second = report(&daemon, &log, 2);
+    assert!(second.is_complete, "{}", second.raw);
+    assert!(second.section("Registered by a section").body.contains("born in a report"));
+    // The registry's room ends, the reports do not.
+    for sequence in 3..=40 {
+        assert!(report(&daemon, &log, sequence).is_complete);
+    }
+    assert!(report(&daemon, &log, 41).section("Registers").body.contains("full"));
+    daemon.assert_alive();
+}
+
+#[test]
+fn a_closure_that_triggers_a_report_gets_none() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["triggers", "calm"], &log);
+    for sequence in 1..=3 {
+        let report = report(&daemon, &log, sequence);
+        assert!(report.is_complete, "{}", report.raw);
+        assert!(report.section("Triggers").body.contains("triggered"));
+    }
+    // What somebody else asks for comes, and is the next one.
+    let last = report(&daemon, &log, 4);
+    assert_eq!(last.sequence, 4);
+    assert_eq!(log.wait_for(4).reports.len(), 4, "nobody asked for more");
+    assert!(last.head("requests ignored (forked children, after shutdown)").is_some());
+    daemon.assert_alive();
+}
+
+#[test]
+fn a_section_that_takes_a_lock_held_by_the_main_thread_costs_itself_alone() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["locks", "calm"], &log);
+    daemon.must("lock");
+    let locked = report(&daemon, &log, 1);
+    assert_status(&locked, "Locks", "stuck");
+    assert!(locked.section("Locks").body.contains("lock"), "{}", locked.raw);
+    assert_status(&locked, "Calm", "ok");
+    daemon.must("unlock");
+    let mut sequence = 1;
+    until("the section is back", || {
+        sequence += 1;
+        report(&daemon, &log, sequence).is_complete.then_some(())
+    });
+}
+
+#[test]
+fn sections_come_and_go() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["calm"], &log);
+    for round in 0..50 {
+        daemon.must("register text");
+        let with = report(&daemon, &log, 2 * round + 1);
+        assert_status(&with, "Text", "ok");
+        daemon.must("unregister text");
+        let without = report(&daemon, &log, 2 * round + 2);
+        assert!(without.sections.iter().all(|section| section.title != "Text"));
+    }
+    // A section that hangs may go too: its worker frees it.
+    daemon.must("register hang");
+    assert_status(&report(&daemon, &log, 101), "Hang", "stuck");
+    daemon.must("unregister hang");
+    assert!(report(&daemon, &log, 102).is_complete);
+    daemon.must("release");
+    assert!(report(&daemon, &log, 103).is_complete);
+    daemon.assert_alive();
+}
