@@ -609,7 +609,7 @@ fn compose(
                 let record = report.stack_of(tid, &asking, &mut bank.stacks, bytes);
                 #[cfg(feature = "symbols")]
                 report.more_names(&record, bank.stacks.frames.records, &mut bank.names, bytes);
-                report.show_stack(&record, &facts!());
+                report.show_stack(&record, &facts!(), masked);
             }
             outcome
         });
@@ -965,10 +965,17 @@ impl Report<'_> {
 
     /// Shows a stack within a section.
     #[cfg(feature = "stacks")]
-    fn show_stack(&mut self, record: &ThreadRecord, facts: &threads_section::Facts<'_>) {
+    fn show_stack(
+        &mut self,
+        record: &ThreadRecord,
+        facts: &threads_section::Facts<'_>,
+        masked: &mut [u8],
+    ) {
         self.out.section_deadline_ns = self.deadline_ns;
-        let mut out = SectionWriter::new(&mut self.out);
-        let _ = out.blocks("worker", |out| threads_section::write_thread(facts, record, out));
+        let policy = self.engine.options.redaction;
+        let _ = judged(policy, masked, &mut SectionWriter::new(&mut self.out), |out| {
+            out.blocks("worker", |out| threads_section::write_thread(facts, record, out))
+        });
     }
 
     fn end(

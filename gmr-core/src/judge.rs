@@ -20,7 +20,7 @@
 //! A private key may go on in the texts and items that follow, to the end of
 //! the section; of other secrets each event must hold the whole.
 
-use crate::model::{Event, Process, Thread, Value};
+use crate::model::{ActiveScope, Event, Process, Thread, Value};
 use crate::redact::{self, MASK, Redaction};
 use crate::section::{EventSink, SectionResult, SectionWriter, Stop};
 
@@ -231,6 +231,13 @@ impl EventSink for Judge<'_, '_> {
                 let name = if is_hidden { MASK.as_bytes() } else { thread.name };
                 Event::BeginThread(Thread { name: masked_bytes(policy, name, scratch), ..thread })
             }
+            Event::Scope(scope) => {
+                let detail = match is_hidden {
+                    true => hidden(scope.detail),
+                    false => masked_value(policy, scope.detail, scratch),
+                };
+                Event::Scope(ActiveScope { detail, ..scope })
+            }
             Event::BeginProcess(process) => {
                 let name = if is_hidden { MASK.as_bytes() } else { process.name };
                 Event::BeginProcess(Process {
@@ -285,6 +292,9 @@ fn hidden(value: Value<'_>) -> Value<'_> {
 
 fn masked_value<'s>(policy: &Redaction, value: Value<'s>, scratch: &'s mut [u8]) -> Value<'s> {
     let Some(text) = text_of(&value) else { return value };
+    if let Value::Truncated { full_len_bytes, .. } = value {
+        return Value::Truncated { text: masked_cut(policy, text, scratch), full_len_bytes };
+    }
     let mut fill = Fill::new(scratch);
     if !fill.push_masked(policy, text) {
         return value;
@@ -292,9 +302,6 @@ fn masked_value<'s>(policy: &Redaction, value: Value<'s>, scratch: &'s mut [u8])
     let is_cut = fill.is_cut;
     let masked = fill.into_bytes();
     match value {
-        Value::Truncated { full_len_bytes, .. } => {
-            Value::Truncated { text: masked, full_len_bytes }
-        }
         _ if is_cut => {
             Value::Truncated { text: masked, full_len_bytes: u64::try_from(text.len()).ok() }
         }
@@ -304,6 +311,27 @@ fn masked_value<'s>(policy: &Redaction, value: Value<'s>, scratch: &'s mut [u8])
         }
         _ => Value::Bytes(masked),
     }
+}
+
+/// What was cut is judged with what could follow: see [`redact::AFTER_CUT`].
+fn masked_cut<'s>(policy: &Redaction, text: &[u8], scratch: &'s mut [u8]) -> &'s [u8] {
+    let (whole, masked) = scratch.split_at_mut(scratch.len() >> 1);
+    let room = whole.len().saturating_sub(redact::AFTER_CUT.len());
+    let text = text.get(..text.len().min(room)).unwrap_or_default();
+    let mut whole = Fill::new(whole);
+    whole.push(text);
+    whole.push(redact::AFTER_CUT);
+    let mut fill = Fill::new(masked);
+    let mut done = 0usize;
+    policy.secret_ranges(whole.bytes(), &mut |range| {
+        if range.start < text.len() {
+            fill.push(text.get(done..range.start).unwrap_or_default());
+            fill.push(MASK.as_bytes());
+            done = range.end.min(text.len());
+        }
+    });
+    fill.push(text.get(done..).unwrap_or_default());
+    fill.into_bytes()
 }
 
 fn masked_bytes<'s>(policy: &Redaction, text: &'s [u8], scratch: &'s mut [u8]) -> &'s [u8] {
@@ -418,6 +446,7 @@ mod tests {
                 Event::BeginBlocks { key } => format!("{key}(("),
                 Event::BeginThread(thread) => format!("{}(", lossy(thread.name)),
                 Event::BeginProcess(process) => format!("{}(", lossy(process.name)),
+                Event::Scope(scope) => format!("{}: {}", scope.label, show(&scope.detail)),
                 Event::Close => "}".to_owned(),
                 Event::Text(text) => format!("| {}", lossy(text)),
                 other => format!("{other:?}"),
@@ -584,6 +613,38 @@ mod tests {
             out.blocks("secrets", |out| out.thread(&Thread { name: b"x", ..thread }, |_| Ok(())))
         });
         assert_eq!(shown, ["token=***(", "}", "a://u:***@h(", "}", "secrets((", "***(", "}", "}"]);
+    }
+
+    #[test]
+    fn what_was_cut_is_judged_with_what_may_follow() {
+        let cut = |text: &str| {
+            let shown = words(|out| {
+                let value = Value::Truncated { text: text.as_bytes(), full_len_bytes: None };
+                out.value("k", value)?;
+                let detail = value;
+                out.event(&Event::Scope(ActiveScope { label: "l", detail, age_ns: 1 }))?;
+                Ok(())
+            });
+            let [value, scope] = shown.as_slice() else { panic!("{shown:?}") };
+            let value = value.strip_prefix("k=cut:").unwrap().strip_suffix("/None").unwrap();
+            assert_eq!(*scope, format!("l: cut:{value}/None"));
+            value.to_owned()
+        };
+        for (text, expected) in [
+            ("amqp://u:cana", "amqp://u:***"),
+            ("x ghp_canary", "x ghp_***"),
+            ("x acme_c", "x acme_***"),
+            ("x eyJcanaryca", "x ***"),
+            ("x eyJcanarycanary.canary", "x ***"),
+            ("-----BEGIN PRIVATE KEY-----ca", "-----BEGIN PRIVATE KEY-----***"),
+            ("token=canary", "token=***"),
+            ("a b", "a b"),
+            ("/usr/lib/x", "/usr/lib/x"),
+            ("a://u:canary@h/x é", "a://u:***@h/x é"),
+            ("", ""),
+        ] {
+            assert_eq!(cut(text), expected);
+        }
     }
 
     #[test]
