@@ -20,6 +20,7 @@ use ufmt::{uWrite, uwrite};
 
 use crate::bank::{Bank, BankCell, Lease};
 use crate::engine::{Ended, Engine, Order};
+use crate::judge::judged;
 use crate::model::{Capture, Event, Incomplete, SectionOutcome, SectionStatus, Value};
 use crate::outcomes::Outcomes;
 use crate::procfs::{list, read};
@@ -574,6 +575,7 @@ fn compose(
     report.findings(&facts, dirents);
 
     // Sections.
+    let policy = engine.options.redaction;
     report.section(Step::PACKAGE, package::TITLE, |out| package::write(engine, out));
     report.section(Step::THREADS, threads_section::TITLE, |out| {
         if facts.is_skipped {
@@ -581,11 +583,11 @@ fn compose(
                 "an earlier report is still stuck in the collection of threads",
             ));
         }
-        threads_section::write(&facts, out)
+        judged(policy, bank.masked, out, |out| threads_section::write(&facts, out))
     });
     let mut scratch = processes::Scratch { table, bytes, dirents, limit_hit: false };
     report.section(Step::PROCESSES, processes::TITLE, |out| {
-        processes::write(&engine.facts, &mut scratch, out)
+        judged(policy, bank.masked, out, |out| processes::write(&engine.facts, &mut scratch, out))
     });
     if scratch.limit_hit {
         report.incomplete = report.incomplete.with(Incomplete::TRUNCATED);
@@ -598,7 +600,7 @@ fn compose(
         report.section_with(step, registered.title, |report| {
             let masked = &mut *bank.masked;
             let outcome = report.generate(step, |out| {
-                crate::judge::generate(registered.section, engine.options.redaction, masked, out)
+                judged(policy, masked, out, |out| registered.section.generate(out))
             });
             #[cfg(feature = "stacks")]
             if let Err(SectionError::Stuck { tid, .. }) = outcome
@@ -607,7 +609,7 @@ fn compose(
                 let record = report.stack_of(tid, &asking, &mut bank.stacks, bytes);
                 #[cfg(feature = "symbols")]
                 report.more_names(&record, bank.stacks.frames.records, &mut bank.names, bytes);
-                report.show_stack(&record, &facts!());
+                report.show_stack(&record, &facts!(), masked);
             }
             outcome
         });
@@ -963,10 +965,17 @@ impl Report<'_> {
 
     /// Shows a stack within a section.
     #[cfg(feature = "stacks")]
-    fn show_stack(&mut self, record: &ThreadRecord, facts: &threads_section::Facts<'_>) {
+    fn show_stack(
+        &mut self,
+        record: &ThreadRecord,
+        facts: &threads_section::Facts<'_>,
+        masked: &mut [u8],
+    ) {
         self.out.section_deadline_ns = self.deadline_ns;
-        let mut out = SectionWriter::new(&mut self.out);
-        let _ = out.blocks("worker", |out| threads_section::write_thread(facts, record, out));
+        let policy = self.engine.options.redaction;
+        let _ = judged(policy, masked, &mut SectionWriter::new(&mut self.out), |out| {
+            out.blocks("worker", |out| threads_section::write_thread(facts, record, out))
+        });
     }
 
     fn end(

@@ -1,4 +1,5 @@
-//! Masks secrets in what a registered section writes.
+//! Masks secrets in what sections write: in the program's own, in names of
+//! threads and in what is read of processes.
 //!
 //! The judge stands between the section and the report. It
 //!
@@ -19,9 +20,9 @@
 //! A private key may go on in the texts and items that follow, to the end of
 //! the section; of other secrets each event must hold the whole.
 
-use crate::model::{Event, Process, Thread, Value};
+use crate::model::{ActiveScope, Event, Process, Thread, Value};
 use crate::redact::{self, MASK, Redaction};
-use crate::section::{EventSink, SectionResult, SectionWriter, SignalSafeSection, Stop};
+use crate::section::{EventSink, SectionResult, SectionWriter, Stop};
 
 /// Containers that are told apart; a report nests no deeper
 /// ([`crate::model::MAX_DEPTH`]).
@@ -34,15 +35,15 @@ const KEY_BYTES: usize = 256;
 /// What a key ends in that was cut.
 const CUT_KEY: &str = "…";
 
-/// Lets `section` write to `out`, with secrets masked in `scratch`.
-pub(crate) fn generate(
-    section: &dyn SignalSafeSection,
+/// Lets `body` write to `out`, with secrets masked in `scratch`.
+pub(crate) fn judged(
     policy: &Redaction,
     scratch: &mut [u8],
     out: &mut SectionWriter<'_>,
+    body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
 ) -> SectionResult {
     let mut judge = Judge::new(policy, scratch, out);
-    section.generate(&mut SectionWriter::new(&mut judge))
+    body(&mut SectionWriter::new(&mut judge))
 }
 
 struct Judge<'a, 'w> {
@@ -230,6 +231,13 @@ impl EventSink for Judge<'_, '_> {
                 let name = if is_hidden { MASK.as_bytes() } else { thread.name };
                 Event::BeginThread(Thread { name: masked_bytes(policy, name, scratch), ..thread })
             }
+            Event::Scope(scope) => {
+                let detail = match is_hidden {
+                    true => hidden(scope.detail),
+                    false => masked_value(policy, scope.detail, scratch),
+                };
+                Event::Scope(ActiveScope { detail, ..scope })
+            }
             Event::BeginProcess(process) => {
                 let name = if is_hidden { MASK.as_bytes() } else { process.name };
                 Event::BeginProcess(Process {
@@ -284,6 +292,9 @@ fn hidden(value: Value<'_>) -> Value<'_> {
 
 fn masked_value<'s>(policy: &Redaction, value: Value<'s>, scratch: &'s mut [u8]) -> Value<'s> {
     let Some(text) = text_of(&value) else { return value };
+    if let Value::Truncated { full_len_bytes, .. } = value {
+        return Value::Truncated { text: masked_cut(policy, text, scratch), full_len_bytes };
+    }
     let mut fill = Fill::new(scratch);
     if !fill.push_masked(policy, text) {
         return value;
@@ -291,9 +302,6 @@ fn masked_value<'s>(policy: &Redaction, value: Value<'s>, scratch: &'s mut [u8])
     let is_cut = fill.is_cut;
     let masked = fill.into_bytes();
     match value {
-        Value::Truncated { full_len_bytes, .. } => {
-            Value::Truncated { text: masked, full_len_bytes }
-        }
         _ if is_cut => {
             Value::Truncated { text: masked, full_len_bytes: u64::try_from(text.len()).ok() }
         }
@@ -303,6 +311,27 @@ fn masked_value<'s>(policy: &Redaction, value: Value<'s>, scratch: &'s mut [u8])
         }
         _ => Value::Bytes(masked),
     }
+}
+
+/// What was cut is judged with what could follow: see [`redact::AFTER_CUT`].
+fn masked_cut<'s>(policy: &Redaction, text: &[u8], scratch: &'s mut [u8]) -> &'s [u8] {
+    let (whole, masked) = scratch.split_at_mut(scratch.len() >> 1);
+    let room = whole.len().saturating_sub(redact::AFTER_CUT.len());
+    let text = text.get(..text.len().min(room)).unwrap_or_default();
+    let mut whole = Fill::new(whole);
+    whole.push(text);
+    whole.push(redact::AFTER_CUT);
+    let mut fill = Fill::new(masked);
+    let mut done = 0usize;
+    policy.secret_ranges(whole.bytes(), &mut |range| {
+        if range.start < text.len() {
+            fill.push(text.get(done..range.start).unwrap_or_default());
+            fill.push(MASK.as_bytes());
+            done = range.end.min(text.len());
+        }
+    });
+    fill.push(text.get(done..).unwrap_or_default());
+    fill.into_bytes()
 }
 
 fn masked_bytes<'s>(policy: &Redaction, text: &'s [u8], scratch: &'s mut [u8]) -> &'s [u8] {
@@ -417,6 +446,7 @@ mod tests {
                 Event::BeginBlocks { key } => format!("{key}(("),
                 Event::BeginThread(thread) => format!("{}(", lossy(thread.name)),
                 Event::BeginProcess(process) => format!("{}(", lossy(process.name)),
+                Event::Scope(scope) => format!("{}: {}", scope.label, show(&scope.detail)),
                 Event::Close => "}".to_owned(),
                 Event::Text(text) => format!("| {}", lossy(text)),
                 other => format!("{other:?}"),
@@ -425,7 +455,7 @@ mod tests {
         }
     }
 
-    fn judged_in(
+    fn words_in(
         scratch: &mut [u8],
         body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
     ) -> Vec<String> {
@@ -434,19 +464,17 @@ mod tests {
             .public_keys(&["token_name"])
             .patterns(&[Pattern::prefixed("acme_", 8)]);
         let mut words = Words::default();
-        let mut out = SectionWriter::new(&mut words);
-        let mut judge = Judge::new(&POLICY, scratch, &mut out);
-        body(&mut SectionWriter::new(&mut judge)).unwrap();
+        judged(&POLICY, scratch, &mut SectionWriter::new(&mut words), body).unwrap();
         words.0
     }
 
-    fn judged(body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult) -> Vec<String> {
-        judged_in(&mut [0; 4096], body)
+    fn words(body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult) -> Vec<String> {
+        words_in(&mut [0; 4096], body)
     }
 
     #[test]
     fn values_are_judged_by_key_and_text() {
-        let words = judged(|out| {
+        let shown = words(|out| {
             out.value("workers", 4_u64)?;
             out.value("password", 4_u64)?;
             out.value("db_password", "x")?;
@@ -465,7 +493,7 @@ mod tests {
             Ok(())
         });
         assert_eq!(
-            words,
+            shown,
             [
                 "workers=4",
                 "password=REDACTED",
@@ -488,7 +516,7 @@ mod tests {
 
     #[test]
     fn containers_hide_what_is_in_them() {
-        let words = judged(|out| {
+        let shown = words(|out| {
             out.group("credentials", |out| {
                 out.value("user", "x")?;
                 out.group("inner", |out| Ok(out.value("a", "x")?))?;
@@ -557,12 +585,71 @@ mod tests {
             "value=me",
             "}",
         ];
-        assert_eq!(words, expected);
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn names_of_threads_and_processes_are_texts() {
+        let thread = Thread {
+            tid: 1,
+            name: b"token=x",
+            state: b'S',
+            capture: crate::model::Capture::Ok,
+            stack_end: crate::model::StackEnd::Complete,
+            is_main: false,
+            is_triggering: false,
+        };
+        let process = Process {
+            pid: 1,
+            parent_pid: 0,
+            name: b"a://u:x@h",
+            uid: None,
+            user: None,
+            state: b'S',
+        };
+        let shown = words(|out| {
+            out.thread(&thread, |_| Ok(()))?;
+            out.process(&process, |_| Ok(()))?;
+            out.blocks("secrets", |out| out.thread(&Thread { name: b"x", ..thread }, |_| Ok(())))
+        });
+        assert_eq!(shown, ["token=***(", "}", "a://u:***@h(", "}", "secrets((", "***(", "}", "}"]);
+    }
+
+    #[test]
+    fn what_was_cut_is_judged_with_what_may_follow() {
+        let cut = |text: &str| {
+            let shown = words(|out| {
+                let value = Value::Truncated { text: text.as_bytes(), full_len_bytes: None };
+                out.value("k", value)?;
+                let detail = value;
+                out.event(&Event::Scope(ActiveScope { label: "l", detail, age_ns: 1 }))?;
+                Ok(())
+            });
+            let [value, scope] = shown.as_slice() else { panic!("{shown:?}") };
+            let value = value.strip_prefix("k=cut:").unwrap().strip_suffix("/None").unwrap();
+            assert_eq!(*scope, format!("l: cut:{value}/None"));
+            value.to_owned()
+        };
+        for (text, expected) in [
+            ("amqp://u:cana", "amqp://u:***"),
+            ("x ghp_canary", "x ghp_***"),
+            ("x acme_c", "x acme_***"),
+            ("x eyJcanaryca", "x ***"),
+            ("x eyJcanarycanary.canary", "x ***"),
+            ("-----BEGIN PRIVATE KEY-----ca", "-----BEGIN PRIVATE KEY-----***"),
+            ("token=canary", "token=***"),
+            ("a b", "a b"),
+            ("/usr/lib/x", "/usr/lib/x"),
+            ("a://u:canary@h/x é", "a://u:***@h/x é"),
+            ("", ""),
+        ] {
+            assert_eq!(cut(text), expected);
+        }
     }
 
     #[test]
     fn what_is_exposed_passes() {
-        let words = judged(|out| {
+        let shown = words(|out| {
             let mut exposed = out.exposed();
             exposed.value("password", "shown")?;
             exposed.group("credentials", |out| {
@@ -592,7 +679,7 @@ mod tests {
             "user=REDACTED",
             "}",
         ];
-        assert_eq!(words, expected);
+        assert_eq!(shown, expected);
     }
 
     #[test]
@@ -604,7 +691,7 @@ mod tests {
             "x\nx",
             "x-----END RSA PRIVATE KEY-----end",
         ];
-        let words = judged(|out| {
+        let shown = words(|out| {
             for line in lines {
                 out.text(line)?;
             }
@@ -629,15 +716,15 @@ mod tests {
             "}",
             "- me",
         ];
-        assert_eq!(words, expected);
-        let words = judged(|out| {
+        assert_eq!(shown, expected);
+        let shown = words(|out| {
             out.text("-----BEGIN PRIVATE KEY-----\nx\nx")?;
             out.text("x -----END PRIVATE KEY----- -----BEGIN PRIVATE KEY-----x")?;
             out.text("x")?;
             Ok(())
         });
         assert_eq!(
-            words,
+            shown,
             [
                 "| -----BEGIN PRIVATE KEY-----***",
                 "| *** -----END PRIVATE KEY----- -----BEGIN PRIVATE KEY-----***",
@@ -650,7 +737,7 @@ mod tests {
     fn what_does_not_fit_the_scratch_is_cut_and_masked() {
         let long = format!("password=x {}", "é".repeat(4096));
         let long_key = format!("a://u:x@h {}", "é".repeat(4096));
-        let words = judged_in(&mut [0; KEY_BYTES + 20], |out| {
+        let shown = words_in(&mut [0; KEY_BYTES + 20], |out| {
             out.value("long", &*long)?;
             out.text(&long)?;
             out.value(&long_key, 1_u64)?;
@@ -660,22 +747,22 @@ mod tests {
         });
         let len = long.len();
         assert_eq!(
-            words[0],
+            shown[0],
             format!("long=cut:password=*** {}\u{fffd}/Some({len})", "é".repeat(3))
         );
-        assert_eq!(words[1], format!("| password=*** {}\u{fffd}", "é".repeat(3)));
-        assert_eq!(words[2], format!("- cut:/Some({len})"));
-        let key = words[3].strip_suffix("é…=1").unwrap();
+        assert_eq!(shown[1], format!("| password=*** {}\u{fffd}", "é".repeat(3)));
+        assert_eq!(shown[2], format!("- cut:/Some({len})"));
+        let key = shown[3].strip_suffix("é…=1").unwrap();
         assert!(key.starts_with("a://u:***@h é") && key.len() <= KEY_BYTES, "{key}");
-        assert_eq!(words[4], format!("plain={}", "é".repeat(100)));
+        assert_eq!(shown[4], format!("plain={}", "é".repeat(100)));
         // Not even room for the mask.
-        let words = judged_in(&mut [], |out| Ok(out.value("long", &*long)?));
-        assert_eq!(words, [format!("long=cut:/Some({len})")]);
+        let shown = words_in(&mut [], |out| Ok(out.value("long", &*long)?));
+        assert_eq!(shown, [format!("long=cut:/Some({len})")]);
     }
 
     #[test]
     fn containers_that_are_too_deep_are_judged_as_one() {
-        let words = judged(|out| {
+        let shown = words(|out| {
             for _ in 0..MAX_OPEN + 5 {
                 out.event(&Event::BeginGroup { key: Some("x") })?;
             }
@@ -689,8 +776,8 @@ mod tests {
             out.value("user", "me")?;
             Ok(())
         });
-        assert!(words.contains(&"user=REDACTED".to_owned()));
-        assert_eq!(words.last().unwrap(), "user=me");
+        assert!(shown.contains(&"user=REDACTED".to_owned()));
+        assert_eq!(shown.last().unwrap(), "user=me");
     }
 
     proptest! {
@@ -701,7 +788,7 @@ mod tests {
             filler in "[ -~]{0,20}",
         ) {
             const CANARY: &str = "cAnArY123";
-            let words = judged(|out| {
+            let shown = words(|out| {
                 for _ in 0..depth {
                     out.event(&Event::BeginList { key: Some("list") })?;
                 }
@@ -715,7 +802,7 @@ mod tests {
                 }
                 Ok(())
             });
-            prop_assert!(!words.concat().contains(CANARY), "{:?}", words);
+            prop_assert!(!shown.concat().contains(CANARY), "{:?}", shown);
         }
     }
 }

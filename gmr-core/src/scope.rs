@@ -455,20 +455,15 @@ struct Detail {
 #[derive(Debug, Default)]
 pub(crate) struct Masked(heapless::Vec<u8, { DETAIL_BYTES * 2 }>);
 
-/// What could follow a cut. It makes a password of what stands behind a colon
-/// before it: of `https://user:secr` the host is not there to say so.
-#[cfg(gmr_engine)]
-const AFTER_CUT: &[u8] = b"@x";
-
 #[cfg(gmr_engine)]
 impl Masked {
     fn fill(&mut self, detail: &Detail) {
         let Masked(masked) = self;
         masked.clear();
-        let mut judged = heapless::Vec::<u8, { DETAIL_BYTES + AFTER_CUT.len() }>::new();
+        let mut judged = heapless::Vec::<u8, { DETAIL_BYTES + redact::AFTER_CUT.len() }>::new();
         let _ = judged.extend_from_slice(&detail.bytes);
         if detail.full_len_bytes.is_some() {
-            let _ = judged.extend_from_slice(AFTER_CUT);
+            let _ = judged.extend_from_slice(redact::AFTER_CUT);
         }
         let text = detail.bytes.as_slice();
         let mut done = 0;

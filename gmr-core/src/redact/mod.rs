@@ -58,6 +58,13 @@ pub use keys::{is_secret_group, is_secret_key};
 pub use policy::Redaction;
 pub use tokens::Pattern;
 
+/// What could stand after the end of a text that was cut. Judged with this
+/// after it, the text loses what the cut would hide: of `https://user:secr` the
+/// host is not there to say that it is a password, and a token's rest is not
+/// there to make it long enough.
+pub const AFTER_CUT: &[u8] = b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.a.a@x";
+
 /// The rules that hold everywhere.
 const COMMON: Redaction = Redaction::new();
 

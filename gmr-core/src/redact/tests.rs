@@ -299,6 +299,153 @@ fn plain_texts_stay() {
     }
 }
 
+/// Tokens are put together here, so that no scanner takes them for real ones.
+fn token(prefix: &str, len: usize) -> String {
+    std::format!("{prefix}{}", "Ab3Xy9".chars().cycle().take(len).collect::<String>())
+}
+
+#[test]
+fn tokens_of_providers() {
+    let upper = "ABCD2345EFGH6789";
+    for (prefix, len) in [
+        ("ghp_", 36),
+        ("gho_", 36),
+        ("ghs_", 36),
+        ("github_pat_", 82),
+        ("glpat-", 20),
+        ("xoxb-", 40),
+        ("xoxp-", 40),
+        ("sk_live_", 24),
+        ("rk_live_", 24),
+        ("AIza", 35),
+        ("npm_", 36),
+        ("hf_", 34),
+        ("sk-ant-", 60),
+        ("pypi-", 80),
+    ] {
+        let secret = token(prefix, len);
+        for (before, after) in [
+            ("", ""),
+            ("use ", " now"),
+            ("(", ")"),
+            ("a-", ".x"),
+            (r"x\n", r"\n"),
+            ("%20", "%20"),
+            ("é", "é"),
+        ] {
+            let text = std::format!("{before}{secret}{after}");
+            let expected = std::format!("{before}{prefix}***{after}");
+            assert_eq!(masked(&text), expected);
+            assert_eq!(masked(&expected), expected, "not stable");
+        }
+        assert_eq!(masked(&std::format!("x{secret}")), std::format!("x{secret}"), "within a word");
+        assert_eq!(masked(&token(prefix, 9)), token(prefix, 9), "too short");
+    }
+    for prefix in ["AKIA", "ASIA"] {
+        assert_eq!(masked(&std::format!("id {prefix}{upper} x")), std::format!("id {prefix}*** x"));
+        let lower = std::format!("{prefix}{}", upper.to_lowercase());
+        assert_eq!(masked(&lower), lower);
+    }
+    for text in [
+        "ghp_",
+        "npm_config_registry_and_more_words_than_thirty",
+        "hf_transfer_enabled_for_all_of_our_downloads",
+        "xoxb-is-slack",
+        "AKIA",
+        "the AIzawa family",
+        "sk_live_stream_of_events",
+    ] {
+        assert_eq!(masked(text), text);
+    }
+}
+
+#[test]
+fn json_web_tokens() {
+    let header = token("eyJ", 17);
+    let payload = token("eyJ", 40);
+    for (text, expected) in [
+        (std::format!("{header}.{payload}.sig-_"), "***"),
+        (std::format!("x {header}.{payload}.s y"), "x *** y"),
+        (std::format!("{header}.a.b.c.d."), "***."),
+        (std::format!("a-{header}.{payload}.s"), "a-***"),
+        (std::format!("{header}.{payload}.s,{header}.{payload}.s"), "***,***"),
+    ] {
+        assert_eq!(masked(&text), expected, "{text}");
+        assert_eq!(masked(expected), expected);
+    }
+    for text in [
+        std::format!("{header}.{payload}"),
+        std::format!("x{header}.{payload}.s"),
+        std::format!("{header}..s"),
+        "eyJ.eyJ.eyJ and more of it".into(),
+        "www.eyJafjallajoekull.example.org".replace("eyJ", "Ey"),
+    ] {
+        assert_eq!(masked(&text), text);
+    }
+}
+
+static POLICY: Redaction = Redaction::new()
+    .secret_keys(&["*_pin", "license", "card*"])
+    .public_keys(&["token_count", "secret_santa*", "card_pin"])
+    .patterns(&[Pattern::prefixed("acme_", 20), Pattern::prefixed("Ä-", 0)]);
+
+#[test]
+fn a_policy_adds_keys() {
+    for key in ["user_pin", "userPin", "--user-pin", "license", "LICENSE", "card_pin", "cardno"] {
+        assert!(POLICY.is_secret_key(key) && POLICY.is_secret_group(key), "{key}");
+    }
+    for key in ["pin", "licensee", "token_count", "tokenCount", "secretSantaName", "author"] {
+        assert!(!POLICY.is_secret_key(key) && !POLICY.is_secret_group(key), "{key}");
+    }
+    assert!(POLICY.is_secret_key("password") && POLICY.is_secret_group("secrets"));
+    assert!(POLICY.is_secret_key("keystone_authtoken"));
+    assert!(!POLICY.is_secret_group("keystone_authtoken"));
+    assert!(POLICY.takes_secret(b"--user-pin") && !POLICY.takes_secret(b"--token-count"));
+}
+
+#[test]
+fn a_policy_adds_texts() {
+    let by_policy = |text: &str| {
+        let mut out = Vec::new();
+        let _masked = POLICY.argument(text.as_bytes(), |piece| out.extend_from_slice(piece));
+        String::from_utf8(out).unwrap()
+    };
+    let acme = token("acme_", 20);
+    for (text, expected) in [
+        (&*acme, "acme_***"),
+        (&std::format!("a {acme}, b"), "a acme_***, b"),
+        ("--user-pin=1 2", "--user-pin=***"),
+        ("run --user-pin 12 x", "run --user-pin *** x"),
+        ("a=1&license=x y", "a=1&license=*** y"),
+        ("--token-count=7", "--token-count=7"),
+        ("token_count: 7", "token_count: 7"),
+        ("password=x", "password=***"),
+        // A minimum of nothing is one of one.
+        ("x Ä-1 Ä- y", "x Ä-*** Ä- y"),
+        (&token("acme_", 19), &token("acme_", 19)),
+    ] {
+        assert_eq!(by_policy(text), expected);
+        assert_eq!(by_policy(expected), expected, "not stable");
+    }
+    assert_eq!(masked(&acme), acme, "without the policy");
+}
+
+#[test]
+fn a_private_key_that_goes_on() {
+    for (text, is_open) in [
+        ("-----BEGIN PRIVATE KEY-----", true),
+        ("x\n-----BEGIN RSA PRIVATE KEY-----\nabc", true),
+        ("-----BEGIN PRIVATE KEY-----x-----END PRIVATE KEY-----", false),
+        ("-----BEGIN PRIVATE KEY-----x-----END PRIVATE KEY----- -----BEGIN PRIVATE KEY-----", true),
+        ("-----BEGIN CERTIFICATE-----\nabc", false),
+        ("", false),
+    ] {
+        assert_eq!(ends_in_private_key(text.as_bytes()), is_open, "{text}");
+    }
+    assert_eq!(private_key_end(b"abc"), None);
+    assert_eq!(private_key_end(b"abc\n-----END PRIVATE KEY-----x"), Some(4));
+}
+
 #[test]
 fn passwords_in_urls() {
     for (url, secret) in [
@@ -401,11 +548,26 @@ fn long_texts_take_linear_time() {
         "END ",
         "a ",
         "-",
+        "eyJ",
+        "-eyJ",
+        "eyJaaaaaaaaaaaa.",
+        "eyJaaaaaaaaaaaa..",
+        "-eyJaaaaaaaaaaaa.b",
+        "-ghp_",
+        "ghp_-",
+        "AKIA ",
+        "AKIAA",
+        "-acme_",
+        "Ä-Ä",
+        "BEGIN PRIVATE KEY-----END ",
     ] {
         let text = part.repeat(32 * 1024 / part.len());
         let _ranges = masked(&text);
         let _argument = redacted(&text);
         let _key = (is_secret_key(&text), is_secret_group(&text));
+        let _by_policy = (POLICY.is_secret_key(&text), POLICY.is_secret_group(&text));
+        POLICY.secret_ranges(text.as_bytes(), &mut |_| {});
+        let _ends = (ends_in_private_key(text.as_bytes()), private_key_end(text.as_bytes()));
     }
 }
 
@@ -438,6 +600,30 @@ proptest! {
             prop_assume!(!junk.contains("://"));
             let text = std::format!("{before} {scheme}://{user}:{CANARY}{junk}@{after}");
             prop_assert!(!redacted(&text).contains(CANARY), "{}", text);
+        }
+
+        #[test]
+        fn a_token_never_sings(
+            before in "(.{0,20}[^A-Za-z0-9])?",
+            prefix in prop::sample::select(&["ghp_", "xoxp-", "AIza", "npm_", "sk_live_"][..]),
+            more in "[A-Za-z0-9]{31,60}",
+            after in "([^A-Za-z0-9].{0,20})?",
+        ) {
+            let text = std::format!("{before}{prefix}{CANARY}{more}{after}");
+            prop_assert!(!masked(&text).contains(CANARY), "{}", text);
+            prop_assert!(!redacted(&text).contains(CANARY), "{}", text);
+        }
+
+        #[test]
+        fn a_policy_only_ever_masks_more(text in "([a-z_=:@ -]|acme_[a-z]{20}|pin=|user_){0,30}") {
+            static ADDS: Redaction = Redaction::new()
+                .secret_keys(&["*_pin"])
+                .patterns(&[Pattern::prefixed("acme_", 20)]);
+            let mut shown = std::vec![true; text.len()];
+            ADDS.secret_ranges(text.as_bytes(), &mut |range| shown[range].fill(false));
+            secret_ranges(text.as_bytes(), &mut |range| {
+                assert!(shown[range].iter().all(|shown| !shown), "{text}");
+            });
         }
 
         #[test]

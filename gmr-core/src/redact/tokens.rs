@@ -125,6 +125,20 @@ const KNOWN: [Pattern; 29] = [
     Pattern::of("dop_v1_", 32, Alphabet::Alphanumeric),
 ];
 
+/// Which bytes a known token begins with: most words of a text do not.
+const FIRST_BYTES: [bool; 256] = first_bytes();
+
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "run by the compiler")]
+const fn first_bytes() -> [bool; 256] {
+    let mut is_first = [false; 256];
+    let mut number = 0;
+    while number < KNOWN.len() {
+        is_first[KNOWN[number].prefix.as_bytes()[0] as usize] = true;
+        number += 1;
+    }
+    is_first
+}
+
 /// What follows the prefix of a known token, or of one of the program's own.
 pub(super) fn known_token(policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     while *at < text.len() {
@@ -134,7 +148,9 @@ pub(super) fn known_token(policy: &Redaction, text: &[u8], at: &mut usize) -> Op
             continue;
         }
         let rest = from(text, start);
-        let mut patterns = KNOWN.iter().chain(policy.patterns);
+        let may_be_known = rest.first().and_then(|&byte| FIRST_BYTES.get(usize::from(byte)));
+        let known = if may_be_known == Some(&true) { &KNOWN[..] } else { &[] };
+        let mut patterns = known.iter().chain(policy.patterns);
         if let Some(secret) = patterns.find_map(|pattern| pattern.secret_in(rest)) {
             *at = start.saturating_add(secret.end);
             return Some(start.saturating_add(secret.start)..*at);

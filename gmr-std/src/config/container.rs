@@ -11,7 +11,9 @@ use serde::ser::{self, Serialize};
 use super::flatten::{Budget, ENTRY_BYTES, Flattener, MAX_NESTING, MAX_TEXT_BYTES, SerError};
 use super::mask::Mask;
 use super::node::Node;
-use super::tidy::{mask_arguments, mask_pair, shown_key, tidy, unwrap_private};
+use super::tidy::{
+    mask_arguments, mask_pair, mask_private_key_lines, shown_key, tidy, unwrap_private,
+};
 
 /// What a container becomes.
 #[derive(Clone, Copy)]
@@ -137,6 +139,7 @@ impl<'s> Container<'s> {
                         mask_pair(policy, &mut items);
                     }
                     mask_arguments(policy, &mut items);
+                    mask_private_key_lines(&mut items);
                 }
                 let list = Node::List { items, left_out };
                 match variant {

@@ -44,6 +44,37 @@ pub(super) const SECRET_NAME: &str = "$gmr_std::private::Secret";
 /// assert_eq!(password.expose(), "hunter2");
 /// assert_eq!(serde_json::to_string(&password).unwrap(), "\"hunter2\"");
 /// ```
+///
+/// It cannot be printed by accident: each of these is refused by the compiler.
+///
+/// ```compile_fail,E0277
+/// println!("{}", gmr_std::Secret::from("hunter2")); // no Display
+/// ```
+///
+/// ```compile_fail,E0599
+/// gmr_std::Secret::from("hunter2").to_string();
+/// ```
+///
+/// ```compile_fail,E0308
+/// let text: &str = &gmr_std::Secret::from(String::from("hunter2")); // no Deref
+/// ```
+///
+/// ```compile_fail,E0599
+/// gmr_std::Secret::from(String::from("hunter2")).len();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn log(text: impl AsRef<str>) {}
+/// log(gmr_std::Secret::from(String::from("hunter2"))); // no AsRef
+/// ```
+///
+/// ```compile_fail,E0277
+/// println!("{:x}", gmr_std::Secret::from(0x1234_u32)); // no format but Debug
+/// ```
+///
+/// ```compile_fail,E0616
+/// gmr_std::Secret::from("hunter2").0; // the field is private
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Secret<T>(T);
 

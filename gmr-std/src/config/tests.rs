@@ -517,22 +517,31 @@ fn other_serializers_write_the_real_value() {
     struct Config {
         password: Secret<String>,
         nested: Option<Secret<Vec<u8>>>,
+        session_key: Exposed<String>,
         #[serde(flatten)]
         flattened: Secret<BTreeMap<String, String>>,
     }
     let config = Config {
         password: Secret::new("real".into()),
         nested: Some(Secret::new(vec![1])),
+        session_key: expose("X-Session".into()),
         flattened: Secret::new(BTreeMap::from([("k".into(), "v".into())])),
     };
     // A report's view of it must leave nothing behind on this thread.
     lines_of(&config);
     let json = serde_json::to_string(&config).unwrap();
-    assert_eq!(json, r#"{"password":"real","nested":[1],"k":"v"}"#);
+    assert_eq!(json, r#"{"password":"real","nested":[1],"session_key":"X-Session","k":"v"}"#);
     assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
     let toml = toml::to_string(&config).unwrap();
     assert!(toml.contains("password = \"real\""), "{toml}");
     assert_eq!(toml::from_str::<Config>(&toml).unwrap(), config);
+    // As a program does it: to a file and back.
+    let path = std::env::temp_dir().join(format!("gmr-std-config-{}.toml", std::process::id()));
+    std::fs::write(&path, &toml).unwrap();
+    let read: Config = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(read, config);
+    assert_eq!(read.password.expose(), "real");
     assert!(!format!("{config:?}").contains("real"));
 }
 
@@ -811,6 +820,15 @@ fn a_policy_of_the_program_holds_in_its_configuration() {
             "token_name = \"X-Token\"",
             "userPin = ***",
         ]
+    );
+}
+
+#[test]
+fn lines_of_a_private_key_in_a_list() {
+    let lines = ["me", "-----BEGIN PRIVATE KEY-----", "x", "", "x-----END PRIVATE KEY-----", "me"];
+    assert_eq!(
+        recorded(&lines, &Redaction::new()),
+        ["\"me\"", "\"-----BEGIN PRIVATE KEY-----\"", "***", "\"\"", "***", "\"me\""]
     );
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use gmr_core::redact::Redaction;
+use gmr_core::redact::{Redaction, ends_in_private_key, private_key_end};
 
 use super::flatten::MAX_KEY_BYTES;
 use super::mask::{Mask, char_boundary, mask_text};
@@ -93,6 +93,20 @@ pub(super) fn mask_pair(policy: &Redaction, items: &mut [Node]) {
         && policy.is_secret_key(key)
     {
         *value = core::mem::replace(value, Node::None).masked_leaves();
+    }
+}
+
+/// The lines of a PEM private key, one item each.
+pub(super) fn mask_private_key_lines(items: &mut [Node]) {
+    let mut is_in_key = false;
+    for item in items {
+        let Node::Text(text) = item else { continue };
+        if is_in_key {
+            is_in_key = private_key_end(text.as_bytes()).is_none();
+            *item = core::mem::replace(item, Node::None).masked_whole();
+        } else {
+            is_in_key = ends_in_private_key(text.as_bytes());
+        }
     }
 }
 
