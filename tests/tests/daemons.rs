@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{self as own, Command, Stdio};
 
-use gmr_tests::process::{catches, status, threads};
+use gmr_tests::process::{catches, is_at_rest, status, threads};
 use gmr_tests::{Daemon, ErrLog, Report, Stream, until};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -142,6 +142,10 @@ fn privileges_given_up_before_or_after_setup_leave_the_report_whole() {
             for command in order.concat() {
                 daemon.must(command);
             }
+            // glibc gives each thread its new ids in a handler on the alternate
+            // stack, which may go on for a moment, and beyond which a capture
+            // does not see.
+            until("all threads to rest", || is_at_rest(daemon.pid()).then_some(()));
             // The kernel makes such a process undumpable: its /proc files are
             // root's.
             let refused = Command::new("setpriv")
