@@ -995,7 +995,7 @@ impl Report<'_> {
         self.out.put(&Event::BeginEnd);
         let count = |capture| facts.records.iter().filter(|r| r.capture == capture).count();
         let asked = facts.listed.total.saturating_sub(count(Capture::Own) as u64);
-        let _ = if count(Capture::NotBuilt) as u64 == asked {
+        let _ = if asked > 0 && count(Capture::NotBuilt) as u64 == asked {
             uwrite!(&mut text, "{}, their stacks are not built in (feature `stacks`)", asked)
         } else {
             uwrite!(&mut text, "{} of {} with a whole stack", count(Capture::Ok), asked)

@@ -72,7 +72,8 @@ impl fmt::Display for SetupError {
             SetupError::Memory { bytes, errno } => write!(
                 f,
                 "the kernel refused {bytes} bytes of address space (errno {errno}); lower \
-                 max_threads or max_frames, or raise RLIMIT_AS"
+                 max_threads or max_frames, or raise RLIMIT_AS (RLIMIT_MEMLOCK in a program that \
+                 locks its memory)"
             ),
             SetupError::System { what, errno } => write!(f, "{what} failed (errno {errno})"),
         }

@@ -168,9 +168,7 @@ fn list_task(
     records: &mut [ThreadRecord],
     dirents: &mut [MaybeUninit<u8>],
 ) -> Result<(rustix::fd::OwnedFd, usize, u64), Errno> {
-    if !is_own_proc() {
-        return Err(FOREIGN_PROC);
-    }
+    check_proc()?;
     let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task")?;
     let mut places = records.iter_mut();
     let (mut count, mut total) = (0_usize, 0_u64);
@@ -189,14 +187,14 @@ fn list_task(
 /// (No call here returns this error for another reason.)
 pub(crate) const FOREIGN_PROC: Errno = Errno::XDEV;
 
-/// Whether /proc is of this pid namespace: there, /proc/self names us by our
-/// own number.
-fn is_own_proc() -> bool {
+/// Whether /proc is there, and of this pid namespace: there, /proc/self names us
+/// by our own number.
+fn check_proc() -> Result<(), Errno> {
     let mut target = [0; 16];
     let mut own = heapless::Vec::<u8, 16>::new();
     let _ = ufmt::uwrite!(&mut own, "{}", crate::sys::getpid());
-    read::link(rustix::fs::CWD, c"/proc/self", &mut target)
-        .is_ok_and(|link| link.bytes == own.as_slice())
+    let link = read::link(rustix::fs::CWD, c"/proc/self", &mut target)?;
+    if link.bytes == own.as_slice() { Ok(()) } else { Err(FOREIGN_PROC) }
 }
 
 fn describe(

@@ -17,6 +17,8 @@ pub(crate) fn obey(word: &str, rest: &str) -> Option<String> {
         "dumpable" => check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, number(), 0, 0, 0) }),
         // SAFETY: no pointers.
         "mlockall" => check(unsafe { libc::mlockall(mlock_flags(rest)) }),
+        // SAFETY: no arguments.
+        "munlockall" => check(unsafe { libc::munlockall() }),
         // SAFETY: a path that ends.
         "chdir" => check(unsafe { libc::chdir(path().as_ptr()) }),
         // SAFETY: a path that ends.

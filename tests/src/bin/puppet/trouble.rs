@@ -47,7 +47,12 @@ impl Trouble {
             "churned" => CHURNED.load(Ordering::Acquire).to_string(),
             "tick" => start("ticker", tick),
             "ticks" => TICKS.load(Ordering::Acquire).to_string(),
-            "spin" => (0..count()).map(|_| start("spinner", spin)).last().expect("some"),
+            "spin" => {
+                for _ in 1..count() {
+                    start("spinner", spin);
+                }
+                start("spinner", spin)
+            }
             "hang" => start("holder", hang_main),
             "hang-main" => wait_for_ever_in_c(),
             "reader" => self.reader(),
