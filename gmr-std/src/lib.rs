@@ -18,11 +18,58 @@
 //! ```
 //!
 //! The report goes to stderr: Package, Threads (every thread with its stack),
-//! Processes, Configuration, and the program's own sections
-//! ([`Setup::register_signal_safe_section`]). [`Setup::view`] chooses JSON.
-//! What [`install`](Setup::install) returns is a [`Handle`] without a
-//! destructor: keep it for [`Handle::set_conf`] and [`Handle::stats`], or drop
-//! it.
+//! Processes, Configuration, Environment, and the program's own sections.
+//! [`Setup::view`] chooses JSON. What [`install`](Setup::install) returns is a
+//! [`Handle`] without a destructor: keep it, it is `Copy`, or drop it.
+//!
+//! | the program wants | it uses |
+//! |---|---|
+//! | a section of its own | [`Handle::register_section`], a closure |
+//! | … that comes whatever state the process is in | [`Setup::register_signal_safe_section`] |
+//! | what a thread is doing, beside its stack | [`scope!`] |
+//! | a report for an admin endpoint | [`Handle::report`], [`Handle::report_to`] |
+//! | a new log file after rotation | [`Handle::set_destination`] |
+//! | counters for its metrics | [`Handle::stats`] |
+//! | some threads left alone | [`Setup::exclude_threads`] |
+//! | report threads on some CPUs only | [`Setup::cpus`] |
+//!
+//! For those who get the reports there is a [guide](operating).
+//!
+//! # Sections
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let reports = gmr_std::setup_autorun(gmr_std::package!()).install()?;
+//! #[derive(serde::Serialize)]
+//! struct Queue {
+//!     depth: usize,
+//!     oldest: Option<&'static str>,
+//! }
+//! reports.register_section("Queue", || Queue { depth: 3, oldest: Some("2.1 s") })?;
+//! reports.register_section("Notes", || "text is shown as it is\nwith its lines")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The closure may allocate, take locks and panic: one of two worker threads
+//! calls it for each report, and what happens to it costs its section alone. A
+//! panic's message is shown. A closure that is not done after
+//! [`Setup::section_deadline`] shows where its worker is stuck, and is skipped
+//! until that worker is back. Secrets in what it returns are masked like those
+//! of a configuration.
+//!
+//! # File and line
+//!
+//! A frame is shown with its source file and line, and with the functions that
+//! were inlined into it, if the program's debug information is at hand: in the
+//! executable, in a separate file found by build-id or `.gnu_debuglink` below
+//! [`Setup::debug_dirs`], or in a `.dwp` package beside it.
+//! `debug = "line-tables-only"` in the Cargo profile is enough. A worker reads
+//! it in the first report that meets an address, under a budget of memory
+//! ([`Setup::source_lines_memory`]); later reports know the address. What was
+//! not found in time, or has no room, keeps its function's name, and the report
+//! says so. In a build without optimisation the search itself is slow: Cargo's
+//! `[profile.dev.package.gimli] opt-level = 3` helps.
 //!
 //! # What threads are doing
 //!
@@ -74,8 +121,10 @@
 //!
 //! # Cost at rest
 //!
-//! Three parked threads, no timers, and these descriptors: the destination
-//! (three times), /dev/null, the executable.
+//! Four parked threads (two supervisors, two workers), no timers, and these
+//! descriptors: the destination (three times), /dev/null, the executable. What
+//! each section returned last, and the source lines that were found (some tens
+//! of KiB), are kept.
 //!
 //! # Limitations
 //!
@@ -84,9 +133,15 @@
 //!   restarts (`epoll_wait`, `poll`, `nanosleep`, … see signal(7)) return
 //!   `EINTR`.
 //! - One setup at a time in a process, and one configuration.
-//! - Ordinary sections (closures that may allocate and lock), file and line of
-//!   frames, and report files are not there yet. (A descriptor that the program
-//!   opened is a destination.)
+//! - Under `panic = "abort"` the panic of a section ends the process, like any
+//!   other. So does the failure of an allocation.
+//! - A section may use up memory: only what it returns is limited (1 MiB).
+//! - Workers block all signals but faults, and so do threads that a section
+//!   starts.
+//! - The panics of sections are kept out of the log by a panic hook in front of
+//!   the program's own, put there when the first ordinary section is registered.
+//! - Report files (a directory, a name for each report) are not there yet. A
+//!   descriptor that the program opened is a destination.
 //! - [The core's limitations](gmr_core#limitations) hold here too.
 
 mod config;
