@@ -145,9 +145,9 @@ extern crate std;
 
 mod error;
 pub mod model;
-mod options;
 #[cfg(all(feature = "signal", not(loom)))]
-mod ordering;
+mod on_demand;
+mod options;
 mod package;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
@@ -190,9 +190,9 @@ mod threads;
 pub use error::{
     DestinationError, RegisterError, ReportError, RunError, SetupError, UnregisterError,
 };
-pub use options::{Exclude, Options};
 #[cfg(all(feature = "signal", not(loom)))]
-pub use ordering::ReportOutcome;
+pub use on_demand::ReportOutcome;
+pub use options::{Exclude, Options};
 pub use package::Package;
 pub use protocol::registry::{MAX_SECTIONS, MAX_TITLE_BYTES, SectionId};
 pub use protocol::requests::Requester;

@@ -102,7 +102,8 @@ pub struct Stats {
     pub reports_abandoned: u64,
     /// Requests answered by a report that another request had begun.
     pub requests_coalesced: u64,
-    /// Requests ignored: in forked children, and after `shutdown`.
+    /// Requests ignored: in forked children, after `shutdown`, and while the
+    /// destination is released.
     pub requests_ignored: u64,
     /// How long the last report took, in nanoseconds.
     pub last_duration_ns: u64,
