@@ -44,6 +44,13 @@
 //! [`gmr_core::redact`] has the rules. All but the first are heuristics: give
 //! secrets the type [`Secret<T>`].
 //!
+//! # Where reports go
+//!
+//! To stderr, or [`Setup::destination_fd`]; after a log rotation to the new
+//! file ([`Handle::set_destination`]), and nowhere for a daemon that has closed
+//! its stderr ([`Handle::release_destination`]). [`Handle::report`] and
+//! [`Handle::report_to`] are for an admin endpoint: `examples/admin_endpoint.rs`.
+//!
 //! # What runs where
 //!
 //! The trigger's action is two atomic steps and a futex wake. It is registered
@@ -86,6 +93,8 @@ mod config;
 mod error;
 #[cfg(not(loom))]
 mod handle;
+#[cfg(not(loom))]
+mod on_demand;
 #[cfg(all(gmr_engine, not(loom)))]
 mod platform;
 #[cfg(all(not(gmr_engine), not(loom)))]
@@ -98,11 +107,13 @@ pub use config::{ConfigCell, ConfigError, Secret};
 #[cfg(not(loom))]
 pub use error::SetupError;
 pub use gmr_core::{
-    Exclude, Options, Package, RegisterError, Reporter, Requester, SectionError, SectionResult,
-    SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats, Stop,
-    ViewKind as View, arm, package,
+    DestinationError, Exclude, Options, Package, RegisterError, ReportError as CoreReportError,
+    Reporter, Requester, SectionError, SectionResult, SectionWriter, SetupError as CoreSetupError,
+    Signal, SignalSafeSection, Stats, Stop, ViewKind as View, arm, package,
 };
 #[cfg(not(loom))]
 pub use handle::Handle;
+#[cfg(not(loom))]
+pub use on_demand::{ReportError, ReportOutcome};
 #[cfg(not(loom))]
 pub use setup::{Setup, setup_autorun};
