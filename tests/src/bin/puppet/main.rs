@@ -5,6 +5,7 @@
 
 mod child;
 mod listen;
+mod output;
 mod sections;
 mod setup;
 
@@ -15,6 +16,7 @@ use std::process;
 use std::sync::mpsc::channel;
 use std::thread;
 
+use output::Output;
 use setup::Reports;
 
 fn main() {
@@ -31,6 +33,7 @@ fn main() {
 pub(crate) struct Puppet {
     reports: Reports,
     listeners: listen::Listeners,
+    orders: output::Waiting,
     child: Option<child::Child>,
     kept: Vec<rustix::fd::OwnedFd>,
 }
@@ -72,6 +75,20 @@ impl Puppet {
             "unstick" => sections::stick(false),
             "entered" => sections::entered(),
             "left" => sections::left(),
+            "set-destination" => self.reports.reporter().set(number(rest)),
+            "reopen" => self.reports.reporter().reopen(rest),
+            "connect" => self.reports.reporter().connect(rest),
+            "switch-threads" => self.reports.reporter().switch_threads(rest),
+            "release" => self.reports.reporter().release(),
+            "release-thread" => self.orders.later(self.reports.reporter(), Output::release),
+            "order" => self.reports.reporter().order(rest),
+            "order-thread" => {
+                let order = rest.to_owned();
+                self.orders.later(self.reports.reporter(), move |reports| reports.order(&order))
+            }
+            "orders" => self.reports.reporter().orders(rest),
+            "answer" => self.orders.answer(),
+            "limit-descriptors" => output::limit_descriptors(),
             "threads" => threads(number(rest)),
             "raise" => listen::raise(number(rest)),
             "listen-hook" => self.listeners.hook(number(rest)),
