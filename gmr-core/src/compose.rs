@@ -16,7 +16,9 @@
 use core::sync::atomic::Ordering;
 
 use rustix::fd::AsFd;
-use ufmt::{uWrite, uwrite};
+#[cfg(feature = "signal")]
+use ufmt::uWrite;
+use ufmt::uwrite;
 
 use crate::bank::{Bank, BankCell, Lease};
 use crate::engine::{Ended, Engine, Order};
@@ -669,7 +671,7 @@ impl Report<'_> {
         }
         let ignored = engine.stats.ignored.load(Ordering::Relaxed);
         if ignored > 0 {
-            out.value("requests ignored (forked children, after shutdown)", ignored);
+            out.value("requests ignored (forked children, after shutdown or release)", ignored);
         }
         if let Some(previous) = previous {
             let title = previous.step.title(engine);

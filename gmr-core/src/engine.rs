@@ -203,7 +203,6 @@ impl Engine {
             match (banks.get_mut(index), built) {
                 (Some(place), Ok(bank)) => *place = Some(bank),
                 (_, Err(error)) => {
-                    drop(banks);
                     region.release();
                     return Err(error);
                 }

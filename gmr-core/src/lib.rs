@@ -156,9 +156,9 @@ mod error;
 #[doc(hidden)]
 pub mod hosted;
 pub mod model;
-mod options;
 #[cfg(all(feature = "signal", not(loom)))]
-mod ordering;
+mod on_demand;
+mod options;
 mod package;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
@@ -206,9 +206,9 @@ mod threads;
 pub use error::{
     DestinationError, RegisterError, ReportError, RunError, SetupError, UnregisterError,
 };
-pub use options::{Exclude, Options};
 #[cfg(all(feature = "signal", not(loom)))]
-pub use ordering::ReportOutcome;
+pub use on_demand::ReportOutcome;
+pub use options::{Exclude, Options};
 pub use package::Package;
 pub use protocol::registry::{MAX_SECTIONS, MAX_TITLE_BYTES, SectionId};
 pub use protocol::requests::Requester;

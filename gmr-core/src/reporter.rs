@@ -111,7 +111,8 @@ pub struct Stats {
     pub reports_abandoned: u64,
     /// Requests answered by a report that another request had begun.
     pub requests_coalesced: u64,
-    /// Requests ignored: in forked children, and after `shutdown`.
+    /// Requests ignored: in forked children, after `shutdown`, and while the
+    /// destination is released.
     pub requests_ignored: u64,
     /// Number of the last report that ended, as its last line has it. Abandoned
     /// reports have no end.

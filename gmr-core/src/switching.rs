@@ -34,10 +34,8 @@ impl Reporter {
     ///
     /// [`DestinationError`]; but for `StillInUse`, nothing has changed.
     pub fn set_destination(&self, fd: i32) -> Result<(), DestinationError> {
-        let engine = self.engine().ok_or(DestinationError::NotSetUp)?;
-        if !engine.is_own_process() {
-            return Err(DestinationError::NotSetUp);
-        }
+        let engine = self.engine().filter(|engine| engine::is_in_use(engine));
+        let engine = engine.ok_or(DestinationError::NotSetUp)?;
         let destination = engine::open(engine, fd)?;
         engine::switch(engine, Some(destination))
     }
@@ -46,7 +44,7 @@ impl Reporter {
     /// daemon that closes its stderr while its parent waits for the end of that
     /// pipe. From now on requests are ignored and counted, until
     /// [`set_destination`](Self::set_destination). Reports for callers
-    /// ([`report_to_fd`](Self::report_to_fd)) go on.
+    /// (`report_to_fd`) go on.
     ///
     /// Waits for a report in progress, as `set_destination` does. In a forked
     /// child without a setup of its own it closes the child's copies.
@@ -67,8 +65,10 @@ impl Reporter {
     }
 }
 
+#[cfg(all(gmr_engine, feature = "signal"))]
+pub(crate) use engine::describe;
 #[cfg(gmr_engine)]
-pub(crate) use engine::{describe, let_go};
+pub(crate) use engine::let_go;
 
 #[cfg(gmr_engine)]
 mod engine {
@@ -108,6 +108,10 @@ mod engine {
         }
     }
 
+    pub(super) fn is_in_use(engine: &Engine) -> bool {
+        engine.is_own_process() && engine.is_shut_down.load(Ordering::Acquire) == 0
+    }
+
     pub(super) fn open(engine: &Engine, fd: i32) -> Result<Destination, DestinationError> {
         let banks = engine.options.supervisors as usize;
         Destination::open(fd, banks).map_err(|error| describe(fd, error))
@@ -130,7 +134,8 @@ mod engine {
     ) -> Result<(), DestinationError> {
         let deadline_ns = clock::after(engine.options.report_deadline);
         let switching = Switching::alone(engine, deadline_ns).ok_or(DestinationError::Busy)?;
-        if new.is_some() && engine.is_shut_down.load(Ordering::Acquire) != 0 {
+        // It may have been shut down since.
+        if new.is_some() && !is_in_use(engine) {
             return Err(DestinationError::NotSetUp);
         }
         let before = engine.destinations.switch(new).map_err(|_| DestinationError::Busy)?;

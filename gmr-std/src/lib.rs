@@ -102,6 +102,13 @@
 //! [`gmr_core::redact`] has the rules. All but the first are heuristics: give
 //! secrets the type [`Secret<T>`].
 //!
+//! # Where reports go
+//!
+//! To stderr, or [`Setup::destination_fd`]; after a log rotation to the new
+//! file ([`Handle::set_destination`]), and nowhere for a daemon that has closed
+//! its stderr ([`Handle::release_destination`]). [`Handle::report`] and
+//! [`Handle::report_to`] are for an admin endpoint: `examples/admin_endpoint.rs`.
+//!
 //! # What runs where
 //!
 //! The trigger's action is two atomic steps and a futex wake. It is registered
@@ -158,6 +165,8 @@ mod handle;
 mod installed;
 #[cfg(all(gmr_engine, not(loom)))]
 mod lines;
+#[cfg(not(loom))]
+mod on_demand;
 #[cfg(all(gmr_engine, not(loom)))]
 mod platform;
 #[cfg(all(not(gmr_engine), not(loom)))]
@@ -184,12 +193,15 @@ pub use error::SetupError;
 pub use gmr_core::model::Incomplete;
 pub use gmr_core::redact::{Pattern, Redaction};
 pub use gmr_core::{
-    Exclude, Options, Package, RegisterError, Reporter, Requester, Scope, SectionError, SectionId,
-    SectionResult, SectionWriter, SetupError as CoreSetupError, Signal, SignalSafeSection, Stats,
-    Stop, ThisThread, UnregisterError, ViewKind as View, arm, package,
+    DestinationError, Exclude, Options, Package, RegisterError, ReportError as CoreReportError,
+    Reporter, Requester, Scope, SectionError, SectionId, SectionResult, SectionWriter,
+    SetupError as CoreSetupError, Signal, SignalSafeSection, Stats, Stop, ThisThread,
+    UnregisterError, ViewKind as View, arm, package,
 };
 #[cfg(not(loom))]
 pub use handle::Handle;
+#[cfg(not(loom))]
+pub use on_demand::{ReportError, ReportOutcome};
 #[cfg(not(loom))]
 pub use scheduling::{Scheduling, SchedulingError};
 #[cfg(not(loom))]

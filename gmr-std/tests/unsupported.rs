@@ -4,7 +4,7 @@
 //! forces that side on a supported platform.
 #![cfg(gmr_unsupported)]
 
-use gmr_std::{Options, Reporter, SetupError, Signal};
+use gmr_std::{CoreReportError, DestinationError, Options, Reporter, SetupError, Signal, View};
 
 static REPORTER: Reporter = Reporter::new(gmr_std::package!());
 
@@ -19,6 +19,9 @@ fn setup_is_a_typed_error_and_the_rest_does_nothing() {
     assert!(REPORTER.setup_autorun(Signal::Usr2).is_err());
     assert!(REPORTER.setup_trigger(Signal::Usr2).is_err());
     assert!(REPORTER.run().is_err());
+    assert_eq!(REPORTER.set_destination(2), Err(DestinationError::Unsupported));
+    assert_eq!(REPORTER.release_destination(), Err(DestinationError::Unsupported));
+    assert_eq!(REPORTER.report_to_fd(1, View::Text), Err(CoreReportError::Unsupported));
     REPORTER.shutdown();
     assert_eq!(REPORTER.stats(), gmr_std::Stats::default());
 }

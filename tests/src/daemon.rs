@@ -88,7 +88,12 @@ impl Daemon {
         }
     }
 
-    /// The same; `None` if it has ended.
+    /// Its next line, if it is there.
+    pub fn try_line(&mut self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+
+    /// The same as [`line`](Self::line); `None` if it has ended.
     #[must_use]
     #[track_caller]
     pub fn next_line(&mut self) -> Option<String> {

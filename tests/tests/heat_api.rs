@@ -102,15 +102,23 @@ impl Client {
     }
 
     fn get(&mut self, target: &str) -> u16 {
+        self.fetch(target).0
+    }
+
+    /// Status, content type and body.
+    fn fetch(&mut self, target: &str) -> (u16, String, String) {
         let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes()).expect("a service that reads");
         let status = self.line();
         let status = status.split(' ').nth(1).expect("a status line").parse().expect("a status");
-        let mut length = 0;
+        let (mut length, mut content_type) = (0, String::new());
         loop {
             let line = self.line();
             if line.is_empty() {
                 break;
+            }
+            if let Some(value) = line.strip_prefix("Content-Type: ") {
+                value.clone_into(&mut content_type);
             }
             if let Some(value) = line.strip_prefix("Content-Length: ") {
                 length = value.parse().expect("a length");
@@ -118,7 +126,7 @@ impl Client {
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).expect("the whole answer");
-        status
+        (status, content_type, String::from_utf8(body).expect("UTF-8"))
     }
 
     fn line(&mut self) -> String {
@@ -209,6 +217,37 @@ fn under_load_a_shells_kill_writes_a_whole_report_and_every_request_is_answered(
         }
         assert!(load.stop() > 120);
     }
+}
+
+#[test]
+fn under_load_the_debug_endpoint_answers_with_whole_reports_and_the_log_gets_none() {
+    let HeatApi { daemon, log, addr } = start("text");
+    let load = Load::start(&addr, 2);
+    load.wait(20);
+    let alive = threads(daemon.pid());
+    let before = log.text();
+    for sequence in 1..=6 {
+        let (target, expected) = match sequence % 3 {
+            0 => ("/debug/gmr?format=json", "application/json"),
+            1 => ("/debug/gmr", "text/plain; charset=utf-8"),
+            _ => ("/debug/gmr?pretty=1&format=text", "text/plain; charset=utf-8"),
+        };
+        let (status, content_type, body) = Client::connect(&addr).fetch(target);
+        assert_eq!((status, &*content_type), (200, expected), "{body}");
+        assert_eq!(body.starts_with('{'), expected == "application/json");
+        let report = Stream::parse(&body).only();
+        assert_eq!(report.sequence, sequence);
+        assert_eq!(report.head("requested by"), Some("a call of the program"));
+        assert_shows_the_service(&report, &alive);
+        load.wait(20);
+    }
+    assert_eq!(log.text(), before);
+    // The trigger's report does not mind.
+    let offset = log.len();
+    daemon.trigger();
+    until("the report", || gmr_tests::log::has_end(&log.text_from(offset), 7).then_some(()));
+    assert_shows_the_service(&reports(&log.text_from(offset)).only(), &alive);
+    assert!(load.stop() > 120);
 }
 
 /// `warm_up` reports, then up to `count`; nothing may have grown in between.

@@ -249,6 +249,8 @@ fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // With a low RLIMIT_NOFILE there is no high number: then any will do.
     rustix::io::fcntl_dupfd_cloexec(fd, LOWEST_DESCRIPTOR)
         .or_else(|_| rustix::io::fcntl_dupfd_cloexec(fd, 3))
+        // What fcntl(2) says of a limit that is even lower.
+        .map_err(|error| if error == Errno::INVAL { Errno::MFILE } else { error })
 }
 
 fn redirect(from: BorrowedFd<'_>, number: RawFd) {

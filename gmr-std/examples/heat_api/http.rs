@@ -57,6 +57,7 @@ pub(crate) enum Status {
     HeadTooLarge,
     InternalError,
     NotImplemented,
+    ServiceUnavailable,
 }
 
 impl Status {
@@ -71,6 +72,7 @@ impl Status {
             Status::HeadTooLarge => "431 Request Header Fields Too Large",
             Status::InternalError => "500 Internal Server Error",
             Status::NotImplemented => "501 Not Implemented",
+            Status::ServiceUnavailable => "503 Service Unavailable",
         }
     }
 }
@@ -87,8 +89,12 @@ impl Response {
         Response { status: Status::Ok, content_type: "application/json", body }
     }
 
-    pub(crate) fn text(body: &str) -> Self {
-        Response { status: Status::Ok, content_type: "text/plain", body: body.to_owned() }
+    pub(crate) fn text(body: impl Into<String>) -> Self {
+        Response {
+            status: Status::Ok,
+            content_type: "text/plain; charset=utf-8",
+            body: body.into(),
+        }
     }
 
     pub(crate) fn refusal(status: Status) -> Self {

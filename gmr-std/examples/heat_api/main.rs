@@ -6,6 +6,8 @@
 //! listening on 127.0.0.1:40213, pid 10172
 //! $ curl http://127.0.0.1:40213/stacks
 //! $ kill -USR2 10172              # the report is in err.log, the service goes on
+//! $ curl http://127.0.0.1:40213/debug/gmr               # the same, here
+//! $ curl http://127.0.0.1:40213/debug/gmr?format=json
 //! ```
 //!
 //! What a daemon does to get there is in this file:
@@ -15,7 +17,8 @@
 //! 3. `install_reports`: say who we are, hand over the configuration, add a
 //!    section of our own (`special`);
 //! 4. serve (`server`, with `queue`, `http` and `routes` behind it) until
-//!    SIGTERM or SIGINT. Nothing there knows about reports but the counters.
+//!    SIGTERM or SIGINT. Nothing there knows about reports but the counters, and
+//!    one route that writes one on demand.
 //!
 //! With `--once` (`once`) the program is its own client and operator, and logs
 //! problems only: stderr then holds the report and nothing else.
@@ -78,7 +81,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Config::load(options.config.as_deref())?;
     let reports = install_reports(&config, options);
 
-    let server = Server::start(config.server.clone(), config.stacks)
+    let handle = reports.as_ref().ok().copied();
+    let server = Server::start(config.server.clone(), config.stacks, handle)
         .map_err(|source| StartError { addr: config.server.listen, source })?;
     announce(server.addr());
 

@@ -5,9 +5,14 @@
 //! asked for under load finds workers deep in calls. These functions are kept
 //! out of line so that an optimised program shows them one by one; a service
 //! of your own needs no such attribute.
+//!
+//! `GET /debug/gmr` is a Guru Meditation Report of the service, as text, or with
+//! `?format=json` as JSON: the same as `kill -USR2` writes, but to the client
+//! alone.
 
 use core::hint::black_box;
 
+use gmr_std::{Handle, View};
 use serde::Serialize;
 
 use crate::{
@@ -21,32 +26,39 @@ pub(crate) enum Route {
     Root,
     Healthz,
     Stacks,
+    Report,
     /// Everything that was refused.
     Refused,
 }
 
 impl Route {
     /// In the order of their discriminants.
-    pub(crate) const ALL: [Route; 4] = [Route::Root, Route::Healthz, Route::Stacks, Route::Refused];
+    pub(crate) const ALL: [Route; 5] =
+        [Route::Root, Route::Healthz, Route::Stacks, Route::Report, Route::Refused];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Route::Root => "/",
             Route::Healthz => "/healthz",
             Route::Stacks => "/stacks",
+            Route::Report => "/debug/gmr",
             Route::Refused => "refused",
         }
     }
 }
 
-/// Answers a request.
-pub(crate) fn answer(request: &Request, stacks: &Stacks) -> (Route, Response) {
-    // A query changes nothing here, so it is dropped.
-    let path = request.target.split_once('?').map_or(&*request.target, |(path, _)| path);
+/// Answers a request. Without `reports` there is no `/debug/gmr`.
+pub(crate) fn answer(
+    request: &Request,
+    stacks: &Stacks,
+    reports: Option<Handle>,
+) -> (Route, Response) {
+    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let route = match path {
         "/" => Route::Root,
         "/healthz" => Route::Healthz,
         "/stacks" => Route::Stacks,
+        "/debug/gmr" if reports.is_some() => Route::Report,
         _ => return (Route::Refused, Response::refusal(Status::NotFound)),
     };
     if request.method != "GET" && request.method != "HEAD" {
@@ -55,12 +67,24 @@ pub(crate) fn answer(request: &Request, stacks: &Stacks) -> (Route, Response) {
     let response = match route {
         Route::Healthz => Response::text("OK\n"),
         Route::Stacks => json(&describe_stack("root", stacks, stacks.depth)),
+        Route::Report => report(reports, query),
         Route::Root | Route::Refused => json(&Versions {
             service: "heat-api",
             versions: [Version { id: "v1.0", status: "CURRENT", links: ["/stacks", "/healthz"] }],
         }),
     };
     (route, response)
+}
+
+/// A report is not cheap: asked for too often, it is refused.
+fn report(reports: Option<Handle>, query: &str) -> Response {
+    let is_json = query.split('&').any(|pair| pair == "format=json");
+    let view = if is_json { View::Json } else { View::Text };
+    match reports.map(|reports| reports.report(view)) {
+        Some(Ok(report)) if is_json => Response::json(report),
+        Some(Ok(report)) => Response::text(report),
+        Some(Err(_)) | None => Response::refusal(Status::ServiceUnavailable),
+    }
 }
 
 fn json(document: &impl Serialize) -> Response {

@@ -19,6 +19,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use gmr_std::Handle;
+
 use crate::{
     config,
     http::{Connection, Incoming, Response},
@@ -48,11 +50,17 @@ struct Shared {
     stopping: AtomicBool,
     server: config::Server,
     stacks: config::Stacks,
+    /// For whoever asks on this machine.
+    reports: Option<Handle>,
 }
 
 impl Server {
     /// Binds the address and starts the threads.
-    pub(crate) fn start(server: config::Server, stacks: config::Stacks) -> io::Result<Self> {
+    pub(crate) fn start(
+        server: config::Server,
+        stacks: config::Stacks,
+        reports: Option<Handle>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(server.listen)?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -60,6 +68,8 @@ impl Server {
             stopping: AtomicBool::new(false),
             server,
             stacks,
+            // A report shows the inside of the service: nothing for a network.
+            reports: reports.filter(|_| addr.ip().is_loopback()),
         });
         SPECIAL.started(shared.server.workers, shared.server.queue_capacity);
 
@@ -161,7 +171,7 @@ impl Shared {
             let turn_over = requests >= REQUESTS_PER_TURN && self.queue.has_waiting();
             let keep_alive = request.keep_alive && !turn_over && !self.stopping.load(Relaxed);
 
-            let (route, response) = routes::answer(&request, &self.stacks);
+            let (route, response) = routes::answer(&request, &self.stacks, self.reports);
             connection.write(&response, request.method == "HEAD", keep_alive)?;
             SPECIAL.served(route);
             if !keep_alive {

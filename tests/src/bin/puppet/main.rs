@@ -6,6 +6,7 @@
 mod child;
 mod life;
 mod listen;
+mod output;
 mod scopes;
 mod sections;
 mod setup;
@@ -18,6 +19,7 @@ use std::process;
 use std::sync::mpsc::channel;
 use std::thread;
 
+use output::Output;
 use setup::Reports;
 
 fn main() {
@@ -34,6 +36,7 @@ fn main() {
 pub(crate) struct Puppet {
     reports: Reports,
     listeners: listen::Listeners,
+    orders: output::Waiting,
     scoped: scopes::Scoped,
     child: Option<child::Child>,
     kept: Vec<rustix::fd::OwnedFd>,
@@ -80,6 +83,20 @@ impl Puppet {
             "unstick" => sections::stick(false),
             "entered" => sections::entered(),
             "left" => sections::left(),
+            "set-destination" => self.reports.reporter().set(number(rest)),
+            "reopen" => self.reports.reporter().reopen(rest),
+            "connect" => self.reports.reporter().connect(rest),
+            "switch-threads" => self.reports.reporter().switch_threads(rest),
+            "release" => self.reports.reporter().release(),
+            "release-thread" => self.orders.later(self.reports.reporter(), Output::release),
+            "order" => self.reports.reporter().order(rest),
+            "order-thread" => {
+                let order = rest.to_owned();
+                self.orders.later(self.reports.reporter(), move |reports| reports.order(&order))
+            }
+            "orders" => self.reports.reporter().orders(rest),
+            "answer" => self.orders.answer(),
+            "limit-descriptors" => output::limit_descriptors(),
             "threads" => threads(number(rest)),
             "raise" => listen::raise(number(rest)),
             "listen-hook" => self.listeners.hook(number(rest)),

@@ -103,6 +103,22 @@ unsafe impl SignalSafeSection for Forger {
     }
 }
 
+/// Asks for what a section cannot have.
+struct Asks;
+
+// SAFETY: what it calls refuses at once, or closes nothing under a report.
+unsafe impl SignalSafeSection for Asks {
+    fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+        let report = crate::setup::CORE.report_to_fd(1, gmr_std::View::Text);
+        out.value("report", if report.is_err() { "refused" } else { "written" })?;
+        let is_on_supervisor = report == Err(gmr_std::CoreReportError::OnSupervisor);
+        out.value("for the right reason", is_on_supervisor)?;
+        let switched = crate::setup::CORE.set_destination(2);
+        out.value("still in use", switched == Err(gmr_std::DestinationError::StillInUse))?;
+        Ok(())
+    }
+}
+
 /// Nothing special.
 struct Filler;
 
@@ -157,6 +173,7 @@ pub(crate) fn find(name: &str) -> (&'static str, &'static dyn SignalSafeSection)
         "fails" => ("Fails", &Fails),
         "endless" => ("Endless", &Endless),
         "forger" => ("Forger", &Forger),
+        "asks" => ("Asks", &Asks),
         _ => {
             let number = name.strip_prefix("filler-").and_then(|number| number.parse().ok());
             (TITLES[number.unwrap_or(32_usize)], &Filler)

@@ -4,6 +4,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 use std::thread;
 
 use gmr_core::{Options, Reporter, Requester, SectionId, Signal, Stats, ViewKind};
@@ -12,8 +13,17 @@ use gmr_std::Scheduling;
 
 use crate::sections;
 
-static CORE: Reporter = Reporter::new(gmr_core::package!(product: "puppet"));
+pub(crate) static CORE: Reporter = Reporter::new(gmr_core::package!(product: "puppet"));
 static OTHER: Reporter = Reporter::new(gmr_core::package!(product: "other"));
+
+/// What gmr-std's setup returned.
+static HANDLE: Mutex<Option<gmr_std::Handle>> = Mutex::new(None);
+
+/// gmr-std's way to a reporter that it made.
+pub(crate) fn handle_of(reporter: &'static Reporter) -> Option<gmr_std::Handle> {
+    let handle = (*HANDLE.lock().expect("a handle"))?;
+    core::ptr::eq(handle.reporter(), reporter).then_some(handle)
+}
 
 /// 0: running, 1: done, 2: refused.
 static UNREGISTERED: AtomicU32 = AtomicU32::new(0);
@@ -128,6 +138,7 @@ impl Reports {
         let installed = setup.install();
         if let Ok(handle) = &installed {
             self.current = Some(handle.reporter());
+            *HANDLE.lock().expect("a handle") = Some(*handle);
         }
         answer(installed)
     }
@@ -169,7 +180,7 @@ impl Reports {
         self.core(rest, &CORE, |_, options| CORE.setup(options))
     }
 
-    fn reporter(&self) -> &'static Reporter {
+    pub(crate) fn reporter(&self) -> &'static Reporter {
         self.current.unwrap_or(&CORE)
     }
 
