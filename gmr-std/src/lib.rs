@@ -87,6 +87,9 @@ mod error;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(all(gmr_engine, not(loom)))]
+#[allow(dead_code, unused_imports, reason = "the report does not ask it yet")]
+mod lines;
+#[cfg(all(gmr_engine, not(loom)))]
 mod platform;
 #[cfg(all(not(gmr_engine), not(loom)))]
 #[path = "unsupported.rs"]

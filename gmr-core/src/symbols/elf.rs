@@ -41,10 +41,14 @@ const SHT_SYMTAB: u32 = 2;
 const SHT_STRTAB: u32 = 3;
 /// Section type: notes.
 const SHT_NOTE: u32 = 7;
+/// Section type: takes no place in the file.
+const SHT_NOBITS: u32 = 8;
 /// Section type: symbols for the dynamic loader.
 const SHT_DYNSYM: u32 = 11;
 /// Section flag: machine code.
 const SHF_EXECINSTR: u64 = 4;
+/// Section flag: begins with a compression header.
+const SHF_COMPRESSED: u64 = 0x800;
 /// Segment type: notes.
 const PT_NOTE: u32 = 4;
 /// Note type, of owner `GNU`: build-id.
@@ -171,6 +175,8 @@ pub struct Header {
     shoff: u64,
     /// How many there are.
     shnum: u64,
+    /// The section that holds the names of the sections; 0 if there is none.
+    pub shstrndx: u32,
 }
 
 impl Header {
@@ -202,13 +208,14 @@ impl Header {
         let phnum = fields.u16()?;
         let shentsize = fields.u16()?;
         let shnum = fields.u16()?;
+        let shstrndx = u32::from(fields.u16()?);
         if phnum != 0 && usize::from(phentsize) != PHDR_BYTES {
             return Err(ElfError::Corrupt);
         }
         if shoff != 0 && usize::from(shentsize) != SHDR_BYTES {
             return Err(ElfError::Corrupt);
         }
-        let mut header = Header { phoff, phnum, shoff, shnum: u64::from(shnum) };
+        let mut header = Header { phoff, phnum, shoff, shnum: u64::from(shnum), shstrndx };
         // gABI: with 0xff00 sections and more, the count is in the size of
         // the first one. More than we read, but a small count is also allowed
         // to stand there.
@@ -252,7 +259,7 @@ impl Header {
         let mut bytes = [0; SHDR_BYTES];
         read_exact_at(source, entry_offset(self.shoff, index, SHDR_BYTES)?, &mut bytes)?;
         let mut fields = Fields(&bytes);
-        fields.u32()?; // name
+        let name_offset = fields.u32()?;
         let kind = fields.u32()?;
         let flags = fields.u64()?;
         fields.u64()?; // address
@@ -262,7 +269,7 @@ impl Header {
         fields.u32()?; // info
         let align = fields.u64()?;
         let entry_size = fields.u64()?;
-        Ok(Section { kind, flags, offset, size, link, align, entry_size })
+        Ok(Section { name_offset, kind, flags, offset, size, link, align, entry_size })
     }
 
     /// Reads program header `index`.
@@ -293,6 +300,8 @@ fn entry_offset(start: u64, index: u32, entry_bytes: usize) -> Result<u64, ElfEr
 /// What we need of a section header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Section {
+    /// Offset of its name in the section [`Header::shstrndx`], in bytes.
+    pub name_offset: u32,
     kind: u32,
     flags: u64,
     /// File offset, in bytes.
@@ -310,6 +319,19 @@ impl Section {
     #[must_use]
     pub fn is_code(&self) -> bool {
         self.flags & SHF_EXECINSTR != 0
+    }
+
+    /// Begins with a compression header (gABI, `Elf64_Chdr`).
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.flags & SHF_COMPRESSED != 0
+    }
+
+    /// Has bytes in the file. What `objcopy --only-keep-debug` leaves of code
+    /// has none.
+    #[must_use]
+    pub fn is_in_file(&self) -> bool {
+        self.kind != SHT_NOBITS
     }
 
     /// `.symtab`.
