@@ -98,7 +98,7 @@ enum Content<'a> {
         MmapMut,
         #[expect(dead_code, reason = "held until the memory is given back")] Reserved<'a>,
     ),
-    Empty,
+    None,
 }
 
 /// A section of an object.
@@ -111,7 +111,12 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub(super) fn empty(cache: &'a Cache<'a>) -> Self {
-        Section { id: 0, len: 0, content: Content::Empty, cache }
+        Section::unread(cache, 0)
+    }
+
+    /// A section that has a length, but cannot be read.
+    pub(super) fn unread(cache: &'a Cache<'a>, len: usize) -> Self {
+        Section { id: 0, len, content: Content::None, cache }
     }
 
     /// `len` bytes of a file; their sum with `offset` must not overflow.
@@ -143,7 +148,7 @@ impl<'a> Section<'a> {
                 let start = at % BLOCK_BYTES;
                 Ok(look(&bytes[start..BLOCK_BYTES.min(start + (end - at))]))
             }
-            Content::Empty => Err(gimli::Error::Io),
+            Content::None => Err(gimli::Error::Io),
         }
     }
 }
