@@ -45,7 +45,8 @@ pub(super) struct Cache<'a> {
 
 struct Blocks {
     memory: MmapMut,
-    /// Which block is in each place: section and number of the block.
+    /// Which block is in each place: section and number of the block. As many
+    /// as a power of two.
     tags: Vec<(u32, usize)>,
 }
 
@@ -54,6 +55,7 @@ impl<'a> Cache<'a> {
     pub(super) fn new(budget: &'a Budget<'a>) -> Result<Self, Failure> {
         let bytes = (budget.left() / 4).min(MAX_CACHE_BYTES);
         let count = (usize::try_from(bytes).unwrap_or(0) / BLOCK_BYTES).max(MIN_BLOCKS);
+        let count = 1 << count.ilog2();
         let reserved = budget.reserve((count * BLOCK_BYTES) as u64)?;
         let memory = MmapMut::map_anon(count * BLOCK_BYTES).map_err(|_| Failure::OverBudget)?;
         let blocks = RefCell::new(Blocks { memory, tags: vec![(0, 0); count] });
@@ -77,7 +79,8 @@ impl Blocks {
         offset: u64,
         block: usize,
     ) -> gimli::Result<&[u8]> {
-        let place = (block ^ (section.id as usize).wrapping_mul(0x9E37)) % self.tags.len();
+        // Sections begin at different places, else they would meet in step.
+        let place = (block ^ (section.id as usize).wrapping_mul(0x9E37)) & (self.tags.len() - 1);
         let memory = &mut self.memory[place * BLOCK_BYTES..][..BLOCK_BYTES];
         if self.tags[place] != (section.id, block) {
             self.tags[place] = (0, 0);
@@ -98,7 +101,7 @@ enum Content<'a> {
         MmapMut,
         #[expect(dead_code, reason = "held until the memory is given back")] Reserved<'a>,
     ),
-    Empty,
+    None,
 }
 
 /// A section of an object.
@@ -111,7 +114,12 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub(super) fn empty(cache: &'a Cache<'a>) -> Self {
-        Section { id: 0, len: 0, content: Content::Empty, cache }
+        Section::unread(cache, 0)
+    }
+
+    /// A section that has a length, but cannot be read.
+    pub(super) fn unread(cache: &'a Cache<'a>, len: usize) -> Self {
+        Section { id: 0, len, content: Content::None, cache }
     }
 
     /// `len` bytes of a file; their sum with `offset` must not overflow.
@@ -143,7 +151,7 @@ impl<'a> Section<'a> {
                 let start = at % BLOCK_BYTES;
                 Ok(look(&bytes[start..BLOCK_BYTES.min(start + (end - at))]))
             }
-            Content::Empty => Err(gimli::Error::Io),
+            Content::None => Err(gimli::Error::Io),
         }
     }
 }
@@ -258,6 +266,25 @@ impl Reader for Bytes<'_> {
     fn to_string_lossy(&self) -> gimli::Result<Cow<'_, str>> {
         let bytes = self.prefix(MAX_STRING_BYTES)?;
         Ok(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// As the default does, but with a length that the compiler knows.
+    #[inline]
+    fn read_u8_array<A: Default + AsMut<[u8]>>(&mut self) -> gimli::Result<A> {
+        let mut array = A::default();
+        let len = array.as_mut().len();
+        if len > self.len() {
+            return Err(self.eof());
+        }
+        let whole = self.section.with(self.start, self.end, |bytes| {
+            bytes.get(..len).map(|bytes| array.as_mut().copy_from_slice(bytes)).is_some()
+        })?;
+        match whole {
+            true => self.start += len,
+            // It goes on in the next block.
+            false => self.read_slice(array.as_mut())?,
+        }
+        Ok(array)
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use gmr_core::symbols::elf::{Header, read_exact_at};
+use gmr_core::symbols::elf::{self, Header, read_exact_at};
 use gmr_core::symbols::{ElfSource, ReadError, build_id};
 use memmap2::MmapMut;
 
@@ -75,7 +75,7 @@ impl ElfFile {
     }
 
     /// The header of a section.
-    fn find(&self, name: &str) -> Option<gmr_core::symbols::elf::Section> {
+    fn find(&self, name: &str) -> Option<elf::Section> {
         let count = self.header.section_count().ok()?;
         (0..count).find_map(|index| {
             let section = self.header.section(&Pread(&self.file), index).ok()?;
@@ -97,6 +97,24 @@ impl ElfFile {
         Some(bytes)
     }
 
+    /// How large a section is, decompressed; 0 if there is none.
+    pub(super) fn section_bytes(&self, name: &str) -> usize {
+        let bytes = self.find(name).and_then(|section| match section.is_compressed() {
+            true => self.compression(&section).map(|(_, bytes)| bytes),
+            false => Some(section.size),
+        });
+        bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
+    }
+
+    /// The kind of a section's compression, and its size without.
+    fn compression(&self, section: &elf::Section) -> Option<(u32, u64)> {
+        let mut header = [0; CHDR_BYTES];
+        read_exact_at(&Pread(&self.file), section.offset, &mut header).ok()?;
+        let (kind, rest) = header.split_first_chunk()?;
+        let (_reserved, rest) = rest.split_first_chunk::<4>()?;
+        Some((u32::from_le_bytes(*kind), u64::from_le_bytes(*rest.first_chunk()?)))
+    }
+
     /// A section, decompressed if need be; an empty one if there is none.
     pub(super) fn section<'a>(
         &'a self,
@@ -104,17 +122,14 @@ impl ElfFile {
         cache: &'a Cache<'a>,
         budget: &'a Budget<'a>,
     ) -> Result<Section<'a>, Failure> {
-        let io = Failure::Damaged(gimli::Error::Io);
+        let damaged = Failure::Damaged(gimli::Error::Io);
         let Some(section) = self.find(name) else { return Ok(Section::empty(cache)) };
-        let len = usize::try_from(section.size).map_err(|_| io)?;
-        section.offset.checked_add(section.size).ok_or(io)?;
+        let len = usize::try_from(section.size).map_err(|_| damaged)?;
+        section.offset.checked_add(section.size).ok_or(damaged)?;
         if !section.is_compressed() {
             return Ok(Section::in_file(cache, &self.file, section.offset, len));
         }
-        let mut chdr = [0; CHDR_BYTES];
-        read_exact_at(&Pread(&self.file), section.offset, &mut chdr).map_err(|_| io)?;
-        let [kind @ .., _, _, _, _] = *chdr.first_chunk::<8>().ok_or(io)?;
-        let size = chdr[8..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).ok_or(io)?;
+        let (kind, size) = self.compression(&section).ok_or(damaged)?;
         let reserved = budget.reserve(size)?;
         let len = usize::try_from(size).map_err(|_| Failure::OverBudget)?;
         if len == 0 {
@@ -127,7 +142,7 @@ impl ElfFile {
             left: section.size.saturating_sub(CHDR_BYTES as u64),
         };
         // ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD
-        match u32::from_le_bytes(kind) {
+        match kind {
             1 => {
                 let _decoder = budget.reserve(ZLIB_BYTES)?;
                 fill(&mut memory, flate2::read::ZlibDecoder::new(compressed), budget)?;
@@ -142,7 +157,7 @@ impl ElfFile {
                 .map_err(|_| Failure::OverBudget)?;
                 fill(&mut memory, decoder, budget)?;
             }
-            _ => return Err(io),
+            _ => return Err(damaged),
         }
         Ok(Section::in_memory(cache, memory, reserved))
     }

@@ -356,7 +356,11 @@ fn load_section<'a>(
             | DebugStr
             | DebugStrOffsets
     );
-    let Some(name) = name.filter(|_| is_needed) else { return Ok(Section::empty(cache)) };
+    let Some(name) = name else { return Ok(Section::empty(cache)) };
+    if !is_needed {
+        // A package's index refers to it all the same.
+        return Ok(Section::unread(cache, elf.section_bytes(name)));
+    }
     match elf.section(name, cache, budget) {
         // Lines without names are worth having: symbol tables know names.
         Err(Failure::OverBudget) if matches!(id, DebugStr | DebugStrOffsets) => {
@@ -390,3 +394,6 @@ fn open_object(
     };
     is_it.then_some(elf)
 }
+
+#[cfg(test)]
+mod tests;
