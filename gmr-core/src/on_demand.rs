@@ -88,7 +88,8 @@ mod engine {
         fd: i32,
         view: ViewKind,
     ) -> Result<ReportOutcome, ReportError> {
-        if engine.is_supervisor(gettid()) {
+        let tid = gettid();
+        if engine.is_supervisor(tid) || engine.own_tids().contains(&tid) {
             return Err(ReportError::OnSupervisor);
         }
         if engine.supervisors_running() == 0 {

