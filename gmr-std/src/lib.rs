@@ -97,10 +97,52 @@
 //!   one, such as `keystone_authtoken`, is a component's settings: inside it
 //!   each key is judged by itself;
 //! - the secret part of any text: passwords in URLs, `password=…`, `Bearer …`,
-//!   private keys.
+//!   private keys, tokens that their prefix gives away (`ghp_…`, `AKIA…`).
 //!
 //! [`gmr_core::redact`] has the rules. All but the first are heuristics: give
 //! secrets the type [`Secret<T>`].
+//!
+//! The same rules hold for command lines, scopes, the environment, and the
+//! program's own sections. A [`Redaction`] adds keys and tokens that only the
+//! program knows ([`Setup::redaction`]); [`expose`] marks a value as public:
+//!
+//! ```no_run
+//! use gmr_std::{Exposed, Pattern, Redaction, Secret};
+//!
+//! static POLICY: Redaction = Redaction::new()
+//!     .secret_keys(&["*_pin", "license"])
+//!     .public_keys(&["token_count"])
+//!     .patterns(&[Pattern::prefixed("acme_", 20)]);
+//!
+//! #[derive(serde::Serialize)]
+//! struct Config {
+//!     password: Secret<String>,
+//!     session_key: Exposed<&'static str>, // the name of a header
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config {
+//!     password: Secret::new(std::fs::read_to_string("/run/secrets/db")?),
+//!     session_key: gmr_std::expose("X-Session"),
+//! };
+//! gmr_std::setup_autorun(gmr_std::package!())
+//!     .conf(&config)
+//!     .config_file("/etc/heat-api.toml")
+//!     .redaction(&POLICY)
+//!     .environment(&["HEAT_*"])
+//!     .install()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Environment
+//!
+//! Read once, at setup: the names of all variables, and the values of those that
+//! operators ask for and that carry no secret by their nature: `PATH`, `HOME`,
+//! `LANG` and `LC_*`, `TZ`, `RUST_LOG`, `MALLOC_*`, `LD_*` of the loader, what
+//! systemd and Kubernetes set. [`Setup::environment`] adds names. Every other value
+//! is `***`, whatever it is: not even its length is told. Shown values are masked
+//! by key and text all the same. [`Setup::without_environment`] leaves it out.
 //!
 //! # Where reports go
 //!

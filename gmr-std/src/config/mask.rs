@@ -52,7 +52,7 @@ impl Mask {
 }
 
 /// `text` with the secrets in it masked; borrowed if there are none.
-pub(crate) fn mask_text<'t>(policy: &Redaction, text: &'t str) -> Cow<'t, str> {
+pub(super) fn mask_text<'t>(policy: &Redaction, text: &'t str) -> Cow<'t, str> {
     let mut masked = String::new();
     let mut done = 0;
     policy.secret_ranges(text.as_bytes(), &mut |range| {
