@@ -24,6 +24,11 @@
 //! destructor: keep it for [`Handle::set_conf`] and [`Handle::stats`], or drop
 //! it.
 //!
+//! [`operating`] is the page for operators: how to ask in a shell, under systemd,
+//! in containers; what to do when nothing comes; how to read a report.
+//! [`Setup::cpus`] and [`Setup::scheduling`] say where the reporter's threads
+//! run. A prefork server sets up in each process (`examples/prefork.rs`).
+//!
 //! # Configuration and secrets
 //!
 //! A configuration is flattened and masked when it is set ([`Setup::conf`],
@@ -76,6 +81,10 @@
 //! - Ordinary sections (closures that may allocate and lock), file and line of
 //!   frames, and report files are not there yet. (A descriptor that the program
 //!   opened is a destination.)
+//! - In a program that locks its memory (`mlockall` with `MCL_FUTURE`) all of the
+//!   reporter's memory is resident: some 28 MiB, 12 MiB with
+//!   [`Setup::max_threads`]`(256)`; 3 MiB with `MCL_ONFAULT`.
+//! - After chroot(2) into a root without /proc a report has no threads.
 //! - [The core's limitations](gmr_core#limitations) hold here too.
 
 mod config;
@@ -95,6 +104,11 @@ mod platform;
 mod scheduling;
 #[cfg(not(loom))]
 mod setup;
+
+// A page of rustdoc's: there is nothing in it to use.
+#[cfg(doc)]
+#[doc = include_str!("../docs/operating.md")]
+pub mod operating {}
 
 pub use config::{ConfigCell, ConfigError, Secret};
 #[cfg(not(loom))]

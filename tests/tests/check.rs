@@ -230,12 +230,12 @@ fn a_daemon_in_another_pid_namespace_has_two_numbers() {
     let outer = std::fs::read_to_string(children).expect("unshare's child");
     let outer: u32 = outer.trim().parse().expect("one child");
     // As pid 1 it is not ended by what it does not handle.
-    assert_check(outer, 1, &["the kernel shields it", "is pid 1 there"]);
+    assert_check(outer, 1, &["the kernel shields it", "It is pid 1 in a pid namespace of its own"]);
     let pid = Pid::from_raw(outer.cast_signed()).expect("a process id");
     kill_process(pid, Signal::USR2).expect("a living process");
     daemon.assert_alive();
     daemon.must("std");
-    assert_check(outer, 0, &["yes", "is pid 1 there"]);
+    assert_check(outer, 0, &["yes", "It is pid 1 in a pid namespace of its own"]);
 }
 
 fn is_in_state(pid: u32, state: char) -> bool {

@@ -180,8 +180,7 @@ fn notes(facts: &Facts, trigger: Trigger) -> Vec<String> {
     }
     if let Some(inner) = facts.inner_pid {
         notes.push(format!(
-            "It is in another pid namespace and is pid {inner} there: that number is in its \
-             report, with \"from outside this pid namespace\" as the sender."
+            "It is pid {inner} in a pid namespace of its own, and so its reports call it."
         ));
     }
     notes
