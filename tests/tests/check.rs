@@ -111,6 +111,19 @@ fn a_program_without_reports_would_end() {
 }
 
 #[test]
+fn a_wrapper_leads_to_the_child_that_has_the_handler() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$0\"; true", PUPPET]);
+    let mut daemon = Daemon::start_command(command, Stdio::null());
+    let child = daemon.ready.split(' ').nth(1).expect("a process id").to_owned();
+    assert_check(daemon.pid(), 1, &["(sh): no: ", "would END"]);
+    daemon.must("std");
+    let hint = format!("Its child {child} (puppet) has a handler");
+    assert_check(daemon.pid(), 1, &["(sh): no: ", "would END", &hint]);
+    assert_eq!(check(&[&child]).0, 0);
+}
+
+#[test]
 fn a_process_that_ignores_the_signal_does_not_answer() {
     let sleep = Other::start("env", &["--ignore-signal=USR2", "sleep", "600"]).once_it_is("sleep");
     assert_check(sleep.pid(), 1, &["it ignores SIGUSR2: harmless"]);
