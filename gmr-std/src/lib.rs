@@ -82,6 +82,11 @@
 //! `doing = request: GET /heat (2.3 s)`. See [`Scope`] for what it costs and
 //! where it ends.
 //!
+//! [`operating`] is the page for operators: how to ask in a shell, under systemd,
+//! in containers; what to do when nothing comes; how to read a report.
+//! [`Setup::cpus`] and [`Setup::scheduling`] say where the reporter's threads
+//! run. A prefork server sets up in each process (`examples/prefork.rs`).
+//!
 //! # Configuration and secrets
 //!
 //! A configuration is flattened and masked when it is set ([`Setup::conf`],
@@ -182,6 +187,7 @@
 //!   restarts (`epoll_wait`, `poll`, `nanosleep`, … see signal(7)) return
 //!   `EINTR`.
 //! - One setup at a time in a process, and one configuration.
+<<<<<<< HEAD
 //! - Under `panic = "abort"` the panic of a section ends the process, like any
 //!   other. So does the failure of an allocation.
 //! - A section may use up memory: only what it returns is limited (1 MiB).
@@ -191,6 +197,15 @@
 //!   the program's own, put there when the first ordinary section is registered.
 //! - Report files (a directory, a name for each report) are not there yet. A
 //!   descriptor that the program opened is a destination.
+=======
+//! - Ordinary sections (closures that may allocate and lock), file and line of
+//!   frames, and report files are not there yet. (A descriptor that the program
+//!   opened is a destination.)
+//! - In a program that locks its memory (`mlockall` with `MCL_FUTURE`) all of the
+//!   reporter's memory is resident: some 28 MiB, 12 MiB with
+//!   [`Setup::max_threads`]`(256)`; 3 MiB with `MCL_ONFAULT`.
+//! - After chroot(2) into a root without /proc a report has no threads.
+>>>>>>> wip-daemon
 //! - [The core's limitations](gmr_core#limitations) hold here too.
 
 mod config;
@@ -229,7 +244,16 @@ mod source_lines;
 #[cfg(any(gmr_engine, loom))]
 mod workers;
 
+<<<<<<< HEAD
 pub use config::{ConfigCell, ConfigError, Exposed, Secret, expose};
+=======
+// A page of rustdoc's: there is nothing in it to use.
+#[cfg(doc)]
+#[doc = include_str!("../docs/operating.md")]
+pub mod operating {}
+
+pub use config::{ConfigCell, ConfigError, Secret};
+>>>>>>> wip-daemon
 #[cfg(not(loom))]
 pub use error::SetupError;
 pub use gmr_core::model::Incomplete;

@@ -111,6 +111,19 @@ fn a_program_without_reports_would_end() {
 }
 
 #[test]
+fn a_wrapper_leads_to_the_child_that_has_the_handler() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$0\"; true", PUPPET]);
+    let mut daemon = Daemon::start_command(command, Stdio::null());
+    let child = daemon.ready.split(' ').nth(1).expect("a process id").to_owned();
+    assert_check(daemon.pid(), 1, &["(sh): no: ", "would END"]);
+    daemon.must("std");
+    let hint = format!("Its child {child} (puppet) has a handler");
+    assert_check(daemon.pid(), 1, &["(sh): no: ", "would END", &hint]);
+    assert_eq!(check(&[&child]).0, 0);
+}
+
+#[test]
 fn a_process_that_ignores_the_signal_does_not_answer() {
     let sleep = Other::start("env", &["--ignore-signal=USR2", "sleep", "600"]).once_it_is("sleep");
     assert_check(sleep.pid(), 1, &["it ignores SIGUSR2: harmless"]);
@@ -230,12 +243,12 @@ fn a_daemon_in_another_pid_namespace_has_two_numbers() {
     let outer = std::fs::read_to_string(children).expect("unshare's child");
     let outer: u32 = outer.trim().parse().expect("one child");
     // As pid 1 it is not ended by what it does not handle.
-    assert_check(outer, 1, &["the kernel shields it", "is pid 1 there"]);
+    assert_check(outer, 1, &["the kernel shields it", "It is pid 1 in a pid namespace of its own"]);
     let pid = Pid::from_raw(outer.cast_signed()).expect("a process id");
     kill_process(pid, Signal::USR2).expect("a living process");
     daemon.assert_alive();
     daemon.must("std");
-    assert_check(outer, 0, &["yes", "is pid 1 there"]);
+    assert_check(outer, 0, &["yes", "It is pid 1 in a pid namespace of its own"]);
 }
 
 fn is_in_state(pid: u32, state: char) -> bool {

@@ -172,6 +172,13 @@ fn notes(facts: &Facts, trigger: Trigger) -> Vec<String> {
             ));
         }
     }
+    if !trigger.is_in(facts.caught) {
+        let with_handler = facts.children.iter().filter(|child| trigger.is_in(child.caught));
+        notes.extend(with_handler.map(|child| {
+            let name = child.name.escape_debug();
+            format!("Its child {} ({name}) has a handler: check that one.", child.pid)
+        }));
+    }
     if facts.tracer_pid != 0 {
         notes.push(format!(
             "Process {} traces it and sees signals first; a debugger may stop it at {trigger}.",
@@ -180,8 +187,7 @@ fn notes(facts: &Facts, trigger: Trigger) -> Vec<String> {
     }
     if let Some(inner) = facts.inner_pid {
         notes.push(format!(
-            "It is in another pid namespace and is pid {inner} there: that number is in its \
-             report, with \"from outside this pid namespace\" as the sender."
+            "It is pid {inner} in a pid namespace of its own, and so its reports call it."
         ));
     }
     notes
@@ -251,6 +257,7 @@ mod tests {
             is_ours_to_signal: true,
             stderr: None,
             threads,
+            children: Vec::new(),
         }
     }
 

@@ -30,6 +30,15 @@ impl Thread {
     }
 }
 
+/// A process that was started by the one asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Child {
+    pub(crate) pid: i32,
+    pub(crate) name: String,
+    /// Signals with a handler.
+    pub(crate) caught: u64,
+}
+
 /// One process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -50,6 +59,8 @@ pub(crate) struct Facts {
     /// Where its standard error goes, if that may be seen.
     pub(crate) stderr: Option<String>,
     pub(crate) threads: Vec<Thread>,
+    /// Those that could be read: the process may be no more than a wrapper.
+    pub(crate) children: Vec<Child>,
 }
 
 /// Why there are no facts.
@@ -100,6 +111,7 @@ impl Facts {
                 .ok()
                 .map(|target| target.to_string_lossy().into_owned()),
             threads: threads(pid)?,
+            children: children(pid),
         })
     }
 }
@@ -145,6 +157,20 @@ fn threads(pid: i32) -> Result<Vec<Thread>, Unknown> {
         }
     }
     if threads.is_empty() { Err(Unknown::NoSuchProcess) } else { Ok(threads) }
+}
+
+/// Children of the main thread, which is the one that a wrapper has.
+fn children(pid: i32) -> Vec<Child> {
+    let pids = read(&format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let child = |pid: &str| {
+        let status = read(&format!("/proc/{pid}/status")).ok()?;
+        Some(Child {
+            pid: pid.parse().ok()?,
+            name: field(&status, "Name")?.to_owned(),
+            caught: hexadecimal(field(&status, "SigCgt")?)?,
+        })
+    };
+    pids.split_whitespace().filter_map(child).collect()
 }
 
 fn thread(status: &str) -> Option<Thread> {
