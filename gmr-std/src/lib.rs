@@ -80,6 +80,8 @@
 //!   restarts (`epoll_wait`, `poll`, `nanosleep`, … see signal(7)) return
 //!   `EINTR`.
 //! - One setup at a time in a process, and one configuration.
+//! - A report on demand goes through memfd_create(2), and RLIMIT_FSIZE cuts it
+//!   like any file. Four callers are served at a time, one after the other.
 //! - Ordinary sections (closures that may allocate and lock), file and line of
 //!   frames, and report files are not there yet. (A descriptor that the program
 //!   opened is a destination.)
