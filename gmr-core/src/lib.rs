@@ -81,6 +81,15 @@
 //! as the guard lives. It allocates nothing and takes no lock, so it is for
 //! latency-critical threads and signal handlers too.
 //!
+//! # Where reports go
+//!
+//! To stderr or another open descriptor ([`Options::destination_fd`]), handled
+//! by its type so that it never blocks for long. A daemon that rotates its log
+//! calls [`set_destination`](Reporter#method.set_destination), one that closes
+//! its stderr [`release_destination`](Reporter#method.release_destination).
+//! [`report_to_fd`](Reporter#method.report_to_fd) writes a report for a caller:
+//! by a lent thread, apart from what is requested by signal.
+//!
 //! # Features
 //!
 //! | feature | adds | |
@@ -103,7 +112,10 @@
 //!   unwinds the copies.
 //! - **Your promise**: sections. [`SignalSafeSection`] is an `unsafe trait`
 //!   whose contract lists the rules.
-//! - **Not safe**: setup, [`Reporter::unregister_section`], and
+//! - **Not safe**: setup, [`Reporter::unregister_section`],
+//!   [`Reporter::set_destination`](Reporter#method.set_destination),
+//!   [`Reporter::release_destination`](Reporter#method.release_destination) and
+//!   [`Reporter::report_to_fd`](Reporter#method.report_to_fd) (which wait), and
 //!   `Reporter::refresh_modules` (which takes the loader's lock and allocates).
 //!
 //! # Cost
@@ -126,6 +138,8 @@
 //! - Stacks are copied up to [`Options::window_bytes`] (16 KiB) and cut at
 //!   [`Options::max_frames`]. What lies on another stack is not seen.
 //! - Function names, no file and line; C++ names stay mangled.
+//! - A report that does not come back keeps the destination it began in open.
+//!   What the kernel took of it before a takeover may still land there.
 //! - A section that never returns hangs the thread that composes. In the handler
 //!   that is the interrupted thread, and no report comes any more.
 #![no_std]

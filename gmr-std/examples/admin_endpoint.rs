@@ -9,12 +9,11 @@
 //!
 //! It listens on loopback only. A report shows the inside of the process:
 //! threads, paths, the configuration (secrets masked by name, which may miss
-//! one), children. Whoever may see that has an account on the machine; for
-//! others, put a server that asks for a password in front.
+//! one), children. Loopback leaves that to whoever has an account on the
+//! machine; where that is too many, use a Unix socket with a mode of its own.
 //!
-//! One thread serves one client after the other: that is all that an operator
-//! needs, and nobody can make this daemon write reports at full speed. A client
-//! that reads slowly holds up other clients, but never a report.
+//! One thread serves one client after the other, which is all that operators
+//! need. A client that reads slowly holds up other clients, but never a report.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -33,8 +33,6 @@
 //! | some threads left alone | [`Setup::exclude_threads`] |
 //! | report threads on some CPUs only | [`Setup::cpus`] |
 //!
-//! For those who get the reports there is a [guide](operating).
-//!
 //! # Sections
 //!
 //! ```no_run
@@ -187,7 +185,6 @@
 //!   restarts (`epoll_wait`, `poll`, `nanosleep`, … see signal(7)) return
 //!   `EINTR`.
 //! - One setup at a time in a process, and one configuration.
-<<<<<<< HEAD
 //! - Under `panic = "abort"` the panic of a section ends the process, like any
 //!   other. So does the failure of an allocation.
 //! - A section may use up memory: only what it returns is limited (1 MiB).
@@ -197,15 +194,12 @@
 //!   the program's own, put there when the first ordinary section is registered.
 //! - Report files (a directory, a name for each report) are not there yet. A
 //!   descriptor that the program opened is a destination.
-=======
-//! - Ordinary sections (closures that may allocate and lock), file and line of
-//!   frames, and report files are not there yet. (A descriptor that the program
-//!   opened is a destination.)
+//! - A report on demand goes through memfd_create(2), and RLIMIT_FSIZE cuts it
+//!   like any file. Four callers are served at a time, one after the other.
 //! - In a program that locks its memory (`mlockall` with `MCL_FUTURE`) all of the
 //!   reporter's memory is resident: some 28 MiB, 12 MiB with
 //!   [`Setup::max_threads`]`(256)`; 3 MiB with `MCL_ONFAULT`.
 //! - After chroot(2) into a root without /proc a report has no threads.
->>>>>>> wip-daemon
 //! - [The core's limitations](gmr_core#limitations) hold here too.
 
 mod config;
@@ -244,16 +238,12 @@ mod source_lines;
 #[cfg(any(gmr_engine, loom))]
 mod workers;
 
-<<<<<<< HEAD
-pub use config::{ConfigCell, ConfigError, Exposed, Secret, expose};
-=======
 // A page of rustdoc's: there is nothing in it to use.
 #[cfg(doc)]
 #[doc = include_str!("../docs/operating.md")]
 pub mod operating {}
 
-pub use config::{ConfigCell, ConfigError, Secret};
->>>>>>> wip-daemon
+pub use config::{ConfigCell, ConfigError, Exposed, Secret, expose};
 #[cfg(not(loom))]
 pub use error::SetupError;
 pub use gmr_core::model::Incomplete;
