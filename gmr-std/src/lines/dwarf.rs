@@ -50,7 +50,7 @@ impl<'a> Units<'a> {
         // What follows a damaged header cannot be found: what precedes it can.
         while let Ok(Some(header)) = headers.next() {
             budget.step()?;
-            if units.offsets.len() % OFFSETS_STEP == 0 {
+            if units.offsets.len().is_multiple_of(OFFSETS_STEP) {
                 // Twice: the vector grows by doubling.
                 units._reserved.grow((2 * OFFSETS_STEP * size_of::<usize>()) as u64)?;
             }
@@ -132,7 +132,8 @@ impl<'a> ObjectDwarf<'a> {
         self.budget.check()?;
         let header = rows.as_ref().map(|rows| rows.header());
         let files = Files::new(self.dwarf, &unit.gimli, header);
-        let mut pass = Pass { budget: self.budget, hits, sorted, found, files, out };
+        let reserved = self.budget.reserve(0)?;
+        let mut pass = Pass { budget: self.budget, hits, sorted, found, reserved, files, out };
         self.split_or_whole(&unit, offset, names, &mut pass).and(lines)
     }
 
@@ -199,6 +200,8 @@ struct Pass<'p, 'a, 'o, 'b> {
     /// Their SVMAs.
     sorted: Vec<u64>,
     found: Vec<Found>,
+    /// The memory of `found`.
+    reserved: Reserved<'a>,
     files: Files<'a, 'p>,
     out: &'p mut Output<'o, 'b>,
 }
@@ -228,8 +231,14 @@ impl Pass<'_, '_, '_, '_> {
         unit: &gimli::Unit<Bytes<'s>>,
         offset: usize,
     ) -> Result<(), Failure> {
-        let functions =
-            unit::functions(names.dwarf, unit, self.budget, &self.sorted, &mut self.found);
+        let functions = unit::functions(
+            names.dwarf,
+            unit,
+            self.budget,
+            &self.sorted,
+            &mut self.found,
+            &mut self.reserved,
+        );
         if functions.is_err() {
             self.budget.check()?;
             // Half a list of inlined calls would be wrong.

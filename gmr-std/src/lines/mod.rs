@@ -59,6 +59,7 @@ use bytes::{Cache, Section};
 use dwarf::{ObjectDwarf, Output};
 use file::{ElfFile, open};
 use table::Builder;
+use unit::Found;
 
 /// A loaded object with wanted addresses.
 pub(crate) struct Object {
@@ -229,9 +230,8 @@ fn size(bytes: u64) -> String {
 /// it happened in; the program's panic hook is called all the same.
 pub(crate) fn resolve(objects: Vec<Object>, limits: &Limits<'_>) -> LineTable {
     let budget = Budget::new(limits);
-    let mut tally = Tally::default();
-    let addresses = |objects: &[Object]| objects.iter().map(|object| object.wanted.len()).sum();
-    tally.addresses = addresses(&objects);
+    let addresses = objects.iter().map(|object| object.wanted.len()).sum();
+    let mut tally = Tally { addresses, ..Tally::default() };
     let (cache, builder) = (Cache::new(&budget), Builder::new(&budget));
     let (Ok(cache), Ok(mut table)) = (cache, builder) else {
         tally.lost[Reason::OverBudget as usize] =
@@ -280,6 +280,9 @@ fn resolve_object(
         .map_err(reason)?
         .ok_or(Reason::NoDebugInfo)?;
 
+    // What is kept of an address while it is looked for.
+    let per_address = (size_of::<Found>() + 3 * size_of::<u64>()) as u64;
+    let _reserved = budget.reserve(object.wanted.len() as u64 * per_address).map_err(reason)?;
     let sections = load(&elf, false, cache, budget, &mut tally.sections).map_err(reason)?;
     let dwarf = sections.borrow(|section| section.bytes());
     // What has been split off lies beside the object, or its debug file.
@@ -287,7 +290,7 @@ fn resolve_object(
         .iter()
         .find_map(|path| open(&with_suffix(path, ".dwp")))
         .and_then(|(file, _)| ElfFile::new(file));
-    let empty = Section::empty(cache);
+    let empty = Section::unread(cache, 0);
     let packed_sections = packed
         .as_ref()
         .map(|elf| load_package(elf, cache, budget, &mut tally.sections))
@@ -318,10 +321,11 @@ fn load<'a>(
     budget: &'a Budget<'a>,
     left_out: &mut Vec<String>,
 ) -> Result<DwarfSections<Section<'a>>, Failure> {
-    DwarfSections::load(|id| {
-        let name = if is_split { id.dwo_name() } else { Some(id.name()) };
-        load_section(elf, id, name, cache, budget, left_out)
-    })
+    let name = |id: SectionId| if is_split { id.dwo_name() } else { Some(id.name()) };
+    let mut sections = DwarfSections::load(|id| load_section(elf, id, name(id), cache, budget))?;
+    let strings = load_strings(elf, name(SectionId::DebugStr), cache, budget, left_out)?;
+    sections.debug_str = strings.into();
+    Ok(sections)
 }
 
 /// Loads the sections of a `.dwp` file.
@@ -331,7 +335,11 @@ fn load_package<'a>(
     budget: &'a Budget<'a>,
     left_out: &mut Vec<String>,
 ) -> Result<DwarfPackageSections<Section<'a>>, Failure> {
-    DwarfPackageSections::load(|id| load_section(elf, id, id.dwo_name(), cache, budget, left_out))
+    let mut sections =
+        DwarfPackageSections::load(|id| load_section(elf, id, id.dwo_name(), cache, budget))?;
+    let name = SectionId::DebugStr.dwo_name();
+    sections.debug_str = load_strings(elf, name, cache, budget, left_out)?.into();
+    Ok(sections)
 }
 
 fn load_section<'a>(
@@ -340,32 +348,31 @@ fn load_section<'a>(
     name: Option<&str>,
     cache: &'a Cache<'a>,
     budget: &'a Budget<'a>,
-    left_out: &mut Vec<String>,
 ) -> Result<Section<'a>, Failure> {
     use SectionId::*;
-    let is_needed = matches!(
-        id,
-        DebugAbbrev
-            | DebugAddr
-            | DebugCuIndex
-            | DebugInfo
-            | DebugLine
-            | DebugLineStr
-            | DebugRanges
-            | DebugRngLists
-            | DebugStr
-            | DebugStrOffsets
-    );
-    let Some(name) = name else { return Ok(Section::empty(cache)) };
-    if !is_needed {
-        // A package's index refers to it all the same.
-        return Ok(Section::unread(cache, elf.section_bytes(name)));
+    let Some(name) = name else { return Ok(Section::unread(cache, 0)) };
+    match id {
+        DebugAbbrev | DebugAddr | DebugCuIndex | DebugInfo | DebugLine | DebugLineStr
+        | DebugRanges | DebugRngLists | DebugStrOffsets => elf.section(name, cache, budget),
+        // A package's index refers to the others all the same.
+        _ => Ok(Section::unread(cache, elf.section_bytes(name))),
     }
+}
+
+/// Loads the strings, after all else: lines without names are worth having,
+/// since symbol tables know names too.
+fn load_strings<'a>(
+    elf: &'a ElfFile,
+    name: Option<&str>,
+    cache: &'a Cache<'a>,
+    budget: &'a Budget<'a>,
+    left_out: &mut Vec<String>,
+) -> Result<Section<'a>, Failure> {
+    let name = name.unwrap_or_default();
     match elf.section(name, cache, budget) {
-        // Lines without names are worth having: symbol tables know names.
-        Err(Failure::OverBudget) if matches!(id, DebugStr | DebugStrOffsets) => {
+        Err(Failure::OverBudget) => {
             left_out.push(name.to_owned());
-            Ok(Section::empty(cache))
+            Ok(Section::unread(cache, 0))
         }
         loaded => loaded,
     }
@@ -373,7 +380,8 @@ fn load_section<'a>(
 
 /// Whether an object belongs to the system rather than to the program.
 fn is_system(path: &[u8]) -> bool {
-    path.starts_with(b"/lib") || path.starts_with(b"/usr/lib")
+    let path = path.strip_prefix(b"/usr").unwrap_or(path);
+    [&b"/lib/"[..], b"/lib32/", b"/lib64/", b"/libx32/"].iter().any(|dir| path.starts_with(dir))
 }
 
 /// Opens the object's file, if it is what is mapped.

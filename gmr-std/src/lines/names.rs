@@ -117,7 +117,7 @@ fn keep<'a>(
     name: &Value<'a>,
     table: &mut Builder<'_>,
 ) -> Result<Option<(Text, bool)>, Failure> {
-    let Ok(name) = dwarf.attr_string(unit, name.clone()) else { return Ok(None) };
+    let Ok(name) = dwarf.attr_string(unit, *name) else { return Ok(None) };
     let name = name.prefix(MAX_MANGLED_BYTES)?;
     let mut out = [0; gmr_core::symbols::MAX_NAME_BYTES];
     let cut = gmr_core::symbols::demangle_into(&String::from_utf8_lossy(&name), &mut out);

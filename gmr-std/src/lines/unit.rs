@@ -110,7 +110,7 @@ impl<'a> Die<'a> {
             }
         };
         if let Some(ranges) = &self.ranges
-            && let Some(mut list) = dwarf.attr_ranges(unit, ranges.clone())?
+            && let Some(mut list) = dwarf.attr_ranges(unit, *ranges)?
         {
             while let Some(range) = list.next()? {
                 budget.step()?;
@@ -119,7 +119,7 @@ impl<'a> Die<'a> {
             return Ok(());
         }
         let address = |value: &Option<Value<'a>>| match value {
-            Some(value) => dwarf.attr_address(unit, value.clone()),
+            Some(value) => dwarf.attr_address(unit, *value),
             None => Ok(None),
         };
         if let Some(low) = address(&self.low_pc)? {
@@ -183,14 +183,14 @@ impl<'a> Unit<'a> {
             _ => {}
         })?;
         let string = |unit: &gimli::Unit<_>, value: &Option<Value<'a>>| {
-            value.as_ref().and_then(|value| dwarf.attr_string(unit, value.clone()).ok())
+            value.as_ref().and_then(|value| dwarf.attr_string(unit, *value).ok())
         };
         unit.dwo_id = unit.dwo_id.or(dwo_id);
         unit.name = string(&unit, &root.name);
         unit.comp_dir = string(&unit, &comp_dir);
         let dwo_name = string(&unit, &dwo_name);
         if let Some(low_pc) = &root.low_pc {
-            unit.low_pc = dwarf.attr_address(&unit, low_pc.clone())?.unwrap_or(0);
+            unit.low_pc = dwarf.attr_address(&unit, *low_pc)?.unwrap_or(0);
         }
         Ok(Unit { gimli: unit, root, lines, dwo_name, _reserved: reserved })
     }
@@ -269,13 +269,14 @@ pub(super) struct Inlined {
 }
 
 /// Finds the functions of a unit's addresses: one pass over its entries, in
-/// which nothing is kept but what is found.
+/// which nothing is kept but what is found, in memory that is `reserved`.
 pub(super) fn functions<'a>(
     dwarf: &Dwarf<'a>,
     unit: &gimli::Unit<Bytes<'a>>,
     budget: &Budget<'_>,
     sorted: &[u64],
     found: &mut [Found],
+    reserved: &mut Reserved<'_>,
 ) -> Result<(), Failure> {
     let mut entries = unit.entries_raw(None)?;
     // The functions that we are in and that hold addresses, with their depths.
@@ -303,6 +304,7 @@ pub(super) fn functions<'a>(
             (dw::DW_TAG_inlined_subroutine, Some(&(_, function))) => {
                 let die = Die::read(&mut entries, abbreviation, |_, _| {})?;
                 let call = Place { file: die.call_file, line: die.call_line };
+                let mut added = 0;
                 die.covered(dwarf, unit, budget, sorted, |range| {
                     for found in &mut found[range] {
                         let is_deeper = found.inlined.last().is_none_or(|last| last.depth < depth);
@@ -311,9 +313,12 @@ pub(super) fn functions<'a>(
                             && found.inlined.len() < MAX_INLINED
                         {
                             found.inlined.push(Inlined { function: offset, call, depth });
+                            added += 1;
                         }
                     }
                 })?;
+                // Twice: vectors grow by doubling.
+                reserved.grow(added * 2 * size_of::<Inlined>() as u64)?;
             }
             _ => entries.skip_attributes(abbreviation.attributes())?,
         }
