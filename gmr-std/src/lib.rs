@@ -107,5 +107,8 @@ pub use gmr_core::{
 };
 #[cfg(not(loom))]
 pub use handle::Handle;
+#[cfg(all(fuzzing, gmr_engine, not(loom)))]
+#[doc(hidden)]
+pub use lines::fuzzing as fuzz_lines;
 #[cfg(not(loom))]
 pub use setup::{Setup, setup_autorun};

@@ -15,12 +15,14 @@
 
 use gimli::{DebugInfoOffset, DwarfPackage, Reader};
 
+use super::Wanted;
 use super::budget::{Budget, Failure, Reserved};
 use super::bytes::{Bytes, Cache};
 use super::names::{Files, Names};
+use super::sections::load;
 use super::table::{Builder, NewFrame};
+use super::tally::{Fate, Reason, Tally};
 use super::unit::{self, Dwarf, Found, LineRows, Unit};
-use super::{Fate, Reason, Tally, Wanted, load};
 
 /// A line program's header in memory, per byte of the file: a source file can
 /// take as little as one byte there.
