@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use gimli::constants as dw;
 use gimli::{
-    Abbreviation, Abbreviations, AttributeValue, DebugAddrBase, DebugLineOffset, DebugLocListsBase,
-    DebugRngListsBase, DebugStrOffsetsBase, EntriesRaw, Reader, UnitHeader, UnitOffset, UnitType,
+    Abbreviation, Abbreviations, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugAddrBase,
+    DebugLineOffset, DebugLocListsBase, DebugRngListsBase, DebugStrOffsetsBase, EntriesRaw, Reader,
+    UnitHeader, UnitOffset, UnitType,
 };
 
 use super::budget::{Budget, Failure, Reserved};
@@ -133,14 +134,23 @@ impl<'a> Die<'a> {
     }
 }
 
+/// How much of a unit can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// The root, if its abbreviation is the first one, as compilers have it.
+    Root,
+    Whole,
+}
+
 impl<'a> Unit<'a> {
     /// Opens a unit.
     pub(super) fn open(
         dwarf: &Dwarf<'a>,
         header: UnitHeader<Bytes<'a>>,
+        extent: Extent,
         budget: &'a Budget<'a>,
     ) -> Result<Self, Failure> {
-        let (abbreviations, reserved) = abbreviations(dwarf, &header, budget)?;
+        let (abbreviations, reserved) = abbreviations(dwarf, &header, extent, budget)?;
         let (encoding, kind) = (header.encoding(), dwarf.file_type);
         let mut unit = gimli::Unit {
             abbreviations,
@@ -209,10 +219,12 @@ impl<'a> Unit<'a> {
 fn abbreviations<'a>(
     dwarf: &Dwarf<'a>,
     header: &UnitHeader<Bytes<'a>>,
+    extent: Extent,
     budget: &'a Budget<'a>,
 ) -> Result<(Arc<Abbreviations>, Reserved<'a>), Failure> {
     let mut table = *gimli::Section::reader(&dwarf.debug_abbrev);
     table.skip(header.debug_abbrev_offset().0)?;
+    let mut used = table;
     let mut reserved = budget.reserve(0)?;
     while !table.is_empty() && table.read_uleb128()? != 0 {
         budget.step()?;
@@ -230,8 +242,13 @@ fn abbreviations<'a>(
             attributes += 1;
         }
         reserved.grow(ABBREVIATION_COST + attributes * ATTRIBUTE_COST)?;
+        if extent == Extent::Root {
+            break;
+        }
     }
-    Ok((dwarf.abbreviations(header)?, reserved))
+    used.truncate(used.len() - table.len())?;
+    let abbreviations = DebugAbbrev::from(used).abbreviations(DebugAbbrevOffset(0))?;
+    Ok((Arc::new(abbreviations), reserved))
 }
 
 /// What is known of one address of a unit.
