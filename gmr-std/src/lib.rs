@@ -256,6 +256,9 @@ pub use gmr_core::{
 };
 #[cfg(not(loom))]
 pub use handle::Handle;
+#[cfg(all(fuzzing, gmr_engine, not(loom)))]
+#[doc(hidden)]
+pub use lines::fuzzing as fuzz_lines;
 #[cfg(not(loom))]
 pub use on_demand::{ReportError, ReportOutcome};
 #[cfg(not(loom))]

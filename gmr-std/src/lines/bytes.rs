@@ -113,11 +113,8 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn empty(cache: &'a Cache<'a>) -> Self {
-        Section::unread(cache, 0)
-    }
-
-    /// A section that has a length, but cannot be read.
+    /// A section that has a length, but cannot be read: one that is not there,
+    /// or not needed.
     pub(super) fn unread(cache: &'a Cache<'a>, len: usize) -> Self {
         Section { id: 0, len, content: Content::None, cache }
     }

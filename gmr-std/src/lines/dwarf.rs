@@ -3,7 +3,7 @@
 //!
 //! 1. Each unit's root says which addresses its code has; units without any of
 //!    ours are left at that. (`.debug_aranges` would say the same, but not all
-//!    compilers write it, and measured it is no quicker.)
+//!    compilers write it: the roots are needed anyway.)
 //! 2. A unit with addresses of ours is read once from its beginning to its end
 //!    for the functions ([`unit::functions`]), and its line program is run once
 //!    ([`unit::lines`]). Nothing but what is found is kept.
@@ -15,12 +15,14 @@
 
 use gimli::{DebugInfoOffset, DwarfPackage, Reader};
 
+use super::Wanted;
 use super::budget::{Budget, Failure, Reserved};
 use super::bytes::{Bytes, Cache};
 use super::names::{Files, Names};
+use super::sections::load;
 use super::table::{Builder, NewFrame};
-use super::unit::{self, Dwarf, Found, LineRows, Unit};
-use super::{Fate, Reason, Tally, Wanted, load};
+use super::tally::{Fate, Reason, Tally};
+use super::unit::{self, Dwarf, Extent, Found, LineRows, Unit};
 
 /// A line program's header in memory, per byte of the file: a source file can
 /// take as little as one byte there.
@@ -50,7 +52,7 @@ impl<'a> Units<'a> {
         // What follows a damaged header cannot be found: what precedes it can.
         while let Ok(Some(header)) = headers.next() {
             budget.step()?;
-            if units.offsets.len() % OFFSETS_STEP == 0 {
+            if units.offsets.len().is_multiple_of(OFFSETS_STEP) {
                 // Twice: the vector grows by doubling.
                 units._reserved.grow((2 * OFFSETS_STEP * size_of::<usize>()) as u64)?;
             }
@@ -110,9 +112,10 @@ impl<'a> ObjectDwarf<'a> {
         out: &mut Output<'_, '_>,
     ) -> Result<(), Failure> {
         let header = self.dwarf.unit_header(DebugInfoOffset(offset))?;
-        let unit = Unit::open(self.dwarf, header, self.budget)?;
+        let open = |extent| Unit::open(self.dwarf, header, extent, self.budget);
+        let root = open(Extent::Root).or_else(|_| open(Extent::Whole))?;
         let sorted: Vec<u64> = out.wanted.iter().map(|wanted| wanted.svma).collect();
-        unit.root.covered(self.dwarf, &unit.gimli, self.budget, &sorted, |range| {
+        root.root.covered(self.dwarf, &root.gimli, self.budget, &sorted, |range| {
             hits.extend(range.filter(|&index| out.fates[index] == Fate::Open));
         })?;
         hits.sort_unstable();
@@ -120,6 +123,7 @@ impl<'a> ObjectDwarf<'a> {
         if hits.is_empty() {
             return Ok(());
         }
+        let unit = open(Extent::Whole)?;
         out.tally.units += 1;
         let sorted: Vec<u64> = hits.iter().map(|&hit| out.wanted[hit].svma).collect();
         let mut found: Vec<Found> = hits.iter().map(|_| Found::default()).collect();
@@ -132,7 +136,8 @@ impl<'a> ObjectDwarf<'a> {
         self.budget.check()?;
         let header = rows.as_ref().map(|rows| rows.header());
         let files = Files::new(self.dwarf, &unit.gimli, header);
-        let mut pass = Pass { budget: self.budget, hits, sorted, found, files, out };
+        let reserved = self.budget.reserve(0)?;
+        let mut pass = Pass { budget: self.budget, hits, sorted, found, reserved, files, out };
         self.split_or_whole(&unit, offset, names, &mut pass).and(lines)
     }
 
@@ -199,6 +204,8 @@ struct Pass<'p, 'a, 'o, 'b> {
     /// Their SVMAs.
     sorted: Vec<u64>,
     found: Vec<Found>,
+    /// The memory of `found`.
+    reserved: Reserved<'a>,
     files: Files<'a, 'p>,
     out: &'p mut Output<'o, 'b>,
 }
@@ -212,7 +219,7 @@ impl Pass<'_, '_, '_, '_> {
         skeleton: &gimli::Unit<Bytes<'s>>,
     ) -> Result<bool, Failure> {
         let header = dwarf.units().next()?.ok_or(gimli::Error::MissingUnitDie)?;
-        let mut unit = Unit::open(dwarf, header, self.budget)?;
+        let mut unit = Unit::open(dwarf, header, Extent::Whole, self.budget)?;
         if unit.gimli.dwo_id != skeleton.dwo_id {
             return Ok(false);
         }
@@ -228,8 +235,14 @@ impl Pass<'_, '_, '_, '_> {
         unit: &gimli::Unit<Bytes<'s>>,
         offset: usize,
     ) -> Result<(), Failure> {
-        let functions =
-            unit::functions(names.dwarf, unit, self.budget, &self.sorted, &mut self.found);
+        let functions = unit::functions(
+            names.dwarf,
+            unit,
+            self.budget,
+            &self.sorted,
+            &mut self.found,
+            &mut self.reserved,
+        );
         if functions.is_err() {
             self.budget.check()?;
             // Half a list of inlined calls would be wrong.

@@ -123,7 +123,7 @@ impl ElfFile {
         budget: &'a Budget<'a>,
     ) -> Result<Section<'a>, Failure> {
         let damaged = Failure::Damaged(gimli::Error::Io);
-        let Some(section) = self.find(name) else { return Ok(Section::empty(cache)) };
+        let Some(section) = self.find(name) else { return Ok(Section::unread(cache, 0)) };
         let len = usize::try_from(section.size).map_err(|_| damaged)?;
         section.offset.checked_add(section.size).ok_or(damaged)?;
         if !section.is_compressed() {
@@ -133,7 +133,7 @@ impl ElfFile {
         let reserved = budget.reserve(size)?;
         let len = usize::try_from(size).map_err(|_| Failure::OverBudget)?;
         if len == 0 {
-            return Ok(Section::empty(cache));
+            return Ok(Section::unread(cache, 0));
         }
         let mut memory = MmapMut::map_anon(len).map_err(|_| Failure::OverBudget)?;
         let compressed = FilePart {

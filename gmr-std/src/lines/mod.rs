@@ -37,8 +37,6 @@ use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use gimli::{DwarfPackageSections, DwarfSections, SectionId};
-
 mod budget;
 mod bytes;
 mod cgroup;
@@ -47,7 +45,9 @@ mod file;
 mod locate;
 mod names;
 mod paths;
+mod sections;
 mod table;
+mod tally;
 mod unit;
 
 pub(crate) use budget::Limits;
@@ -58,7 +58,10 @@ use budget::{Budget, Failure};
 use bytes::{Cache, Section};
 use dwarf::{ObjectDwarf, Output};
 use file::{ElfFile, open};
+use sections::{load, load_package};
 use table::Builder;
+use tally::{Fate, Lost, Reason, Tally};
+use unit::Found;
 
 /// A loaded object with wanted addresses.
 pub(crate) struct Object {
@@ -86,141 +89,6 @@ pub(crate) struct Wanted {
     pub svma: u64,
 }
 
-/// What has become of an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Open,
-    Found,
-    Lost,
-}
-
-/// Why addresses, or units, or objects, were not found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
-    OverBudget,
-    Late,
-    Damaged,
-    Panicked,
-    OtherFile,
-    NoDebugInfo,
-    SplitMissing,
-    NotCovered,
-    SystemLibrary,
-}
-
-impl Reason {
-    const ALL: [(Reason, &'static str); 9] = [
-        (Reason::OverBudget, "over the memory budget"),
-        (Reason::Late, "not in time"),
-        (Reason::Damaged, "debug information damaged or not readable"),
-        (Reason::Panicked, "panicked"),
-        (Reason::OtherFile, "the file is not what is mapped, or not there"),
-        (Reason::NoDebugInfo, "without debug information"),
-        (Reason::SplitMissing, "split-off debug information not found"),
-        (Reason::NotCovered, "in no unit"),
-        (Reason::SystemLibrary, "system libraries, left to symbol tables"),
-    ];
-}
-
-impl From<Failure> for Reason {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::OverBudget => Reason::OverBudget,
-            Failure::Stopped => Reason::Late,
-            Failure::Damaged(_) => Reason::Damaged,
-        }
-    }
-}
-
-/// What the summary is made of.
-#[derive(Debug, Default)]
-struct Tally {
-    addresses: usize,
-    found: usize,
-    units: usize,
-    lost: [Lost; Reason::ALL.len()],
-    /// Sections that were left out for want of memory.
-    sections: Vec<String>,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Lost {
-    objects: usize,
-    units: usize,
-    addresses: usize,
-}
-
-impl Tally {
-    fn lose_unit(&mut self, reason: Reason, addresses: usize) {
-        let lost = &mut self.lost[reason as usize];
-        lost.units += 1;
-        lost.addresses += addresses;
-    }
-
-    fn lose_object(&mut self, reason: Reason, addresses: usize) {
-        let lost = &mut self.lost[reason as usize];
-        lost.objects += 1;
-        lost.addresses += addresses;
-    }
-
-    fn was_cut(&self) -> bool {
-        let lost = |reason: Reason| {
-            let lost = self.lost[reason as usize];
-            lost.objects + lost.units > 0
-        };
-        lost(Reason::OverBudget) || lost(Reason::Late) || !self.sections.is_empty()
-    }
-
-    fn summary(&self, limits: &Limits<'_>) -> String {
-        let mut parts = vec![format!(
-            "{} of {} addresses, {}",
-            self.found,
-            self.addresses,
-            counted(self.units, "unit")
-        )];
-        for (lost, (reason, text)) in self.lost.iter().zip(Reason::ALL) {
-            let mut what = Vec::new();
-            if lost.objects > 0 {
-                what.push(counted(lost.objects, "object"));
-            }
-            if lost.units > 0 {
-                what.push(counted(lost.units, "unit"));
-            }
-            if reason == Reason::OverBudget && !self.sections.is_empty() {
-                what.extend(self.sections.iter().cloned());
-            }
-            if !what.is_empty() {
-                let size = match reason {
-                    Reason::OverBudget => format!(" of {}", size(limits.memory_bytes)),
-                    _ => String::new(),
-                };
-                let addresses = match lost.addresses {
-                    0 => String::new(),
-                    count => format!(" ({})", counted(count, "address")),
-                };
-                parts.push(format!("{text}{size}: {}{addresses}", what.join(", ")));
-            }
-        }
-        parts.join("; ")
-    }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    let plural = match noun {
-        _ if count == 1 => "",
-        "address" => "es",
-        _ => "s",
-    };
-    format!("{count} {noun}{plural}")
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..0x10_0000 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
-}
-
 /// Looks addresses up. Never fails: what is not found is said in the table's
 /// [summary](LineTable::summary).
 ///
@@ -229,9 +97,8 @@ fn size(bytes: u64) -> String {
 /// it happened in; the program's panic hook is called all the same.
 pub(crate) fn resolve(objects: Vec<Object>, limits: &Limits<'_>) -> LineTable {
     let budget = Budget::new(limits);
-    let mut tally = Tally::default();
-    let addresses = |objects: &[Object]| objects.iter().map(|object| object.wanted.len()).sum();
-    tally.addresses = addresses(&objects);
+    let addresses = objects.iter().map(|object| object.wanted.len()).sum();
+    let mut tally = Tally { addresses, ..Tally::default() };
     let (cache, builder) = (Cache::new(&budget), Builder::new(&budget));
     let (Ok(cache), Ok(mut table)) = (cache, builder) else {
         tally.lost[Reason::OverBudget as usize] =
@@ -280,6 +147,9 @@ fn resolve_object(
         .map_err(reason)?
         .ok_or(Reason::NoDebugInfo)?;
 
+    // What is kept of an address while it is looked for.
+    let per_address = (size_of::<Found>() + 3 * size_of::<u64>()) as u64;
+    let _reserved = budget.reserve(object.wanted.len() as u64 * per_address).map_err(reason)?;
     let sections = load(&elf, false, cache, budget, &mut tally.sections).map_err(reason)?;
     let dwarf = sections.borrow(|section| section.bytes());
     // What has been split off lies beside the object, or its debug file.
@@ -287,7 +157,7 @@ fn resolve_object(
         .iter()
         .find_map(|path| open(&with_suffix(path, ".dwp")))
         .and_then(|(file, _)| ElfFile::new(file));
-    let empty = Section::empty(cache);
+    let empty = Section::unread(cache, 0);
     let packed_sections = packed
         .as_ref()
         .map(|elf| load_package(elf, cache, budget, &mut tally.sections))
@@ -309,71 +179,10 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-/// Loads the sections that are needed: those of an object, or with `is_split`
-/// those of a `.dwo` file.
-fn load<'a>(
-    elf: &'a ElfFile,
-    is_split: bool,
-    cache: &'a Cache<'a>,
-    budget: &'a Budget<'a>,
-    left_out: &mut Vec<String>,
-) -> Result<DwarfSections<Section<'a>>, Failure> {
-    DwarfSections::load(|id| {
-        let name = if is_split { id.dwo_name() } else { Some(id.name()) };
-        load_section(elf, id, name, cache, budget, left_out)
-    })
-}
-
-/// Loads the sections of a `.dwp` file.
-fn load_package<'a>(
-    elf: &'a ElfFile,
-    cache: &'a Cache<'a>,
-    budget: &'a Budget<'a>,
-    left_out: &mut Vec<String>,
-) -> Result<DwarfPackageSections<Section<'a>>, Failure> {
-    DwarfPackageSections::load(|id| load_section(elf, id, id.dwo_name(), cache, budget, left_out))
-}
-
-fn load_section<'a>(
-    elf: &'a ElfFile,
-    id: SectionId,
-    name: Option<&str>,
-    cache: &'a Cache<'a>,
-    budget: &'a Budget<'a>,
-    left_out: &mut Vec<String>,
-) -> Result<Section<'a>, Failure> {
-    use SectionId::*;
-    let is_needed = matches!(
-        id,
-        DebugAbbrev
-            | DebugAddr
-            | DebugCuIndex
-            | DebugInfo
-            | DebugLine
-            | DebugLineStr
-            | DebugRanges
-            | DebugRngLists
-            | DebugStr
-            | DebugStrOffsets
-    );
-    let Some(name) = name else { return Ok(Section::empty(cache)) };
-    if !is_needed {
-        // A package's index refers to it all the same.
-        return Ok(Section::unread(cache, elf.section_bytes(name)));
-    }
-    match elf.section(name, cache, budget) {
-        // Lines without names are worth having: symbol tables know names.
-        Err(Failure::OverBudget) if matches!(id, DebugStr | DebugStrOffsets) => {
-            left_out.push(name.to_owned());
-            Ok(Section::empty(cache))
-        }
-        loaded => loaded,
-    }
-}
-
 /// Whether an object belongs to the system rather than to the program.
 fn is_system(path: &[u8]) -> bool {
-    path.starts_with(b"/lib") || path.starts_with(b"/usr/lib")
+    let path = path.strip_prefix(b"/usr").unwrap_or(path);
+    [&b"/lib/"[..], b"/lib32/", b"/lib64/", b"/libx32/"].iter().any(|dir| path.starts_with(dir))
 }
 
 /// Opens the object's file, if it is what is mapped.
@@ -393,6 +202,31 @@ fn open_object(
         None => device_inode == Some((metadata.dev(), metadata.ino())),
     };
     is_it.then_some(elf)
+}
+
+/// Looks addresses up in a file with a budget in bytes; how many frames were
+/// found.
+#[cfg(fuzzing)]
+pub fn fuzzing(path: &Path, svmas: &[u64], memory_bytes: u64) -> usize {
+    let Some((file, metadata)) = open(path) else { return 0 };
+    let object = Object {
+        path: path.as_os_str().as_bytes().to_vec(),
+        file: Some(file),
+        build_id: None,
+        device_inode: Some((metadata.dev(), metadata.ino())),
+        is_executable: true,
+        wanted: svmas.iter().map(|&svma| Wanted { avma: svma, svma }).collect(),
+    };
+    let limits = Limits {
+        memory_bytes,
+        deadline: std::time::Instant::now() + std::time::Duration::from_secs(5),
+        is_wanted: &|| true,
+        debug_dirs: &[],
+        system_libraries: false,
+    };
+    let table = resolve(vec![object], &limits);
+    assert!(!table.summary().contains("not in time"), "{}", table.summary());
+    svmas.iter().map(|&svma| table.frames(svma).count()).sum()
 }
 
 #[cfg(test)]

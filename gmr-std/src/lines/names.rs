@@ -13,7 +13,7 @@ use super::bytes::Bytes;
 use super::dwarf::Units;
 use super::paths;
 use super::table::{Builder, Text};
-use super::unit::{Die, Dwarf, Unit, Value};
+use super::unit::{Die, Dwarf, Extent, Unit, Value};
 
 /// How often an entry may refer to another for its name: three suffice.
 const MAX_REFERENCES: u32 = 8;
@@ -101,7 +101,8 @@ impl<'a, 'd> Names<'a, 'd> {
         if self.other.as_ref().is_none_or(|(there, _)| *there != offset) {
             self.other = None;
             let header = self.dwarf.unit_header(DebugInfoOffset(offset))?;
-            self.other = Some((offset, Unit::open(self.dwarf, header, self.budget)?));
+            self.other =
+                Some((offset, Unit::open(self.dwarf, header, Extent::Whole, self.budget)?));
         }
         self.other
             .as_ref()
@@ -117,7 +118,7 @@ fn keep<'a>(
     name: &Value<'a>,
     table: &mut Builder<'_>,
 ) -> Result<Option<(Text, bool)>, Failure> {
-    let Ok(name) = dwarf.attr_string(unit, name.clone()) else { return Ok(None) };
+    let Ok(name) = dwarf.attr_string(unit, *name) else { return Ok(None) };
     let name = name.prefix(MAX_MANGLED_BYTES)?;
     let mut out = [0; gmr_core::symbols::MAX_NAME_BYTES];
     let cut = gmr_core::symbols::demangle_into(&String::from_utf8_lossy(&name), &mut out);

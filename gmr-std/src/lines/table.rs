@@ -44,8 +44,9 @@ pub(super) struct Text {
 /// A function at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineFrame<'a> {
-    /// Demangled; `None` where the debug information has no name (the symbol
-    /// tables may).
+    /// Demangled; `None` where the debug information has no name. For the last
+    /// frame a name from the symbol tables is as good or better: limited debug
+    /// information (`line-tables-only`) has names without their modules.
     pub function: Option<&'a str>,
     /// The name was longer than 512 bytes.
     pub function_truncated: bool,

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use gimli::constants as dw;
 use gimli::{
-    Abbreviation, Abbreviations, AttributeValue, DebugAddrBase, DebugLineOffset, DebugLocListsBase,
-    DebugRngListsBase, DebugStrOffsetsBase, EntriesRaw, Reader, UnitHeader, UnitOffset, UnitType,
+    Abbreviation, Abbreviations, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugAddrBase,
+    DebugLineOffset, DebugLocListsBase, DebugRngListsBase, DebugStrOffsetsBase, EntriesRaw, Reader,
+    UnitHeader, UnitOffset, UnitType,
 };
 
 use super::budget::{Budget, Failure, Reserved};
@@ -110,7 +111,7 @@ impl<'a> Die<'a> {
             }
         };
         if let Some(ranges) = &self.ranges
-            && let Some(mut list) = dwarf.attr_ranges(unit, ranges.clone())?
+            && let Some(mut list) = dwarf.attr_ranges(unit, *ranges)?
         {
             while let Some(range) = list.next()? {
                 budget.step()?;
@@ -119,7 +120,7 @@ impl<'a> Die<'a> {
             return Ok(());
         }
         let address = |value: &Option<Value<'a>>| match value {
-            Some(value) => dwarf.attr_address(unit, value.clone()),
+            Some(value) => dwarf.attr_address(unit, *value),
             None => Ok(None),
         };
         if let Some(low) = address(&self.low_pc)? {
@@ -133,14 +134,23 @@ impl<'a> Die<'a> {
     }
 }
 
+/// How much of a unit can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// The root, if its abbreviation is the first one, as compilers have it.
+    Root,
+    Whole,
+}
+
 impl<'a> Unit<'a> {
     /// Opens a unit.
     pub(super) fn open(
         dwarf: &Dwarf<'a>,
         header: UnitHeader<Bytes<'a>>,
+        extent: Extent,
         budget: &'a Budget<'a>,
     ) -> Result<Self, Failure> {
-        let (abbreviations, reserved) = abbreviations(dwarf, &header, budget)?;
+        let (abbreviations, reserved) = abbreviations(dwarf, &header, extent, budget)?;
         let (encoding, kind) = (header.encoding(), dwarf.file_type);
         let mut unit = gimli::Unit {
             abbreviations,
@@ -183,14 +193,14 @@ impl<'a> Unit<'a> {
             _ => {}
         })?;
         let string = |unit: &gimli::Unit<_>, value: &Option<Value<'a>>| {
-            value.as_ref().and_then(|value| dwarf.attr_string(unit, value.clone()).ok())
+            value.as_ref().and_then(|value| dwarf.attr_string(unit, *value).ok())
         };
         unit.dwo_id = unit.dwo_id.or(dwo_id);
         unit.name = string(&unit, &root.name);
         unit.comp_dir = string(&unit, &comp_dir);
         let dwo_name = string(&unit, &dwo_name);
         if let Some(low_pc) = &root.low_pc {
-            unit.low_pc = dwarf.attr_address(&unit, low_pc.clone())?.unwrap_or(0);
+            unit.low_pc = dwarf.attr_address(&unit, *low_pc)?.unwrap_or(0);
         }
         Ok(Unit { gimli: unit, root, lines, dwo_name, _reserved: reserved })
     }
@@ -209,10 +219,12 @@ impl<'a> Unit<'a> {
 fn abbreviations<'a>(
     dwarf: &Dwarf<'a>,
     header: &UnitHeader<Bytes<'a>>,
+    extent: Extent,
     budget: &'a Budget<'a>,
 ) -> Result<(Arc<Abbreviations>, Reserved<'a>), Failure> {
     let mut table = *gimli::Section::reader(&dwarf.debug_abbrev);
     table.skip(header.debug_abbrev_offset().0)?;
+    let mut used = table;
     let mut reserved = budget.reserve(0)?;
     while !table.is_empty() && table.read_uleb128()? != 0 {
         budget.step()?;
@@ -230,8 +242,13 @@ fn abbreviations<'a>(
             attributes += 1;
         }
         reserved.grow(ABBREVIATION_COST + attributes * ATTRIBUTE_COST)?;
+        if extent == Extent::Root {
+            break;
+        }
     }
-    Ok((dwarf.abbreviations(header)?, reserved))
+    used.truncate(used.len() - table.len())?;
+    let abbreviations = DebugAbbrev::from(used).abbreviations(DebugAbbrevOffset(0))?;
+    Ok((Arc::new(abbreviations), reserved))
 }
 
 /// What is known of one address of a unit.
@@ -269,13 +286,14 @@ pub(super) struct Inlined {
 }
 
 /// Finds the functions of a unit's addresses: one pass over its entries, in
-/// which nothing is kept but what is found.
+/// which nothing is kept but what is found, in memory that is `reserved`.
 pub(super) fn functions<'a>(
     dwarf: &Dwarf<'a>,
     unit: &gimli::Unit<Bytes<'a>>,
     budget: &Budget<'_>,
     sorted: &[u64],
     found: &mut [Found],
+    reserved: &mut Reserved<'_>,
 ) -> Result<(), Failure> {
     let mut entries = unit.entries_raw(None)?;
     // The functions that we are in and that hold addresses, with their depths.
@@ -303,6 +321,7 @@ pub(super) fn functions<'a>(
             (dw::DW_TAG_inlined_subroutine, Some(&(_, function))) => {
                 let die = Die::read(&mut entries, abbreviation, |_, _| {})?;
                 let call = Place { file: die.call_file, line: die.call_line };
+                let mut added = 0;
                 die.covered(dwarf, unit, budget, sorted, |range| {
                     for found in &mut found[range] {
                         let is_deeper = found.inlined.last().is_none_or(|last| last.depth < depth);
@@ -311,9 +330,12 @@ pub(super) fn functions<'a>(
                             && found.inlined.len() < MAX_INLINED
                         {
                             found.inlined.push(Inlined { function: offset, call, depth });
+                            added += 1;
                         }
                     }
                 })?;
+                // Twice: vectors grow by doubling.
+                reserved.grow(added * 2 * size_of::<Inlined>() as u64)?;
             }
             _ => entries.skip_attributes(abbreviation.attributes())?,
         }

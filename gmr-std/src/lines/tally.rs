@@ -1,0 +1,138 @@
+//! What became of the addresses, and the line about it.
+
+use super::budget::{Failure, Limits};
+
+/// What has become of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Open,
+    Found,
+    Lost,
+}
+
+/// Why addresses, or units, or objects, were not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    OverBudget,
+    Late,
+    Damaged,
+    Panicked,
+    OtherFile,
+    NoDebugInfo,
+    SplitMissing,
+    NotCovered,
+    SystemLibrary,
+}
+
+impl Reason {
+    const ALL: [(Reason, &'static str); 9] = [
+        (Reason::OverBudget, "over the memory budget"),
+        (Reason::Late, "not in time"),
+        (Reason::Damaged, "debug information damaged or not readable"),
+        (Reason::Panicked, "panicked"),
+        (Reason::OtherFile, "the file is not what is mapped, or not there"),
+        (Reason::NoDebugInfo, "without debug information"),
+        (Reason::SplitMissing, "split-off debug information not found"),
+        (Reason::NotCovered, "in no unit"),
+        (Reason::SystemLibrary, "system libraries, left to symbol tables"),
+    ];
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::OverBudget => Reason::OverBudget,
+            Failure::Stopped => Reason::Late,
+            Failure::Damaged(_) => Reason::Damaged,
+        }
+    }
+}
+
+/// What the summary is made of.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) addresses: usize,
+    pub(super) found: usize,
+    pub(super) units: usize,
+    pub(super) lost: [Lost; Reason::ALL.len()],
+    /// Sections that were left out for want of memory.
+    pub(super) sections: Vec<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Lost {
+    pub(super) objects: usize,
+    pub(super) units: usize,
+    pub(super) addresses: usize,
+}
+
+impl Tally {
+    pub(super) fn lose_unit(&mut self, reason: Reason, addresses: usize) {
+        let lost = &mut self.lost[reason as usize];
+        lost.units += 1;
+        lost.addresses += addresses;
+    }
+
+    pub(super) fn lose_object(&mut self, reason: Reason, addresses: usize) {
+        let lost = &mut self.lost[reason as usize];
+        lost.objects += 1;
+        lost.addresses += addresses;
+    }
+
+    pub(super) fn was_cut(&self) -> bool {
+        let lost = |reason: Reason| {
+            let lost = self.lost[reason as usize];
+            lost.objects + lost.units > 0
+        };
+        lost(Reason::OverBudget) || lost(Reason::Late) || !self.sections.is_empty()
+    }
+
+    pub(super) fn summary(&self, limits: &Limits<'_>) -> String {
+        let mut parts = vec![format!(
+            "{} of {} addresses, {}",
+            self.found,
+            self.addresses,
+            counted(self.units, "unit")
+        )];
+        for (lost, (reason, text)) in self.lost.iter().zip(Reason::ALL) {
+            let mut what = Vec::new();
+            if lost.objects > 0 {
+                what.push(counted(lost.objects, "object"));
+            }
+            if lost.units > 0 {
+                what.push(counted(lost.units, "unit"));
+            }
+            if reason == Reason::OverBudget && !self.sections.is_empty() {
+                what.extend(self.sections.iter().cloned());
+            }
+            if !what.is_empty() {
+                let size = match reason {
+                    Reason::OverBudget => format!(" of {}", size(limits.memory_bytes)),
+                    _ => String::new(),
+                };
+                let addresses = match lost.addresses {
+                    0 => String::new(),
+                    count => format!(" ({})", counted(count, "address")),
+                };
+                parts.push(format!("{text}{size}: {}{addresses}", what.join(", ")));
+            }
+        }
+        parts.join("; ")
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = match noun {
+        _ if count == 1 => "",
+        "address" => "es",
+        _ => "s",
+    };
+    format!("{count} {noun}{plural}")
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
