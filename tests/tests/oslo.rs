@@ -6,12 +6,12 @@
 //! | in the original | here |
 //! |---|---|
 //! | a main thread in a C call delays the report, one that hangs there prevents it | `main_thread_in_a_c_call_does_not_delay_the_report` |
-//! | a section that takes a lock of the interrupted thread hangs for ever | signal-safe sections: takeover.rs; ordinary sections: with them |
-//! | one failing section loses the whole report | `a_section_that_fails_costs_itself_alone_and_says_why` in sections.rs |
+//! | a section that takes a lock of the interrupted thread hangs for ever | `a_section_that_takes_a_lock_held_by_the_main_thread_costs_itself_alone` in ordinary.rs; signal-safe sections: takeover.rs |
+//! | one failing section loses the whole report | `a_panic_costs_its_section_alone_and_its_message_is_there` in ordinary.rs, `a_section_that_fails_costs_itself_alone_and_says_why` in sections.rs |
 //! | a zombie child loses the report | `a_zombie_child_does_not_lose_the_report` |
 //! | children that come and go lose it most of the time | `children_churning_do_not_lose_the_report`, and together with many children `a_thousand_reports_of_a_service_with_a_hundred_children_are_all_whole` |
 //! | a bad configuration value loses the report | gmr-std's unit tests of `config`: a value that cannot be serialised is an error of `conf`, never of a report |
-//! | a value that cannot be copied or has no view loses the report | cannot be written down here: sections write typed values |
+//! | a value that cannot be copied or has no view loses the report | `invalid_utf_8_is_escaped_and_what_cannot_be_shown_fails_alone` in ordinary.rs |
 //! | a full stderr pipe blocks the program for ever | `a_full_stderr_pipe_does_not_block_the_service`; further kinds in destinations.rs |
 //! | a broken pipe raises into the program | `a_broken_pipe_does_not_end_the_service` |
 //! | stderr closed: the report goes elsewhere | `stderr_closed_after_setup_and_taken_by_a_client_gets_no_byte` in destinations.rs |
@@ -48,7 +48,8 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 
-const SECTIONS: [&str; 4] = ["Package", "Threads", "Processes", "Configuration"];
+const SECTIONS: [&str; 5] =
+    ["Package", "Threads", "Processes", "Configuration", "Environment"];
 
 fn start(log: &ErrLog) -> Daemon {
     let mut daemon = Daemon::start(PUPPET, &[], log.stdio());
