@@ -11,8 +11,15 @@ use gmr_tests::{DEADLINE, Daemon, ErrLog, Report, Stream, until};
 
 const HEAT_API: &str = env!("CARGO_BIN_EXE_heat_api");
 
-const SECTIONS: [&str; 6] =
-    ["Package", "Threads", "Processes", "Configuration", "Environment", "Some Special Section"];
+const SECTIONS: [&str; 7] = [
+    "Package",
+    "Threads",
+    "Processes",
+    "Configuration",
+    "Environment",
+    "Some Special Section",
+    "Queue",
+];
 
 /// What the sample configuration has to hide.
 const SECRETS: [&str; 4] = ["s3kr1t", "s3kr1t-db", "s3kr1t-keystone", "s3kr1t-trustee"];

@@ -48,8 +48,7 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 
-const SECTIONS: [&str; 5] =
-    ["Package", "Threads", "Processes", "Configuration", "Environment"];
+const SECTIONS: [&str; 5] = ["Package", "Threads", "Processes", "Configuration", "Environment"];
 
 fn start(log: &ErrLog) -> Daemon {
     let mut daemon = Daemon::start(PUPPET, &[], log.stdio());

@@ -109,12 +109,16 @@ fn run(options: &Options) -> Result<(), Box<dyn Error + Send + Sync>> {
 
 /// All that a service has to do for its reports.
 fn install_reports(config: &Config, options: &Options) -> Result<Handle, SetupError> {
-    gmr_std::setup_autorun(gmr_std::package!(vendor: "OpenStack Foundation", product: "heat-api"))
+    let package = gmr_std::package!(vendor: "OpenStack Foundation", product: "heat-api");
+    let mut setup = gmr_std::setup_autorun(package)
         .service_name("heat-api")
         .conf(config)
         .view(options.format)
-        .register_signal_safe_section("Some Special Section", &special::SPECIAL)
-        .install()
+        .register_signal_safe_section("Some Special Section", &special::SPECIAL);
+    if let Some(path) = &options.config {
+        setup = setup.config_file(path);
+    }
+    setup.install()
 }
 
 /// Tells whoever started us where we are. Reports are installed by now, so the

@@ -9,6 +9,8 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
+use serde::Serialize;
+
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     not_empty: Condvar,
@@ -55,6 +57,18 @@ impl<T> Queue<T> {
         let item = state.items.pop_front();
         self.not_full.notify_one();
         item
+    }
+
+    /// How full it is, for a report.
+    pub(crate) fn state(&self) -> impl Serialize + use<T> {
+        #[derive(Serialize)]
+        struct Fill {
+            waiting: usize,
+            capacity: usize,
+            closed: bool,
+        }
+        let state = self.lock();
+        Fill { waiting: state.items.len(), capacity: self.capacity, closed: state.closed }
     }
 
     /// Whether somebody waits for a worker.

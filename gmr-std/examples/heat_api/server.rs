@@ -72,6 +72,13 @@ impl Server {
             reports: reports.filter(|_| addr.ip().is_loopback()),
         });
         SPECIAL.started(shared.server.workers, shared.server.queue_capacity);
+        if let Some(reports) = reports {
+            // It takes the queue's lock: so it is a closure, which may wait.
+            let seen = Arc::clone(&shared);
+            if let Err(error) = reports.register_section("Queue", move || seen.queue.state()) {
+                log(Level::Warning, format_args!("no section of the queue: {error}"));
+            }
+        }
 
         let mut running = Server { addr, shared, threads: Vec::new() };
         if let Err(error) = running.spawn_all(listener) {
@@ -167,6 +174,7 @@ impl Shared {
                 }
                 Incoming::Closed => return Ok(()),
             };
+            let _request = gmr_std::scope!("request", "{} {}", request.method, request.target);
             requests += 1;
             let turn_over = requests >= REQUESTS_PER_TURN && self.queue.has_waiting();
             let keep_alive = request.keep_alive && !turn_over && !self.stopping.load(Relaxed);
