@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::channel;
 use std::thread::{self, Builder};
 
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -78,8 +79,16 @@ impl Trouble {
     }
 }
 
+/// Starts a thread and waits until it has begun: before that it blocks all
+/// signals, and has no name.
 fn start(name: &str, body: impl FnOnce() + Send + 'static) -> String {
-    let started = Builder::new().name(name.to_owned()).spawn(body);
+    let (sender, has_begun) = channel();
+    let started = Builder::new().name(name.to_owned()).spawn(move || {
+        let _ = sender.send(());
+        drop(sender);
+        body();
+    });
+    let _ = has_begun.recv();
     started.map_or_else(|error| error.to_string(), |_| "ok".to_owned())
 }
 
@@ -142,32 +151,34 @@ fn spin() {
     }
 }
 
+/// The numbers keep the two ways from being merged: functions with the same code
+/// may become one.
 macro_rules! way {
-    ($outer:ident, $middle:ident, $inner:ident) => {
+    ($outer:ident, $middle:ident, $inner:ident, $number:literal) => {
         #[inline(never)]
         fn $outer() {
             // Not the last thing, or the frame would be gone.
-            black_box($middle(black_box(1)));
+            black_box($middle(black_box($number)));
         }
 
         #[inline(never)]
         fn $middle(seed: u64) -> u64 {
-            black_box($inner(black_box(seed))) ^ 1
+            black_box($inner(black_box(seed))) ^ $number
         }
 
         #[inline(never)]
         fn $inner(seed: u64) -> u64 {
             let mut value = seed;
             for step in 0..64 {
-                value = black_box(value.wrapping_mul(31).wrapping_add(step));
+                value = black_box(value.wrapping_mul($number).wrapping_add(step));
             }
-            black_box(value) ^ 2
+            black_box(value) ^ 1
         }
     };
 }
 
-way!(one_way_outer, one_way_middle, one_way_inner);
-way!(other_way_outer, other_way_middle, other_way_inner);
+way!(one_way_outer, one_way_middle, one_way_inner, 31);
+way!(other_way_outer, other_way_middle, other_way_inner, 37);
 
 static LOCK: Lock = Lock(core::cell::UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
 
