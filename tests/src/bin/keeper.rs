@@ -16,6 +16,7 @@ use gmr_std::{
     Options, Pattern, Redaction, Secret, SectionResult, SectionWriter, Signal, SignalSafeSection,
     View, expose,
 };
+use gmr_tests::DEADLINE;
 use serde::Serialize;
 use serde_json::json;
 
@@ -179,7 +180,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         static REPORTER: Reporter = Reporter::new(gmr_core::package!(product: "keeper"));
         REPORTER.register_section("Careless", &Careless)?;
-        let options = Options::new().view(view).redaction(&POLICY);
+        let options = Options::new()
+            .view(view)
+            .redaction(&POLICY)
+            .report_deadline(DEADLINE)
+            .section_deadline(DEADLINE);
         REPORTER.setup_autorun_with(Signal::Usr2, &options)?;
     }
     println!("ready");
@@ -204,6 +209,10 @@ fn set_up_std(view: View) -> Result<(), Box<dyn std::error::Error>> {
         })
         .register_section("Ordinary list", || vec!["--token", CANARY, "plainly visible"])
         .redaction(&POLICY)
+        // What is looked for here does not depend on how busy the machine is.
+        .source_lines(false)
+        .report_deadline(DEADLINE)
+        .section_deadline(DEADLINE)
         .install()?;
     Ok(())
 }
