@@ -36,6 +36,11 @@ fn start(setup: &[&str], log: &ErrLog) -> Daemon {
     for command in setup {
         daemon.must(command);
     }
+    let lent = setup.iter().filter(|command| **command == "run-thread").count();
+    if lent > 0 {
+        // Callers need them to be there.
+        until("the supervisors", || (daemon.ask("running") == lent.to_string()).then_some(()));
+    }
     daemon
 }
 
