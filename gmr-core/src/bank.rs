@@ -1,5 +1,6 @@
-//! A bank: all the memory that one supervisor writes a report with. Two supervisors have two banks and share nothing but atomics, so one
-//! that is stuck holds nothing the other needs.
+//! A bank: all the memory that one supervisor writes a report with. Two
+//! supervisors have two banks and share nothing but atomics, so one that is
+//! stuck holds nothing the other needs.
 //!
 //! # Safety
 //!

@@ -2,11 +2,11 @@
 //!
 //! 1. `place`: the caller puts its order into a free place: *queued*.
 //! 2. `take`: a supervisor makes it *running* on its bank.
-//! 3. `answer`: the supervisor leaves what became of it: *done*. Only if the
-//!    order still runs on its bank.
+//! 3. `answer`: the supervisor leaves what became of it: *done*. Unless another
+//!    has taken it meanwhile.
 //! 4. The caller takes the answer, or gives up: the place is *idle* again. It
 //!    may also queue an order anew whose supervisor is stuck
-//!    (`queue_again`): then another takes it, and the first one's answer is
+//!    (`queue_again`): once another has taken it, the first one's answer is
 //!    refused. A supervisor whose report was taken over for something else
 //!    puts the order back itself.
 //!
@@ -214,12 +214,15 @@ impl<T> Taken<'_, T> {
             slot.bytes.store(answer.bytes, Ordering::Relaxed);
             slot.is_complete.store(u32::from(answer.is_complete), Ordering::Relaxed);
         }
-        let (running, done) = (on_bank(RUNNING, self.bank), on_bank(DONE, self.bank));
-        // Release: who sees it done sees the answer.
-        self.place
-            .state
-            .compare_exchange(running, done, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        let done = on_bank(DONE, self.bank);
+        // Queued again, it was slow and not stuck: nobody needs to repeat it.
+        [on_bank(RUNNING, self.bank), QUEUED].into_iter().any(|state| {
+            // Release: who sees it done sees the answer.
+            self.place
+                .state
+                .compare_exchange(state, done, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        })
     }
 }
 
@@ -258,6 +261,17 @@ mod tests {
         assert!(!stuck.answer(answer(1)));
         assert!(second.answer(answer(2)));
         assert_eq!(placed.progress(), Progress::Done(answer(2)));
+    }
+
+    #[test]
+    fn a_supervisor_that_was_only_slow_answers_what_nobody_else_took() {
+        let orders = Orders::new();
+        let placed = orders.place(()).unwrap();
+        let slow = orders.take(0).unwrap();
+        assert!(placed.queue_again(0));
+        assert!(slow.answer(answer(1)));
+        assert_eq!(placed.progress(), Progress::Done(answer(1)));
+        assert!(!orders.is_pending() && orders.take(1).is_none());
     }
 
     #[test]

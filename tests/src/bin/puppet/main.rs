@@ -68,6 +68,7 @@ impl Puppet {
             "other-core-autorun" => self.reports.other_core_autorun(rest),
             "run" => self.reports.run(),
             "run-thread" => self.reports.run_thread(),
+            "running" => self.reports.reporter().supervisors_running().to_string(),
             "request" => self.reports.request(),
             "report-here" => self.reports.report_here(),
             "stats" => self.reports.stats(),

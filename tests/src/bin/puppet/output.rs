@@ -6,10 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 
-use gmr_core::{Reporter, ViewKind};
+use gmr_core::{DestinationError, Reporter, ViewKind};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::number;
+
+fn told(result: Result<(), DestinationError>) -> String {
+    result.map_or_else(|error| format!("{error:?}"), |()| "ok".to_owned())
+}
 
 /// The commands.
 pub(crate) trait Output {
@@ -24,16 +28,16 @@ pub(crate) trait Output {
 
 impl Output for &'static Reporter {
     fn set(self, fd: i32) -> String {
-        match self.set_destination(fd) {
-            Ok(()) => "ok".to_owned(),
-            Err(error) => format!("{error:?}"),
-        }
+        told(self.set_destination(fd))
     }
 
     /// As at SIGHUP: the file is made if it is not there.
     fn reopen(self, path: &str) -> String {
         match File::options().append(true).create(true).open(path) {
-            Ok(file) => self.set(file.as_raw_fd()),
+            Ok(file) => match crate::setup::handle_of(self) {
+                Some(handle) => told(handle.set_destination(&file)),
+                None => self.set(file.as_raw_fd()),
+            },
             Err(error) => error.to_string(),
         }
     }
@@ -64,10 +68,10 @@ impl Output for &'static Reporter {
     }
 
     fn release(self) -> String {
-        match self.release_destination() {
-            Ok(()) => "ok".to_owned(),
-            Err(error) => format!("{error:?}"),
-        }
+        told(match crate::setup::handle_of(self) {
+            Some(handle) => handle.release_destination(),
+            None => self.release_destination(),
+        })
     }
 
     /// `VIEW PATH`: by gmr-std's way, into the file.
