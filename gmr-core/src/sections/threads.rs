@@ -183,8 +183,9 @@ fn write_frames(
                 let address = found.lookup_address();
                 lines.lines(table.generation(), address, &mut |line| {
                     let mut frame = Frame { index, ..frame };
-                    // The symbol table's name stays where the lines have none.
-                    if line.is_inlined || line.function.is_some() {
+                    // The symbol table's name is the better one: line tables
+                    // alone name functions without their modules.
+                    if line.is_inlined || frame.function.is_none() {
                         frame.function = line.function;
                         frame.function_truncated = line.function_truncated;
                     }
