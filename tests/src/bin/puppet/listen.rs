@@ -94,8 +94,10 @@ pub(crate) fn take_capture_signals() -> String {
 /// Gives the stack and malloc a few free MiB and lets it keep them: a program
 /// ends when those cannot grow, whatever the reporter does.
 pub(crate) fn grow_heap() -> String {
-    const BYTES: usize = 4 << 20;
-    core::hint::black_box([1_u8; BYTES / 2]);
+    const STACK_BYTES: usize = 2 << 20;
+    // Each setup that fails leaves some KiB behind, and thousands are tried.
+    const HEAP_BYTES: usize = 64 << 20;
+    core::hint::black_box([1_u8; STACK_BYTES]);
     let keep = libc::c_int::MAX;
     let options = [
         (libc::M_TRIM_THRESHOLD, keep),
@@ -107,6 +109,6 @@ pub(crate) fn grow_heap() -> String {
         // SAFETY: sets a number.
         unsafe { libc::mallopt(option, value) };
     }
-    drop(core::hint::black_box(vec![1_u8; BYTES]));
+    drop(core::hint::black_box(vec![1_u8; HEAP_BYTES]));
     "ok".to_owned()
 }
