@@ -111,7 +111,7 @@ fn the_guides_commands_cut_json_reports_out_of_a_log() {
     assert!(threads.lines().all(|line| line.contains("\"capture\":\"own\"")), "{threads}");
     assert_eq!(threads.matches("gmr-supervisor0").count(), 3, "{threads}");
     let functions = run(&commands["json innermost functions, counted"], &log);
-    // The reporter's own three have none.
-    assert!(functions.lines().any(|line| line.trim() == "9 -"), "{functions}");
+    // The reporter's own four have none.
+    assert!(functions.lines().any(|line| line.trim() == "12 -"), "{functions}");
     assert!(functions.lines().any(|line| line.ends_with(" syscall")), "{functions}");
 }

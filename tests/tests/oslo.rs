@@ -206,7 +206,10 @@ fn a_cpu_busy_process_answers_with_every_stack() {
         let report = report(&daemon, &log, sequence);
         assert_eq!(report.titles(), SECTIONS);
         let mut spinners = report.threads.iter().filter(|thread| thread.name == "spinner");
-        assert_eq!(spinners.clone().count(), 16, "{}", report.raw);
+        if spinners.clone().count() < 16 {
+            // One that has just begun has no name yet.
+            return None;
+        }
         // Where much else runs, one may get no processor for a second: that is
         // said of it, and costs nothing else.
         let is_known = |capture: &str| ["ok", "timeout"].contains(&capture);

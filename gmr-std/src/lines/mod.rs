@@ -52,7 +52,9 @@ mod unit;
 
 pub(crate) use budget::Limits;
 pub(crate) use cgroup::default_memory_bytes;
-pub(crate) use table::{LineFrame, LineTable};
+#[cfg(test)]
+use table::LineFrame;
+pub(crate) use table::LineTable;
 
 use budget::{Budget, Failure};
 use bytes::{Cache, Section};
