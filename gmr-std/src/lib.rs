@@ -110,7 +110,7 @@ mod source_lines;
 #[cfg(any(gmr_engine, loom))]
 mod workers;
 
-pub use config::{ConfigCell, ConfigError, Exposed, Secret, expose};
+pub use config::{ConfigCell, ConfigError, Exposed, Secret, Table, TableRow, expose};
 #[cfg(not(loom))]
 pub use error::SetupError;
 pub use gmr_core::redact::{Pattern, Redaction};

@@ -49,6 +49,39 @@ fn what_a_closure_returns_is_shown_and_masked() {
 }
 
 #[test]
+fn a_table_is_aligned_in_text_and_a_list_of_objects_in_json() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["table", "calm"], &log);
+    let in_text = report(&daemon, &log, 1);
+    assert!(in_text.is_complete, "{}", in_text.raw);
+    let expected = "\
+queue              depth  paused  token
+-----------------  -----  ------  -----
+mail                1700  False   ***
+\\====                  2  True    ***
+amqp://u:***@host     -5";
+    assert!(in_text.section("Table").body.contains(expected), "{}", in_text.raw);
+    assert!(!in_text.raw.contains("s3kr1t"), "{}", in_text.raw);
+    daemon.assert_alive();
+
+    let log = ErrLog::new();
+    let daemon = start("json", &["table", "calm"], &log);
+    let in_json = report(&daemon, &log, 1);
+    assert!(in_json.is_complete, "{}", in_json.raw);
+    let data: serde_json::Value =
+        serde_json::from_str(&in_json.section("Table").body).expect("JSON");
+    assert_eq!(
+        data,
+        serde_json::json!({"rows": [
+            {"queue": "mail", "depth": 1700, "paused": false, "token": "***"},
+            {"queue": "====", "depth": 2, "paused": true, "token": "***"},
+            {"queue": "amqp://u:***@host", "depth": -5, "paused": null, "token": null},
+        ]})
+    );
+    assert!(!in_json.raw.contains("s3kr1t"), "{}", in_json.raw);
+}
+
+#[test]
 fn a_closure_runs_once_for_each_report() {
     let log = ErrLog::new();
     let mut daemon = start("text", &["calm"], &log);
