@@ -48,12 +48,22 @@ fn what_a_closure_returns_is_shown_and_masked() {
     }
 }
 
+/// A report whose section `Table` was done in time, which on a busy machine may take
+/// more than one.
+fn with_table(daemon: &Daemon, log: &ErrLog) -> Report {
+    let mut sequence = 0;
+    until("the table is in a report", || {
+        sequence += 1;
+        let report = report(daemon, log, sequence);
+        (report.section("Table").status == "ok").then_some(report)
+    })
+}
+
 #[test]
 fn a_table_is_aligned_in_text_and_a_list_of_objects_in_json() {
     let log = ErrLog::new();
     let mut daemon = start("text", &["table", "calm"], &log);
-    let in_text = report(&daemon, &log, 1);
-    assert!(in_text.is_complete, "{}", in_text.raw);
+    let in_text = with_table(&daemon, &log);
     let expected = "\
 queue              depth  paused  token
 -----------------  -----  ------  -----
@@ -66,8 +76,7 @@ amqp://u:***@host     -5";
 
     let log = ErrLog::new();
     let daemon = start("json", &["table", "calm"], &log);
-    let in_json = report(&daemon, &log, 1);
-    assert!(in_json.is_complete, "{}", in_json.raw);
+    let in_json = with_table(&daemon, &log);
     let data: serde_json::Value =
         serde_json::from_str(&in_json.section("Table").body).expect("JSON");
     assert_eq!(
