@@ -5,7 +5,8 @@ use gmr_core::view::{JsonStyle, JsonView};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let events = gmr_fuzz::events(data);
+    let ops = gmr_fuzz::ops(data);
+    let events = gmr_fuzz::events(&ops);
     let line = gmr_fuzz::rendered(JsonView::new(JsonStyle::Line), &events);
     let pretty = gmr_fuzz::rendered(JsonView::new(JsonStyle::Pretty), &events);
     gmr_fuzz::check_json(&line);

@@ -12,7 +12,7 @@ use core::convert::Infallible;
 
 use arbitrary::Unstructured;
 use gmr_core::model::{
-    ActiveScope, Capture, Certainty, Event, Frame, Incomplete, Process, SectionOutcome,
+    ActiveScope, Capture, Certainty, Column, Event, Frame, Incomplete, Process, SectionOutcome,
     SectionStatus, StackEnd, Thread, Timestamp, Value,
 };
 use gmr_core::view::View;
@@ -42,15 +42,32 @@ pub fn rendered(mut view: impl View, events: &[Event<'_>]) -> String {
     buffer.0
 }
 
-/// The events that `data` stands for, and an [`Event::EndReport`] behind them.
-pub fn events(data: &[u8]) -> Vec<Event<'_>> {
+/// An event, or what one of a table borrows.
+pub enum Op<'a> {
+    Event(Event<'a>),
+    TableHead(Vec<Column<'a>>),
+    Row(Vec<Column<'a>>, Vec<Value<'a>>),
+}
+
+/// What `data` stands for: see [`events`].
+pub fn ops(data: &[u8]) -> Vec<Op<'_>> {
     let mut input = Input(Unstructured::new(data));
-    let mut events = Vec::new();
-    while !input.0.is_empty() && events.len() < MAX_EVENTS {
-        events.push(input.event());
+    let mut ops = Vec::new();
+    while !input.0.is_empty() && ops.len() < MAX_EVENTS {
+        ops.push(input.op());
     }
-    events.push(Event::EndReport { sequence: 7, incomplete: Incomplete::NONE });
-    events
+    ops
+}
+
+/// The events, and an [`Event::EndReport`] behind them.
+pub fn events<'a>(ops: &'a [Op<'a>]) -> Vec<Event<'a>> {
+    let end = Event::EndReport { sequence: 7, incomplete: Incomplete::NONE };
+    let events = ops.iter().map(|op| match op {
+        Op::Event(event) => *event,
+        Op::TableHead(columns) => Event::TableHead { columns },
+        Op::Row(columns, values) => Event::Row { columns, values },
+    });
+    events.chain([end]).collect()
 }
 
 struct Input<'a>(Unstructured<'a>);
@@ -178,8 +195,32 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn event(&mut self) -> Event<'a> {
-        match self.byte() % 20 {
+    fn columns(&mut self) -> Vec<Column<'a>> {
+        let count = self.byte() % 20;
+        (0..count)
+            .map(|_| Column {
+                name: self.text(),
+                width: u16::from(self.byte()) << 8,
+                is_right_aligned: self.flag(),
+            })
+            .collect()
+    }
+
+    fn values(&mut self) -> Vec<Value<'a>> {
+        let count = self.byte() % 20;
+        (0..count).map(|_| self.value()).collect()
+    }
+
+    fn op(&mut self) -> Op<'a> {
+        match self.byte() % 22 {
+            20 => Op::TableHead(self.columns()),
+            21 => Op::Row(self.columns(), self.values()),
+            kind => Op::Event(self.event(kind)),
+        }
+    }
+
+    fn event(&mut self, kind: u8) -> Event<'a> {
+        match kind {
             0 => Event::BeginReport,
             1 => Event::BeginHead,
             2 => Event::BeginFindings,
@@ -220,11 +261,12 @@ pub fn check_text(events: &[Event<'_>], text: &str) {
         .filter(|event| matches!(event, Event::BeginSection { .. }))
         .count();
     let threads = events.iter().filter(|event| matches!(event, Event::BeginThread(_))).count();
+    let heads = events.iter().filter(|event| matches!(event, Event::TableHead { .. })).count();
     let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
 
     assert_eq!(lines("="), 3 * (1 + sections));
     assert_eq!(lines("|"), 1);
-    assert!(lines("-") <= threads);
+    assert!(lines("-") <= threads + heads);
     assert!(lines("[section ") <= sections);
     assert_eq!(lines("End of report"), 1);
     assert!(text.ends_with('\n'));

@@ -24,6 +24,8 @@ use crate::model::{ActiveScope, Event, Process, Thread, Value};
 use crate::redact::{self, MASK, Redaction};
 use crate::section::{EventSink, SectionResult, SectionWriter, Stop};
 
+mod table;
+
 /// Containers that are told apart; a report nests no deeper
 /// ([`crate::model::MAX_DEPTH`]).
 const MAX_OPEN: usize = 32;
@@ -154,12 +156,7 @@ impl<'a, 'w> Judge<'a, 'w> {
             open.after_option = takes_secret;
             self.set_innermost(open);
         }
-        let is_of_key = self.is_in_key && !text.is_empty();
-        if is_of_key {
-            self.is_in_key = redact::private_key_end(text).is_none();
-        } else if redact::ends_in_private_key(text) {
-            self.is_in_key = true;
-        }
+        let is_of_key = self.is_of_key(text);
         let Judge { out, policy, scratch, .. } = self;
         let value = if is_secret || follows_option || is_of_key {
             hidden(value)
@@ -167,6 +164,17 @@ impl<'a, 'w> Judge<'a, 'w> {
             masked_value(policy, value, scratch)
         };
         out.event(&Event::Item { value })
+    }
+
+    /// Whether a text without a key goes on with a private key that began before.
+    fn is_of_key(&mut self, text: &[u8]) -> bool {
+        let is_of_key = self.is_in_key && !text.is_empty();
+        if is_of_key {
+            self.is_in_key = redact::private_key_end(text).is_none();
+        } else if redact::ends_in_private_key(text) {
+            self.is_in_key = true;
+        }
+        is_of_key
     }
 
     fn text(&mut self, text: &[u8]) -> Result<(), Stop> {
@@ -214,6 +222,8 @@ impl EventSink for Judge<'_, '_> {
             Event::Value { key, value } => return self.value(key, value),
             Event::Item { value } => return self.item(value),
             Event::Text(text) => return self.text(text),
+            Event::TableHead { columns } => return self.table_head(columns),
+            Event::Row { columns, values } => return self.row(columns, values),
             _ => self.follow(event),
         }
         let Judge { out, policy, key_scratch, scratch, .. } = self;
@@ -412,6 +422,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Column;
     use crate::redact::Pattern;
 
     /// One word for each event.
@@ -436,6 +447,11 @@ mod tests {
         }
     }
 
+    fn names(columns: &[Column<'_>]) -> String {
+        let names: Vec<_> = columns.iter().map(|column| column.name).collect();
+        names.join("|")
+    }
+
     impl EventSink for Words {
         fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
             self.0.push(match event {
@@ -449,13 +465,18 @@ mod tests {
                 Event::Scope(scope) => format!("{}: {}", scope.label, show(&scope.detail)),
                 Event::Close => "}".to_owned(),
                 Event::Text(text) => format!("| {}", lossy(text)),
+                Event::TableHead { columns } => names(columns),
+                Event::Row { columns, values } => {
+                    let cells: Vec<_> = values.iter().map(show).collect();
+                    format!("{} / {}", names(columns), cells.join("|"))
+                }
                 other => format!("{other:?}"),
             });
             Ok(())
         }
     }
 
-    fn words_in(
+    pub(super) fn words_in(
         scratch: &mut [u8],
         body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
     ) -> Vec<String> {
@@ -784,7 +805,7 @@ mod tests {
         #[test]
         fn canaries_never_sing(
             depth in 0..40_usize,
-            way in 0..6_usize,
+            way in 0..8_usize,
             filler in "[ -~]{0,20}",
         ) {
             const CANARY: &str = "cAnArY123";
@@ -798,6 +819,16 @@ mod tests {
                     2 => out.text(&format!("{filler}\npassword={CANARY}\n{filler}"))?,
                     3 => out.list("api_tokens", |out| Ok(out.item(CANARY)?)).unwrap(),
                     4 => out.value(&format!("amqp://u:{CANARY}@h"), 1_u64)?,
+                    5 => out
+                        .table("rows", &[Column::text("db_password", 3)], |table| {
+                            Ok(table.row(&[CANARY.into()])?)
+                        })
+                        .unwrap(),
+                    6 => out
+                        .table("rows", &[Column::text(&filler, 3)], |table| {
+                            Ok(table.row(&[(&*format!("amqp://u:{CANARY}@h")).into()])?)
+                        })
+                        .unwrap(),
                     _ => out.group("secrets", |out| Ok(out.value("x", CANARY)?)).unwrap(),
                 }
                 Ok(())

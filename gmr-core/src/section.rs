@@ -1,6 +1,6 @@
 //! Sections and how they write.
 
-use crate::model::{Event, MAX_DEPTH, Process, Thread, Value};
+use crate::model::{Column, Event, MAX_DEPTH, Process, Thread, Value};
 
 /// Tells a generator to return at once: the section's or the report's deadline
 /// has passed, or a takeover abandoned the report. Pass it on with `?`.
@@ -228,6 +228,57 @@ impl<'a> SectionWriter<'a> {
         self.nest(&Event::BeginBlocks { key }, body)
     }
 
+    /// A table: its head, and the rows that `body` writes. In JSON the array
+    /// `key` of objects; no more than [`MAX_COLUMNS`](crate::model::MAX_COLUMNS)
+    /// columns are shown.
+    ///
+    /// A cell is masked if the name of its column names a secret; one of the
+    /// column `value` also if another text of its row does.
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns, or [`SectionError::Stopped`].
+    ///
+    /// ```
+    /// use gmr_core::model::Column;
+    /// use gmr_core::{SectionResult, SectionWriter};
+    ///
+    /// const COLUMNS: [Column<'_>; 2] = [Column::text("queue", 12), Column::number("depth", 6)];
+    ///
+    /// fn queues(out: &mut SectionWriter<'_>) -> SectionResult {
+    ///     out.table("queues", &COLUMNS, |table| {
+    ///         table.row(&["mail".into(), 17_u64.into()])?;
+    ///         table.row(&["webhooks".into(), 2_u64.into()])?;
+    ///         Ok(())
+    ///     })
+    /// }
+    /// # struct Void;
+    /// # impl gmr_core::section::EventSink for Void {
+    /// #     fn emit(&mut self, _: &gmr_core::model::Event<'_>) -> Result<(), gmr_core::Stop> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # queues(&mut SectionWriter::new(&mut Void)).unwrap();
+    /// ```
+    ///
+    /// ```text
+    /// queue          depth
+    /// ------------  ------
+    /// mail              17
+    /// webhooks           2
+    /// ```
+    pub fn table(
+        &mut self,
+        key: &str,
+        columns: &[Column<'_>],
+        body: impl FnOnce(&mut TableWriter<'_, '_>) -> SectionResult,
+    ) -> SectionResult {
+        self.nest(&Event::BeginBlocks { key }, |out| {
+            out.event(&Event::TableHead { columns })?;
+            body(&mut TableWriter { out, columns })
+        })
+    }
+
     /// A thread's block.
     ///
     /// # Errors
@@ -291,5 +342,23 @@ impl<'a> SectionWriter<'a> {
         let outcome = body(&mut inner);
         self.event(&Event::Close)?;
         outcome
+    }
+}
+
+/// What the rows of a table are written through: see [`SectionWriter::table`].
+#[derive(Debug)]
+pub struct TableWriter<'t, 'w> {
+    out: &'t mut SectionWriter<'w>,
+    columns: &'t [Column<'t>],
+}
+
+impl TableWriter<'_, '_> {
+    /// One row, a value for each column. What is missing is left blank.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the section must end.
+    pub fn row(&mut self, values: &[Value<'_>]) -> Result<(), Stop> {
+        self.out.event(&Event::Row { columns: self.columns, values })
     }
 }

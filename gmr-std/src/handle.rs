@@ -32,7 +32,8 @@ impl Handle {
     /// Adds a section to every report from now on: a closure that may allocate,
     /// take locks and panic. A worker calls it for each report, and what it
     /// returns is shown: text as it is, a struct or map as `key = value`, a
-    /// list as items, secrets masked as in the configuration.
+    /// list as items, a [`Table`](crate::Table) as aligned lines, secrets masked
+    /// as in the configuration.
     ///
     /// A panic, or a hang beyond 2 s, costs that section alone. The report then
     /// shows the panic's message, or where the worker is stuck; the section is

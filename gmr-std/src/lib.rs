@@ -25,6 +25,7 @@
 //! | the program wants | it uses |
 //! |---|---|
 //! | a section of its own | [`Handle::register_section`], a closure |
+//! | … with columns | [`Table`] |
 //! | … that comes whatever state the process is in | [`Setup::register_signal_safe_section`] |
 //! | what a thread is doing, beside its stack | [`scope!`] |
 //! | a report for an admin endpoint | [`Handle::report`], [`Handle::report_to`] |
@@ -243,7 +244,7 @@ mod workers;
 #[doc = include_str!("../docs/operating.md")]
 pub mod operating {}
 
-pub use config::{ConfigCell, ConfigError, Exposed, Secret, expose};
+pub use config::{ConfigCell, ConfigError, Exposed, Secret, Table, TableRow, expose};
 #[cfg(not(loom))]
 pub use error::SetupError;
 pub use gmr_core::model::Incomplete;

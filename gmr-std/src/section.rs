@@ -1,8 +1,8 @@
 //! What the closures of ordinary sections return, and what becomes of it.
 //!
 //! Any `Serialize` value: text is shown as it is, a struct or map as
-//! `key = value`, a list as items. It is flattened and masked like a
-//! configuration, on the worker.
+//! `key = value`, a list as items, a [`Table`](crate::Table) as aligned lines.
+//! It is flattened and masked like a configuration, on the worker.
 
 use gmr_core::redact::Redaction;
 use serde::Serialize;

@@ -57,6 +57,48 @@ fn what_a_closure_returns_is_shown_and_masked() {
     }
 }
 
+/// A report whose section `Table` was done in time, which on a busy machine may take
+/// more than one.
+fn with_table(daemon: &Daemon, log: &ErrLog) -> Report {
+    let mut sequence = 0;
+    until("the table is in a report", || {
+        sequence += 1;
+        let report = report(daemon, log, sequence);
+        (report.section("Table").status == "ok").then_some(report)
+    })
+}
+
+#[test]
+fn a_table_is_aligned_in_text_and_a_list_of_objects_in_json() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["table", "calm"], &log);
+    let in_text = with_table(&daemon, &log);
+    let expected = "\
+queue              depth  paused  token
+-----------------  -----  ------  -----
+mail                1700  False   ***
+\\====                  2  True    ***
+amqp://u:***@host     -5";
+    assert!(in_text.section("Table").body.contains(expected), "{}", in_text.raw);
+    assert!(!in_text.raw.contains("s3kr1t"), "{}", in_text.raw);
+    daemon.assert_alive();
+
+    let log = ErrLog::new();
+    let daemon = start("json", &["table", "calm"], &log);
+    let in_json = with_table(&daemon, &log);
+    let data: serde_json::Value =
+        serde_json::from_str(&in_json.section("Table").body).expect("JSON");
+    assert_eq!(
+        data,
+        serde_json::json!({"rows": [
+            {"queue": "mail", "depth": 1700, "paused": false, "token": "***"},
+            {"queue": "====", "depth": 2, "paused": true, "token": "***"},
+            {"queue": "amqp://u:***@host", "depth": -5, "paused": null, "token": null},
+        ]})
+    );
+    assert!(!in_json.raw.contains("s3kr1t"), "{}", in_json.raw);
+}
+
 #[test]
 fn a_closure_runs_once_for_each_report() {
     let log = ErrLog::new();

@@ -22,12 +22,14 @@
 mod frame;
 mod scope;
 mod status;
+mod table;
 mod thread;
 mod value;
 
 pub use frame::{Certainty, Frame};
 pub use scope::ActiveScope;
 pub use status::{Incomplete, SectionOutcome, SectionStatus};
+pub use table::{Column, MAX_COLUMN_WIDTH, MAX_COLUMNS};
 pub use thread::{Capture, Process, StackEnd, Thread, state_name};
 pub use value::{Timestamp, Value};
 
@@ -111,6 +113,21 @@ pub enum Event<'a> {
     Frame(Frame<'a>),
     /// One scope of the thread that is open; outer ones come first.
     Scope(ActiveScope<'a>),
+    /// The head of a table: its rows follow. For eyes only: JSON names the
+    /// columns in each row. [`Event::BeginBlocks`] around both is the array of
+    /// the rows there.
+    TableHead {
+        /// The columns, from left to right.
+        columns: &'a [Column<'a>],
+    },
+    /// One row of a table: one line in text, one object in JSON.
+    Row {
+        /// The columns, as in the head.
+        columns: &'a [Column<'a>],
+        /// A value for each column. One that is missing is left blank (`null` in
+        /// JSON), one without a column is shown behind the others.
+        values: &'a [Value<'a>],
+    },
     /// How a section of this report went, for a list in the end block.
     Outcome(SectionOutcome<'a>),
     /// Closes the innermost group, list, block list, thread or process.

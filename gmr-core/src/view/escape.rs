@@ -137,7 +137,7 @@ fn is_hostile(character: char) -> bool {
 }
 
 /// Counts the characters written into it.
-struct CharCounter(usize);
+pub(super) struct CharCounter(pub(super) usize);
 
 impl uWrite for CharCounter {
     type Error = Infallible;

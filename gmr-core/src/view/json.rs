@@ -25,7 +25,9 @@
 //!    the array `scopes`, the outermost first. How a section went is
 //!    `{"title": …, "status": …, "elapsed_ns": N}`, in `end` the array
 //!    `section times`; what is not ok has an `explanation`, as in `sections`.
-//! 6. Facts that are usual are left out of frames: `inlined`, `signal_frame`
+//! 6. A row of a table is an object, its keys the names of the columns; the head
+//!    of a table is not shown.
+//! 7. Facts that are usual are left out of frames: `inlined`, `signal_frame`
 //!    and `function_truncated` are there if true, names and places if known.
 
 use super::escape;
@@ -33,7 +35,8 @@ use super::format::{address, decimal, hex_bytes, is_json_number, put, signed, sp
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
 use super::{Output, View};
 use crate::model::{
-    ActiveScope, Capture, Event, Frame, Incomplete, Process, StackEnd, Thread, Value, state_name,
+    ActiveScope, Capture, Column, Event, Frame, Incomplete, Process, StackEnd, Thread, Value,
+    state_name,
 };
 
 /// Version of the schema: grows when a member changes its meaning or goes.
@@ -320,6 +323,20 @@ impl Layout for JsonLayout {
         self.section_end(end, out);
         self.close_bracket(out, "}");
         self.end_entry(is_wrapped, out);
+    }
+
+    fn table_head(&mut self, _columns: &[Column<'_>], _out: &mut Output<'_>) {}
+
+    fn row(&mut self, columns: &[Column<'_>], values: &[Value<'_>], out: &mut Output<'_>) {
+        self.open(Container::Group(None), out);
+        let mut values = values.iter();
+        for column in columns {
+            self.value(Some(column.name), values.next().unwrap_or(&Value::None), out);
+        }
+        for value in values {
+            self.value(None, value, out);
+        }
+        self.close(out);
     }
 }
 
@@ -649,7 +666,7 @@ mod tests {
         );
         assert_eq!(report["findings"].as_array().unwrap().len(), 2);
         let sections = report["sections"].as_array().unwrap();
-        assert_eq!(sections.len(), 5);
+        assert_eq!(sections.len(), 6);
         assert_eq!(
             sections[0],
             json!({
@@ -874,6 +891,37 @@ mod tests {
                     [4],
                     {"index": 0, "pc": "0x5", "certainty": "exact"},
                 ],
+            })
+        );
+    }
+
+    #[test]
+    fn rows_are_objects() {
+        let columns =
+            [Column::text("name", 3), Column::number("wait", 3), Column::text("item_1", 0)];
+        let facts = data(&[
+            Event::BeginBlocks { key: "rows" },
+            Event::TableHead { columns: &columns },
+            Event::Row { columns: &columns, values: &["a".into(), Value::DurationNs(7)] },
+            Event::Row {
+                columns: &columns,
+                values: &["b".into(), Value::None, true.into(), 4u64.into()],
+            },
+            Event::Close,
+            Event::BeginBlocks { key: "empty" },
+            Event::TableHead { columns: &columns },
+            Event::Close,
+            Event::Row { columns: &columns[..1], values: &["c".into()] },
+        ]);
+        assert_eq!(
+            facts,
+            json!({
+                "rows": [
+                    {"name": "a", "wait_ns": 7, "item_1_": null},
+                    {"name": "b", "wait": null, "item_1_": true, "item_1": 4},
+                ],
+                "empty": [],
+                "item_1": {"name": "c"},
             })
         );
     }

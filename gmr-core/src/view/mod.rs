@@ -19,7 +19,7 @@ mod testing;
 mod text;
 
 pub use json::{JsonStyle, JsonView};
-pub use text::TextView;
+pub use text::{TextView, text_width};
 
 /// Where a view writes. What becomes of the bytes (a full pipe, a deadline) is
 /// the sink's business: a view never fails.

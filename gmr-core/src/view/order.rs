@@ -19,7 +19,7 @@
 
 use super::Output;
 use crate::model::{
-    ActiveScope, Event, Frame, Incomplete, MAX_DEPTH, SectionOutcome, SectionStatus, Value,
+    ActiveScope, Column, Event, Frame, Incomplete, MAX_DEPTH, SectionOutcome, SectionStatus, Value,
 };
 
 /// Room for the containers of a layout: the block, [`MAX_DEPTH`] inside it, and
@@ -69,6 +69,8 @@ pub(super) trait Layout {
     fn end_frames(&mut self, out: &mut Output<'_>);
     fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>);
     fn outcome(&mut self, title: &str, end: SectionEnd, out: &mut Output<'_>);
+    fn table_head(&mut self, columns: &[Column<'_>], out: &mut Output<'_>);
+    fn row(&mut self, columns: &[Column<'_>], values: &[Value<'_>], out: &mut Output<'_>);
 }
 
 /// What can be opened.
@@ -172,6 +174,16 @@ impl<L: Layout> Ordered<L> {
             Event::Outcome(SectionOutcome { title, status, elapsed_ns }) => {
                 if self.has_place_without_frames(out) {
                     self.layout.outcome(title, SectionEnd::new(status, elapsed_ns), out);
+                }
+            }
+            Event::TableHead { columns } => {
+                if self.has_place_without_frames(out) {
+                    self.layout.table_head(columns, out);
+                }
+            }
+            Event::Row { columns, values } => {
+                if self.has_place_without_frames(out) {
+                    self.layout.row(columns, values, out);
                 }
             }
             Event::BeginGroup { key } => self.open(Container::Group(key), out),

@@ -10,8 +10,8 @@ use ufmt::uWrite;
 
 use super::{JsonStyle, JsonView, Output, TextView, View};
 use crate::model::{
-    ActiveScope, Capture, Certainty, Event, Frame, Incomplete, MAX_DEPTH, Process, SectionOutcome,
-    SectionStatus, StackEnd, Thread, Timestamp, Value,
+    ActiveScope, Capture, Certainty, Column, Event, Frame, Incomplete, MAX_DEPTH, Process,
+    SectionOutcome, SectionStatus, StackEnd, Thread, Timestamp, Value,
 };
 
 /// A string to write into.
@@ -67,6 +67,9 @@ pub(super) const THREAD: Thread<'_> = Thread {
     is_main: false,
     is_triggering: false,
 };
+
+const QUEUE_COLUMNS: &[Column<'_>] =
+    &[Column::text("queue", 8), Column::number("depth", 0), Column::number("oldest", 7)];
 
 /// A whole report with something of everything.
 pub(super) fn sample() -> Vec<Event<'static>> {
@@ -192,7 +195,20 @@ pub(super) fn sample() -> Vec<Event<'static>> {
             status: SectionStatus::Failed("the configuration went away"),
             elapsed_ns: 17,
         },
-        Event::BeginSection { id: 5, title: "Some Special Section" },
+        Event::BeginSection { id: 5, title: "Queues" },
+        Event::BeginBlocks { key: "queues" },
+        Event::TableHead { columns: QUEUE_COLUMNS },
+        Event::Row {
+            columns: QUEUE_COLUMNS,
+            values: &[Value::Text("mail"), Value::U64(1700), Value::DurationNs(3_100)],
+        },
+        Event::Row {
+            columns: QUEUE_COLUMNS,
+            values: &[Value::Text("webhooks"), Value::U64(2), Value::None],
+        },
+        Event::Close,
+        SECTION_OK,
+        Event::BeginSection { id: 6, title: "Some Special Section" },
         Event::EndSection { status: SectionStatus::SkippedStuck, elapsed_ns: 0 },
         Event::BeginEnd,
         value("threads", "2 of 3"),
@@ -251,10 +267,24 @@ impl Op {
         }
     }
 
-    fn event(&self) -> Event<'_> {
+    /// What an event of a table borrows.
+    fn table(&self) -> Table<'_> {
+        let width = self.number as u16;
+        // A name twice would be a key twice.
+        let names = [self.text.as_str(), "b", "=c"];
+        let columns = names.map(|name| Column { name, width, is_right_aligned: self.flag });
+        let values = [self.value(), Value::Text(&self.text), Value::Bytes(&self.bytes)];
+        let up_to_3 = |bits: u64| (bits % 4) as usize;
+        Table {
+            columns: columns[..up_to_3(self.number >> 16)].to_vec(),
+            values: values[..up_to_3(self.number >> 18)].to_vec(),
+        }
+    }
+
+    fn event<'a>(&'a self, table: &'a Table<'a>) -> Event<'a> {
         let small = (self.number >> 32) as u32;
         let key = self.flag.then_some(self.text.as_str());
-        match self.kind % 22 {
+        match self.kind % 25 {
             0 => Event::BeginReport,
             1 => Event::BeginHead,
             2 => Event::BeginFindings,
@@ -314,9 +344,24 @@ impl Op {
                 status: if self.flag { SectionStatus::Ok } else { SectionStatus::SizeLimit },
                 elapsed_ns: self.number,
             }),
+            21 => Event::TableHead { columns: &table.columns },
+            22 | 23 => Event::Row { columns: &table.columns, values: &table.values },
             _ => Event::Text(&self.bytes),
         }
     }
+}
+
+struct Table<'a> {
+    columns: Vec<Column<'a>>,
+    values: Vec<Value<'a>>,
+}
+
+fn tables(ops: &[Op]) -> Vec<Table<'_>> {
+    ops.iter().map(Op::table).collect()
+}
+
+fn events<'a>(ops: &'a [Op], tables: &'a [Table<'a>]) -> Vec<Event<'a>> {
+    ops.iter().zip(tables).map(|(op, table)| op.event(table)).collect()
 }
 
 /// Text that tries to be something else.
@@ -363,7 +408,8 @@ fn json(style: JsonStyle, events: &[Event<'_>]) -> serde_json::Value {
 proptest! {
     #[test]
     fn any_stream_gives_valid_json(ops in ops()) {
-        let mut events: Vec<_> = ops.iter().map(Op::event).collect();
+        let tables = tables(&ops);
+        let mut events = events(&ops, &tables);
         events.push(END);
         let pretty = json(JsonStyle::Pretty, &events);
         prop_assert_eq!(&pretty, &json(JsonStyle::Line, &events));
@@ -377,7 +423,8 @@ proptest! {
 
     #[test]
     fn no_stream_forges_a_heading(ops in ops()) {
-        let mut events: Vec<_> = ops.iter().map(Op::event).collect();
+        let tables = tables(&ops);
+        let mut events = events(&ops, &tables);
         events.push(END);
         let text = rendered(TextView::new(), &events);
         let sections = events
@@ -389,7 +436,8 @@ proptest! {
         let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
         prop_assert_eq!(lines("="), 3 * (1 + sections), "{}", text);
         prop_assert_eq!(lines("|"), 1);
-        prop_assert!(lines("-") <= threads);
+        let heads = events.iter().filter(|event| matches!(event, Event::TableHead { .. })).count();
+        prop_assert!(lines("-") <= threads + heads);
         prop_assert!(lines("[section ") <= sections);
         prop_assert_eq!(lines("End of report"), 1);
         let last = text.lines().last().unwrap();
@@ -400,13 +448,19 @@ proptest! {
     /// A key, name or text is in both views or, left out alike, in neither.
     #[test]
     fn both_views_carry_the_same_facts(ops in marked_ops()) {
-        let mut events: Vec<_> = ops.iter().map(Op::event).collect();
+        let tables = tables(&ops);
+        let mut events = events(&ops, &tables);
         events.push(END);
         let text = rendered(TextView::new(), &events);
         let json = json(JsonStyle::Line, &events).to_string();
-        for (at, op) in ops.iter().enumerate() {
-            // The key of a list of blocks is for machines alone.
-            if !matches!(op.event(), Event::BeginBlocks { .. }) {
+        for (at, (op, event)) in ops.iter().zip(&events).enumerate() {
+            // The key of a list of blocks, and the columns of a row, are for machines
+            // alone; the head of a table is for eyes.
+            let is_for_both = !matches!(
+                event,
+                Event::BeginBlocks { .. } | Event::TableHead { .. } | Event::Row { .. }
+            );
+            if is_for_both {
                 let token = format!("text{at}x");
                 prop_assert_eq!(text.contains(&token), json.contains(&token), "{}\n{}", text, json);
             }
@@ -420,7 +474,8 @@ proptest! {
     /// Inside a section nothing is lost, however it is nested.
     #[test]
     fn a_section_loses_nothing(ops in marked_ops()) {
-        let inside = ops.iter().map(Op::event).filter(|event| {
+        let tables = tables(&ops);
+        let inside = events(&ops, &tables).into_iter().filter(|event| {
             matches!(
                 event,
                 Event::Value { .. }
@@ -431,6 +486,7 @@ proptest! {
                     | Event::Text(_)
                     | Event::Scope(_)
                     | Event::Outcome(_)
+                    | Event::Row { .. }
                     | Event::Close
             )
         });
@@ -444,6 +500,15 @@ proptest! {
         let text = rendered(TextView::new(), &events);
         let json = json_tokens(&events);
         for event in &events {
+            if let Event::Row { values, .. } = event {
+                for token in values.iter().filter_map(|value| match value {
+                    Value::Text(token) => Some(*token),
+                    _ => None,
+                }) {
+                    prop_assert!(text.contains(token), "{token} in {text}");
+                    prop_assert!(json.contains(token), "{token} in {json}");
+                }
+            }
             let token = match *event {
                 Event::Value { key, .. } => key.to_string(),
                 Event::BeginGroup { key } | Event::BeginList { key } => key.unwrap().to_string(),
@@ -499,6 +564,8 @@ fn the_sample_says_the_same_in_both_views() {
         ("offset = -5", "\"offset\":-5"),
         ("ratio = 16.0", "\"ratio\":16.0"),
         ("welcome{...cut from 4096 B}", "\"full_len_bytes\":4096"),
+        ("webhooks      2", "{\"depth\":2,\"oldest\":null,\"queue\":\"webhooks\"}"),
+        (" 3.1 us", "\"oldest_ns\":3100"),
         ("[section failed: the configuration went away]", "the configuration went away"),
         ("[section skipped_stuck: ", "\"status\":\"skipped_stuck\""),
         ("written = 46.9 KiB", "\"written_bytes\":48123"),

@@ -11,7 +11,11 @@
 //!    frames, innermost first. Processes are a tree, indented by four.
 //!    What a thread was doing is a line `doing = LABEL: DETAIL (AGE)` for each
 //!    scope, the outermost first.
-//! 4. A section that is not whole ends with `[section CODE: EXPLANATION]`, the
+//! 4. A table is a line with the names of its columns, a rule of dashes below
+//!    each, and a line for each row. Two spaces part the columns; what is wider
+//!    than its column moves the rest of its line as little as need be. Its values
+//!    are one line each.
+//! 5. A section that is not whole ends with `[section CODE: EXPLANATION]`, the
 //!    report with `End of report N: complete` or `… incomplete (REASONS)`.
 //!    In the end block each section is a line `TITLE: CODE, TIME`, and what went
 //!    wrong in it.
@@ -23,15 +27,16 @@
 //! Not shown, though JSON has it: section numbers and times, the address of a
 //! frame whose file is known, and figures that are rounded for eyes.
 
+use super::escape::{self, CharCounter};
 use super::format::{
     address, byte_count, decimal, decimal_width, duration, hex_bytes, is_json_number, put, repeat,
     signed, spaces, timestamp,
 };
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
-use super::{Output, View, escape};
+use super::{Output, View};
 use crate::model::{
-    ActiveScope, Capture, Certainty, Event, Frame, Incomplete, Process, StackEnd, Thread, Value,
-    state_name,
+    ActiveScope, Capture, Certainty, Column, Event, Frame, Incomplete, MAX_COLUMN_WIDTH, Process,
+    StackEnd, Thread, Value, state_name,
 };
 
 /// Columns of a heading, a title within it, and a thread's title.
@@ -41,6 +46,8 @@ const THREAD_WIDTH: usize = 60;
 
 /// Columns that a group's members and a list's items are indented by.
 const INDENT: u16 = 2;
+/// Columns between those of a table.
+const GAP: usize = 2;
 /// The same for what belongs to a process.
 const PROCESS_INDENT: u16 = 4;
 
@@ -96,6 +103,8 @@ struct Open {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
     Heading,
+    /// It says what is in the container that was opened.
+    Opening,
     Content,
     Empty,
 }
@@ -246,6 +255,9 @@ impl Layout for TextLayout {
                 (indent.saturating_add(PROCESS_INDENT), None)
             }
         };
+        if matches!(container, Container::Group(_) | Container::List(_)) {
+            self.last = Line::Opening;
+        }
         self.depth = self.depth.saturating_add(1);
         self.set_innermost(inner_indent, stack_end);
     }
@@ -300,6 +312,30 @@ impl Layout for TextLayout {
             }
         });
     }
+
+    fn table_head(&mut self, columns: &[Column<'_>], out: &mut Output<'_>) {
+        if columns.is_empty() {
+            return;
+        }
+        self.begin_findings(out);
+        if self.last == Line::Content {
+            self.empty_line(out);
+        }
+        self.cells(columns, columns.iter().map(|column| Value::Text(column.name)), out);
+        spaces(out, usize::from(self.innermost().indent));
+        let mut gap = 0;
+        for column in columns {
+            spaces(out, gap);
+            repeat(out, "-", column_width(column));
+            gap = GAP;
+        }
+        put(out, "\n");
+        self.last = Line::Content;
+    }
+
+    fn row(&mut self, columns: &[Column<'_>], values: &[Value<'_>], out: &mut Output<'_>) {
+        self.cells(columns, values.iter().copied(), out);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -330,7 +366,7 @@ impl TextLayout {
 
     /// An empty line between content and what follows.
     fn separate(&mut self, out: &mut Output<'_>) {
-        if self.last == Line::Content {
+        if matches!(self.last, Line::Content | Line::Opening) {
             self.empty_line(out);
         }
     }
@@ -360,6 +396,46 @@ impl TextLayout {
         body(out);
         put(out, "\n");
         self.last = Line::Content;
+    }
+
+    /// One line of a table. A cell stands under its column also behind one that
+    /// is too wide, if there is room again; nothing ends in spaces.
+    fn cells<'v>(
+        &mut self,
+        columns: &[Column<'_>],
+        values: impl Iterator<Item = Value<'v>>,
+        out: &mut Output<'_>,
+    ) {
+        self.begin_findings(out);
+        let indent = self.innermost().indent;
+        let mut columns = columns.iter();
+        let mut written = 0usize;
+        let mut column_start = 0usize;
+        for value in values {
+            let width = text_width(&value);
+            let column = columns.next();
+            let room = column.map_or(width, column_width);
+            if width > 0 {
+                let is_right = column.is_some_and(|column| column.is_right_aligned);
+                let slack = if is_right { room.saturating_sub(width) } else { 0 };
+                let target = column_start.saturating_add(slack);
+                let padding = if written > 0 {
+                    let padding = target.saturating_sub(written).max(GAP);
+                    spaces(out, padding);
+                    padding
+                } else if target > 0 {
+                    spaces(out, usize::from(indent).saturating_add(target));
+                    target
+                } else {
+                    begin_line(out, indent, first_byte(&value))
+                };
+                one_line_value(out, &value);
+                written = written.saturating_add(padding).saturating_add(width);
+            }
+            column_start = column_start.saturating_add(room).saturating_add(GAP);
+        }
+        put(out, "\n");
+        self.last = if written > 0 { Line::Content } else { Line::Empty };
     }
 
     /// Text of several lines. A last line end is not a line of its own.
@@ -459,11 +535,33 @@ fn centred(out: &mut Output<'_>, width: usize, columns: usize, body: impl FnOnce
 }
 
 /// The indentation; at column 0 a mark before what could forge a heading.
-fn begin_line(out: &mut Output<'_>, indent: u16, start: &[u8]) {
+/// Returns how many characters the mark has.
+fn begin_line(out: &mut Output<'_>, indent: u16, start: &[u8]) -> usize {
     spaces(out, usize::from(indent));
     if indent == 0 && escape::forges_heading(start) {
         put(out, "\\");
+        return 1;
     }
+    0
+}
+
+/// How many characters a table keeps for a column.
+fn column_width(column: &Column<'_>) -> usize {
+    let name = escape::line_width(column.name.as_bytes());
+    name.max(usize::from(column.width)).min(usize::from(MAX_COLUMN_WIDTH))
+}
+
+/// How many characters [`TextView`] shows a value with, where it is one line:
+/// as a cell of a table.
+///
+/// # Signal safety
+///
+/// Safe: no allocation, no lock, no panic.
+#[must_use]
+pub fn text_width(value: &Value<'_>) -> usize {
+    let mut counter = CharCounter(0);
+    one_line_value(&mut counter, value);
+    counter.0
 }
 
 /// The value, if it is free text.
@@ -724,6 +822,13 @@ default:·
   motd = welcome{...cut from 4096 B}
 [section failed: the configuration went away]
 ========================================================================
+====                             Queues                             ====
+========================================================================
+queue     depth   oldest
+--------  -----  -------
+mail       1700   3.1 us
+webhooks      2     None
+========================================================================
 ====                      Some Special Section                      ====
 ========================================================================
 [section skipped_stuck: an earlier report is still stuck in it]
@@ -736,6 +841,91 @@ written = 46.9 KiB
 End of report 3: incomplete (section failed, section skipped)
 ";
         assert_eq!(rendered(TextView::new(), &sample()), expected.replace('·', " "));
+    }
+
+    const TABLE: [Column<'_>; 3] =
+        [Column::text("name", 6), Column::number("n", 3), Column::text("note", 0)];
+
+    const WIDE: [Column<'_>; 1] = [Column::number("wide", u16::MAX)];
+
+    fn head(columns: &'static [Column<'static>]) -> Event<'static> {
+        Event::TableHead { columns }
+    }
+
+    fn row<'a>(values: &'a [Value<'a>]) -> Event<'a> {
+        Event::Row { columns: &TABLE, values }
+    }
+
+    #[test]
+    fn tables() {
+        let text = body(&[
+            Event::Text(b"before"),
+            Event::BeginBlocks { key: "rows" },
+            head(&TABLE),
+            row(&["one".into(), 1u64.into(), "é\n".into()]),
+            row(&["seventeen".into(), (-200i64).into(), "so".into()]),
+            row(&["sevente".into(), 3u64.into(), "so".into()]),
+            // The line ends behind the last cell that has something.
+            row(&["short".into(), 4u64.into(), "".into()]),
+            row(&[Value::None]),
+            row(&["".into(), "".into(), "x".into(), "more".into(), true.into()]),
+            Event::Close,
+            head(&WIDE),
+            group("g"),
+            head(&TABLE[..1]),
+            Event::Row { columns: &TABLE[..1], values: &[Value::Text("in")] },
+            Event::Close,
+            head(&[]),
+            row(&[]),
+        ]);
+        let expected = format!(
+            "\
+before
+
+name      n  note
+------  ---  ----
+one       1  é\\n
+seventeen  -200  so
+sevente   3  so
+short     4
+None
+             x     more  True
+
+{}wide
+{}
+
+g:·
+  name
+  ------
+  in
+",
+            " ".repeat(56),
+            "-".repeat(60)
+        );
+        assert_eq!(text, expected.replace('·', " "));
+    }
+
+    #[test]
+    fn no_row_forges_a_heading() {
+        let forged = [Column::text("====", 0), Column::text("x", 2), Column::number("n", 3)];
+        let text = body(&[
+            Event::TableHead { columns: &forged },
+            Event::Row { columns: &forged, values: &["----".into(), "y".into(), 5u64.into()] },
+            Event::Row { columns: &forged, values: &["".into(), "--".into()] },
+            Event::Row { columns: &forged, values: &[Value::I64(-5), "-".into()] },
+            Event::Row { columns: &forged[2..], values: &[Value::I64(-5)] },
+            Event::Row { columns: &forged[2..], values: &[Value::I64(-500)] },
+        ]);
+        let expected = "\
+\\====  x    n
+----  --  ---
+\\----  y    5
+      --
+\\-5   -
+ -5
+\\-500
+";
+        assert_eq!(text, expected);
     }
 
     /// Byte for byte what `oslo.reports` printed for the same data (`[list]`

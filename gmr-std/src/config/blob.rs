@@ -9,8 +9,11 @@
 //! that no builder wrote (stray writes of a sick process) end the section as
 //! failed, with what was open closed.
 //!
-//! Only the events and values that a configuration needs are encoded; the
-//! builder leaves others out.
+//! A table's columns are written once, with its head; each row that follows has
+//! only its values, [`MAX_COLUMNS`] at most.
+//!
+//! Only the events and values that a configuration or an ordinary section needs
+//! are encoded; the builder leaves others out.
 #![cfg_attr(
     not(test),
     deny(
@@ -23,7 +26,7 @@
     )
 )]
 
-use gmr_core::model::{Event, Timestamp, Value};
+use gmr_core::model::{Column, Event, MAX_COLUMNS, Timestamp, Value};
 use gmr_core::section::{SectionError, SectionResult, SectionWriter};
 
 const EVENT_CLOSE: u8 = 0;
@@ -34,6 +37,9 @@ const EVENT_GROUP_ITEM: u8 = 4;
 const EVENT_LIST: u8 = 5;
 const EVENT_LIST_ITEM: u8 = 6;
 const EVENT_TEXT: u8 = 7;
+const EVENT_BLOCKS: u8 = 8;
+const EVENT_TABLE_HEAD: u8 = 9;
+const EVENT_ROW: u8 = 10;
 
 const VALUE_NONE: u8 = 0;
 const VALUE_FALSE: u8 = 1;
@@ -79,9 +85,10 @@ impl Blob {
     /// Safe: no allocation, no lock, no panic, bounded stack.
     pub(crate) fn replay(&self, out: &mut SectionWriter<'_>) -> SectionResult {
         let mut reader = Reader { rest: &self.bytes };
+        let mut table = Table::new();
         let mut open: usize = 0;
         while !reader.rest.is_empty() {
-            let event = match reader.event() {
+            let event = match reader.event(&mut table) {
                 Some(Event::Close) if open == 0 => None,
                 event => event,
             };
@@ -93,7 +100,7 @@ impl Blob {
             };
             match event {
                 Event::Close => open = open.saturating_sub(1),
-                Event::BeginGroup { .. } | Event::BeginList { .. } => {
+                Event::BeginGroup { .. } | Event::BeginList { .. } | Event::BeginBlocks { .. } => {
                     open = open.saturating_add(1);
                 }
                 _ => {}
@@ -108,6 +115,23 @@ impl Blob {
             return Err(CORRUPT);
         }
         Ok(())
+    }
+}
+
+/// What the events of a table borrow while they are read.
+struct Table<'a> {
+    columns: [Column<'a>; MAX_COLUMNS],
+    column_count: usize,
+    values: [Value<'a>; MAX_COLUMNS],
+}
+
+impl Table<'_> {
+    fn new() -> Self {
+        Table {
+            columns: [Column::text("", 0); MAX_COLUMNS],
+            column_count: 0,
+            values: [Value::None; MAX_COLUMNS],
+        }
     }
 }
 
@@ -142,7 +166,7 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(self.bytes()?).ok()
     }
 
-    fn event(&mut self) -> Option<Event<'a>> {
+    fn event<'t>(&mut self, table: &'t mut Table<'a>) -> Option<Event<'t>> {
         Some(match self.tag()? {
             EVENT_CLOSE => Event::Close,
             EVENT_VALUE => Event::Value { key: self.str()?, value: self.value()? },
@@ -152,7 +176,34 @@ impl<'a> Reader<'a> {
             EVENT_LIST => Event::BeginList { key: Some(self.str()?) },
             EVENT_LIST_ITEM => Event::BeginList { key: None },
             EVENT_TEXT => Event::Text(self.bytes()?),
+            EVENT_BLOCKS => Event::BeginBlocks { key: self.str()? },
+            EVENT_TABLE_HEAD => self.table_head(table)?,
+            EVENT_ROW => self.row(table)?,
             _ => return None,
+        })
+    }
+
+    fn table_head<'t>(&mut self, table: &'t mut Table<'a>) -> Option<Event<'t>> {
+        let count = usize::from(self.tag()?);
+        for column in table.columns.get_mut(..count)? {
+            *column = Column {
+                name: self.str()?,
+                width: u16::from_le_bytes(self.array()?),
+                is_right_aligned: self.tag()? != 0,
+            };
+        }
+        table.column_count = count;
+        Some(Event::TableHead { columns: table.columns.get(..count)? })
+    }
+
+    fn row<'t>(&mut self, table: &'t mut Table<'a>) -> Option<Event<'t>> {
+        let count = usize::from(self.tag()?);
+        for value in table.values.get_mut(..count)? {
+            *value = self.value()?;
+        }
+        Some(Event::Row {
+            columns: table.columns.get(..table.column_count)?,
+            values: table.values.get(..count)?,
         })
     }
 
@@ -211,12 +262,38 @@ impl BlobBuilder {
                 self.bytes.push(EVENT_TEXT);
                 self.put(text);
             }
+            Event::BeginBlocks { key } => {
+                self.bytes.push(EVENT_BLOCKS);
+                self.put(key.as_bytes());
+            }
+            Event::TableHead { columns } => {
+                self.bytes.push(EVENT_TABLE_HEAD);
+                for column in self.counted(columns) {
+                    self.put(column.name.as_bytes());
+                    self.bytes.extend_from_slice(&column.width.to_le_bytes());
+                    self.bytes.push(u8::from(column.is_right_aligned));
+                }
+            }
+            Event::Row { values, .. } => {
+                self.bytes.push(EVENT_ROW);
+                for value in self.counted(values) {
+                    self.value(value);
+                }
+            }
             _ => debug_assert!(false, "no configuration has this event: {event:?}"),
         }
     }
 
     pub(crate) fn finish(self) -> Blob {
         Blob { bytes: self.bytes.into_boxed_slice() }
+    }
+
+    /// Records how many there are, and returns them: no more than are read.
+    fn counted<'t, T>(&mut self, items: &'t [T]) -> &'t [T] {
+        debug_assert!(items.len() <= MAX_COLUMNS, "a caller's to say what is left out");
+        let items = items.get(..MAX_COLUMNS).unwrap_or(items);
+        self.bytes.push(u8::try_from(items.len()).unwrap_or(0));
+        items
     }
 
     fn begin(&mut self, keyed: u8, item: u8, key: Option<&str>) {

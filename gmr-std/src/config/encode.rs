@@ -13,13 +13,17 @@ use super::flatten::MAX_CONFIG_BYTES;
 use super::node::Node;
 use super::tidy::sort_and_distinguish;
 
-use gmr_core::model::{Event, Value};
+use gmr_core::model::{Column, Event, MAX_COLUMNS, Value};
+use gmr_core::view::text_width;
 
 /// The group of the values that stand at the top, as the original names it.
 const DEFAULT_GROUP: &str = "default";
 
 /// The key of a configuration that is one value only.
 const BARE_KEY: &str = "value";
+
+/// The key of a table that is the whole section, where one is needed: in JSON.
+const ROWS_KEY: &str = "rows";
 
 /// The key of the entry that says how many are missing.
 pub(super) const LEFT_OUT_KEY: &str = "(left out)";
@@ -28,7 +32,14 @@ pub(super) const LEFT_OUT_KEY: &str = "(left out)";
 /// the items of a list, or one item.
 pub(super) fn encode_plain(root: Node) -> Blob {
     let mut out = BlobBuilder::new();
-    write_content(&mut out, &root.unmarked());
+    let root = root.unmarked();
+    if matches!(root, Node::Table { .. }) {
+        out.event(&Event::BeginBlocks { key: ROWS_KEY });
+        write_content(&mut out, &root);
+        out.event(&Event::Close);
+    } else {
+        write_content(&mut out, &root);
+    }
     out.finish()
 }
 
@@ -97,7 +108,24 @@ fn into_groups(entries: Vec<(String, Node)>, left_out: u64) -> Vec<(String, Node
 
 /// Writes one node; without a key it is an item of a list.
 fn write(out: &mut BlobBuilder, key: Option<&str>, node: &Node) {
-    let value = match node {
+    if let Some(value) = leaf(node) {
+        return match key {
+            Some(key) => out.event(&Event::Value { key, value }),
+            None => out.event(&Event::Item { value }),
+        };
+    }
+    match node {
+        Node::Exposed(node) => return write(out, key, node),
+        Node::Map { .. } => out.event(&Event::BeginGroup { key }),
+        _ => out.event(&Event::BeginList { key }),
+    }
+    write_content(out, node);
+    out.event(&Event::Close);
+}
+
+/// The value of a node that has nothing below it.
+fn leaf(node: &Node) -> Option<Value<'_>> {
+    Some(match node {
         Node::None => Value::None,
         Node::Bool(truth) => Value::Bool(*truth),
         Node::U64(number) => Value::U64(*number),
@@ -109,24 +137,10 @@ fn write(out: &mut BlobBuilder, key: Option<&str>, node: &Node) {
         Node::Truncated { text, full_len_bytes } => {
             Value::Truncated { text: text.as_bytes(), full_len_bytes: *full_len_bytes }
         }
-        Node::Exposed(node) => return write(out, key, node),
-        Node::List { .. } => {
-            out.event(&Event::BeginList { key });
-            write_content(out, node);
-            out.event(&Event::Close);
-            return;
+        Node::Exposed(_) | Node::List { .. } | Node::Map { .. } | Node::Table { .. } => {
+            return None;
         }
-        Node::Map { .. } => {
-            out.event(&Event::BeginGroup { key });
-            write_content(out, node);
-            out.event(&Event::Close);
-            return;
-        }
-    };
-    match key {
-        Some(key) => out.event(&Event::Value { key, value }),
-        None => out.event(&Event::Item { value }),
-    }
+    })
 }
 
 /// Writes what is in a list or a map, or the node itself as an item.
@@ -148,7 +162,47 @@ fn write_content(out: &mut BlobBuilder, node: &Node) {
                 write(out, Some(LEFT_OUT_KEY), &left_out_note(*left_out));
             }
         }
+        Node::Table { columns, rows, left_out, columns_left_out } => {
+            write_table(out, columns, rows);
+            if *left_out > 0 {
+                write(out, None, &left_out_note(*left_out));
+            }
+            if *columns_left_out > 0 {
+                write(out, None, &columns_left_out_note(*columns_left_out));
+            }
+        }
         leaf => write(out, None, leaf),
+    }
+}
+
+/// Writes a head and rows.
+fn write_table(out: &mut BlobBuilder, names: &[String], rows: &[Vec<Node>]) {
+    let columns: Vec<_> =
+        names.iter().enumerate().map(|(at, name)| column(name, rows, at)).collect();
+    out.event(&Event::TableHead { columns: &columns });
+    for row in rows {
+        let values: Vec<_> = row.iter().filter_map(leaf).collect();
+        out.event(&Event::Row { columns: &columns, values: &values });
+    }
+}
+
+/// A column as wide as its widest cell, right if its cells are numbers.
+fn column<'t>(name: &'t str, rows: &[Vec<Node>], at: usize) -> Column<'t> {
+    let mut width = 0;
+    let (mut has_numbers, mut has_others) = (false, false);
+    for cell in rows.iter().filter_map(|row| row.get(at)) {
+        match cell {
+            Node::U64(_) | Node::I64(_) | Node::Number(_) => has_numbers = true,
+            // What stands in a number's place.
+            Node::None | Node::Redacted => {}
+            _ => has_others = true,
+        }
+        width = leaf(cell).map_or(0, |value| text_width(&value)).max(width);
+    }
+    Column {
+        name,
+        width: u16::try_from(width).unwrap_or(u16::MAX),
+        is_right_aligned: has_numbers && !has_others,
     }
 }
 
@@ -156,6 +210,13 @@ fn left_out_note(left_out: u64) -> Node {
     let limit_kib = MAX_CONFIG_BYTES / 1024;
     Node::Truncated {
         text: format!("{left_out} entries: {limit_kib} KiB of configuration are shown"),
+        full_len_bytes: None,
+    }
+}
+
+fn columns_left_out_note(left_out: usize) -> Node {
+    Node::Truncated {
+        text: format!("{left_out} columns: {MAX_COLUMNS} are shown"),
         full_len_bytes: None,
     }
 }

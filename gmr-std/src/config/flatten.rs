@@ -5,7 +5,8 @@
 //!    by what the text itself shows ([`mask_text`]); nothing but a `Secret` is
 //!    masked inside an [`Exposed`](super::Exposed);
 //! 2. [`container`](super::container) collects the entries of maps and lists,
-//!    [`tidy`](super::tidy) makes keys text, sorts them, tells equal ones apart;
+//!    [`tidy`](super::tidy) makes keys text, sorts them, tells equal ones apart,
+//!    and [`table`](super::table) puts a table's rows into order;
 //! 3. what goes beyond a limit is counted, not kept, and the count shown.
 //!
 //! Limits: [`MAX_NESTING`] levels, [`MAX_TEXT_BYTES`] for one value,
@@ -29,6 +30,7 @@ use super::exposed::EXPOSED_NAME;
 use super::mask::{MASK, Mask, char_boundary, mask_text};
 use super::node::Node;
 use super::secret::{SECRET_NAME, flattening};
+use super::table::{TABLE_NAME, arranged};
 
 /// Containers inside one another, counted from a top-level entry. One less
 /// than the model allows: a list at the top stands in the group `default`.
@@ -321,6 +323,10 @@ impl<'s> Serializer for Flattener<'s> {
             EXPOSED_NAME => {
                 let node = value.serialize(Flattener { is_exposed: true, ..self })?;
                 Node::Exposed(Box::new(node))
+            }
+            TABLE_NAME => {
+                let (policy, is_exposed) = (self.policy, self.is_exposed);
+                arranged(policy, is_exposed, value.serialize(self)?)
             }
             _ => value.serialize(self)?,
         })

@@ -22,6 +22,7 @@ mod mask;
 mod node;
 mod secret;
 mod sync;
+mod table;
 mod tidy;
 
 // Under loom only the holder is tested: loom's atomics work inside a model.
@@ -32,6 +33,7 @@ pub use cell::ConfigCell;
 pub use error::ConfigError;
 pub use exposed::{Exposed, expose};
 pub use secret::Secret;
+pub use table::{Table, TableRow};
 
 use gmr_core::redact::Redaction;
 use serde::Serialize;

@@ -32,6 +32,15 @@ pub(super) enum Node {
         /// How many more there were when the size limit was reached.
         left_out: u64,
     },
+    Table {
+        columns: Vec<String>,
+        /// Leaves only; no row is longer than `columns`.
+        rows: Vec<Vec<Node>>,
+        /// How many more there were when the size limit was reached.
+        left_out: u64,
+        /// How many more columns there were than are shown.
+        columns_left_out: usize,
+    },
 }
 
 impl Node {
@@ -48,6 +57,7 @@ impl Node {
             Node::Bytes(bytes) => bytes.is_empty(),
             Node::List { items, left_out } => items.is_empty() && *left_out == 0,
             Node::Map { entries, left_out } => entries.is_empty() && *left_out == 0,
+            Node::Table { rows, left_out, .. } => rows.is_empty() && *left_out == 0,
             Node::Exposed(node) => node.is_unset(),
             _ => false,
         }
@@ -60,6 +70,9 @@ impl Node {
             Node::List { items, left_out } => *left_out > 0 || items.iter().any(Node::is_cut),
             Node::Map { entries, left_out } => {
                 *left_out > 0 || entries.iter().any(|(_, node)| node.is_cut())
+            }
+            Node::Table { rows, left_out, columns_left_out, .. } => {
+                *left_out > 0 || *columns_left_out > 0 || rows.iter().flatten().any(Node::is_cut)
             }
             Node::Exposed(node) => node.is_cut(),
             _ => false,
@@ -89,6 +102,11 @@ impl Node {
                 entries: entries.into_iter().map(|(k, v)| (k, v.masked_leaves())).collect(),
                 left_out,
             },
+            Node::Table { columns, rows, left_out, columns_left_out } => {
+                let masked = |row: Vec<Node>| row.into_iter().map(Node::masked_leaves).collect();
+                let rows = rows.into_iter().map(masked).collect();
+                Node::Table { columns, rows, left_out, columns_left_out }
+            }
             Node::Exposed(node) => Node::Exposed(node),
             leaf => leaf.masked_whole(),
         }
@@ -102,6 +120,20 @@ impl Node {
         let mut key = String::new();
         self.write_key(&mut key);
         key
+    }
+
+    /// The node as a table's cell: what is no leaf becomes text.
+    pub(super) fn into_cell(self) -> Node {
+        match self.unmarked() {
+            node @ (Node::List { .. } | Node::Map { .. } | Node::Table { .. }) => {
+                if node.is_cut() {
+                    Node::Truncated { text: node.into_key(), full_len_bytes: None }
+                } else {
+                    Node::Text(node.into_key())
+                }
+            }
+            leaf => leaf,
+        }
     }
 
     fn write_key(&self, out: &mut String) {
@@ -119,16 +151,10 @@ impl Node {
             Node::Bytes(bytes) => out.push_str(&String::from_utf8_lossy(bytes)),
             Node::Redacted => out.push_str(super::mask::MASK),
             Node::Exposed(node) => node.write_key(out),
-            Node::List { items, .. } => {
-                out.push('(');
-                for (i, item) in items.iter().enumerate() {
-                    if i > 0 {
-                        out.push_str(", ");
-                    }
-                    item.write_key(out);
-                }
-                out.push(')');
-            }
+            Node::List { items, .. } => write_items(out, items, |out, item| item.write_key(out)),
+            Node::Table { rows, .. } => write_items(out, rows, |out, row| {
+                write_items(out, row, |out, cell| cell.write_key(out));
+            }),
             Node::Map { entries, .. } => {
                 out.push('{');
                 for (i, (key, node)) in entries.iter().enumerate() {
@@ -143,4 +169,15 @@ impl Node {
             }
         }
     }
+}
+
+fn write_items<T>(out: &mut String, items: &[T], write: impl Fn(&mut String, &T)) {
+    out.push('(');
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push_str(", ");
+        }
+        write(out, item);
+    }
+    out.push(')');
 }

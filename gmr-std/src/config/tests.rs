@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use gmr_core::model::{Event, MAX_DEPTH, Value};
+use gmr_core::model::{Column, Event, MAX_DEPTH, Value};
 use gmr_core::redact::{Pattern, Redaction};
 use gmr_core::section::{EventSink, SectionError, SectionWriter, SignalSafeSection, Stop};
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ use super::encode::{LEFT_OUT_KEY, encode};
 use super::flatten::{MAX_CONFIG_BYTES, MAX_TEXT_BYTES};
 use super::holder::MAX_RETIRED;
 use super::node::Node;
-use super::{ConfigCell, ConfigError, Exposed, Secret, expose, record};
+use super::{ConfigCell, ConfigError, Exposed, Secret, Table, expose, record, record_section};
 
 /// One line for each event, indented as nested; panics on a stream that is not
 /// well nested.
@@ -23,6 +23,8 @@ use super::{ConfigCell, ConfigError, Exposed, Secret, expose, record};
 struct Lines {
     lines: Vec<String>,
     open: Vec<&'static str>,
+    /// Of the last head of a table.
+    columns: Vec<String>,
     /// Stop after so many events.
     stop_after: Option<usize>,
     /// A list stands at the top of the section, without a key.
@@ -87,6 +89,24 @@ impl EventSink for Lines {
                 self.line(if closed == "list" { "]" } else { "}" });
             }
             Event::Text(text) => self.line(&format!("| {}", String::from_utf8_lossy(text))),
+            Event::BeginBlocks { key } => {
+                self.line(&format!("{key} (("));
+                self.open.push("list");
+            }
+            Event::TableHead { columns } => {
+                assert!(self.is_in_list(), "table outside a list");
+                let shown = |column: &Column<'_>| {
+                    let side = if column.is_right_aligned { 'r' } else { 'l' };
+                    format!("{}:{side}{}", column.name, column.width)
+                };
+                self.line(&columns.iter().map(shown).collect::<Vec<_>>().join("|"));
+                self.columns = columns.iter().map(|column| column.name.to_owned()).collect();
+            }
+            Event::Row { columns, values } => {
+                assert!(self.columns.iter().eq(columns.iter().map(|column| column.name)));
+                assert!(values.len() <= columns.len(), "{event:?}");
+                self.line(&values.iter().map(show).collect::<Vec<_>>().join("|"));
+            }
             other => panic!("no configuration has this event: {other:?}"),
         }
         assert!(self.open.len() <= MAX_DEPTH);
@@ -904,7 +924,264 @@ fn what_is_exposed_is_shown() {
     assert!(written.contains(r#""url":"a://u:shown@h""#) && written.contains(r#""api_key":5"#));
 }
 
+fn queues() -> Table {
+    Table::new(["name", "depth", "paused"]).row(("mail", 1700_u32, false)).row((
+        "webhooks",
+        -2_i64,
+        None::<bool>,
+    ))
+}
+
+/// What a section's closure that returns this shows, and whether it is cut.
+fn section_of<T: Serialize>(value: &T) -> (Vec<String>, bool) {
+    let recorded = record_section(value, &Redaction::new()).expect("serializes");
+    (replayed_in_list(&recorded.blob), recorded.is_cut)
+}
+
+fn replayed_in_list(blob: &Blob) -> Vec<String> {
+    let mut lines = Lines { takes_bare_items: true, ..Lines::default() };
+    blob.replay(&mut SectionWriter::new(&mut lines)).expect("a sound blob");
+    assert!(lines.open.is_empty(), "left open");
+    lines.lines
+}
+
+#[test]
+fn a_table_is_a_head_and_rows() {
+    let head = "name:l8|depth:r4|paused:l5";
+    let rows = ["\"mail\"|u1700|false", "\"webhooks\"|i-2|None"];
+    let (lines, is_cut) = section_of(&queues());
+    assert_eq!(
+        lines,
+        [
+            "rows ((".to_owned(),
+            format!("  {head}"),
+            format!("  {}", rows[0]),
+            format!("  {}", rows[1]),
+            "]".to_owned()
+        ]
+    );
+    assert!(!is_cut);
+    // Under a key, in a list, exposed.
+    #[derive(Serialize)]
+    struct Report {
+        all: Vec<Table>,
+        queues: Exposed<Table>,
+    }
+    let (lines, _) = section_of(&Report { all: vec![queues()], queues: expose(queues()) });
+    let table = |indent: &str| [head, rows[0], rows[1]].map(|line| format!("{indent}{line}"));
+    let mut expected = vec!["all [".to_owned(), "  - [".to_owned()];
+    expected.extend(table("    "));
+    expected.extend(["  ]", "]", "queues ["].map(str::to_owned));
+    expected.extend(table("  "));
+    expected.push("]".to_owned());
+    assert_eq!(lines, expected);
+    assert_eq!(section_of(&Table::new(["a"])).0, ["rows ((", "  a:l0", "]"]);
+    assert_eq!(section_of(&Secret::new(queues())).0, ["***"]);
+    assert_eq!(section_of(&Secret::new(Table::new(["a"]))).0, ["| "]);
+    // In a configuration, too.
+    let lines = lines_of(&BTreeMap::from([("queues", queues())]));
+    assert_eq!(lines[..3], ["default {", "  queues [", &format!("    {head}")]);
+}
+
+#[test]
+fn a_table_is_a_list_of_maps_elsewhere() {
+    let mut table = queues();
+    table.push(["only"]);
+    table.push(vec![1, 2, 3, 4]);
+    let table = Table::default().rows([(table, Secret::new("shown"))]);
+    let rows = json!([
+        {"name": "mail", "depth": 1700, "paused": false, "column 4": null},
+        {"name": "webhooks", "depth": -2, "paused": null, "column 4": null},
+        {"name": "only", "depth": null, "paused": null, "column 4": null},
+        {"name": 1, "depth": 2, "paused": 3, "column 4": 4},
+    ]);
+    assert_eq!(
+        serde_json::to_value(&table).unwrap(),
+        json!([{"column 1": rows, "column 2": "shown"}])
+    );
+    assert_eq!(format!("{table:?}"), "Table { columns: [\"column 1\", \"column 2\"], rows: 1 }");
+}
+
+#[test]
+fn rows_of_any_length_and_cells_of_any_type() {
+    let names = ["a", "b", "a", "a (2)"];
+    let table = Table::new(names)
+        .row((1.5, "x", 'c', [1, 2]))
+        .row((json!({"b": [1, {}], "a": "-"}),))
+        .row([0_u8; 0])
+        .row([7; 5]);
+    let lines = section_of(&table).0;
+    assert_eq!(
+        lines,
+        [
+            "rows ((",
+            "  a:l18|b:l1|a (2):l1|a (2) (2):l6|column 5:r1",
+            "  #1.5|\"x\"|\"c\"|\"(1, 2)\"",
+            "  \"{a: -, b: (1, {})}\"",
+            "  ",
+            "  i7|i7|i7|i7|i7",
+            "]",
+        ]
+    );
+}
+
+#[test]
+fn cells_are_masked_by_column_and_text() {
+    let table = Table::new(["user", "api_key", "url", "http://u:canary@h", "http://u:canary2@h"])
+        .row(("u1", "canary", "a://u:canary@h", 1, 2))
+        .row(("u2", 7, Secret::new("canary"), "password=canary", expose("a://u:shown@h")))
+        .row(("u3", expose(8), None::<u8>, "", "token"));
+    let lines = section_of(&table).0;
+    assert_eq!(
+        lines[1..],
+        [
+            "  user:l2|api_key:r3|url:l11|http://u:***@h:l12|http://u:***@h (2):l13",
+            "  \"u1\"|***|\"a://u:***@h\"|i1|i2",
+            "  \"u2\"|***|***|\"password=***\"|\"a://u:shown@h\"",
+            "  \"u3\"|i8|None|\"\"|\"token\"",
+            "]",
+        ]
+    );
+    // Another cell of the row names what stands in `value`.
+    let environment = || {
+        Table::new(["variable", "Value"])
+            .row(("DB_PASSWORD", "canary"))
+            .row(("PATH", "/bin"))
+            .row(("--token", "canary"))
+            .row(("x", "password"))
+    };
+    let expected = [
+        "  \"DB_PASSWORD\"|***",
+        "  \"PATH\"|\"/bin\"",
+        "  \"--token\"|***",
+        "  \"x\"|\"password\"",
+    ];
+    assert_eq!(section_of(&environment()).0[2..6], expected);
+    let exposed = section_of(&expose(environment())).0.join("\n");
+    assert_eq!(exposed.matches("canary").count(), 2);
+    // A group of secrets has secret cells; columns are keys.
+    let lines = assert_no_canary(&BTreeMap::from([(
+        "credentials",
+        Table::new(["user", "used"]).row(("canary", 1)),
+    )]));
+    assert_eq!(lines[2..4], ["    user:l3|used:l3", "    ***|***"]);
+    // So has one that is named a secret by its neighbour.
+    let pair = ("Authorization", Table::new(["a"]).row(("canary",)));
+    assert_no_canary(&pair);
+}
+
+#[test]
+fn a_table_stays_masked_where_its_name_is_lost() {
+    #[derive(Serialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Table(Table),
+    }
+    struct Foreign(Table);
+    impl Serialize for Foreign {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serde_json::to_value(&self.0).expect("JSON").serialize(serializer)
+        }
+    }
+    let table = || Table::new(["user", "token"]).row(("u1", "canary"));
+    for lines in [
+        assert_no_canary(&BTreeMap::from([("x", Tagged::Table(table()))])),
+        assert_no_canary(&BTreeMap::from([("x", Foreign(table()))])),
+    ] {
+        assert!(lines.iter().any(|line| line.contains("token = ***")), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("user = \"u1\"")), "{lines:#?}");
+    }
+}
+
+#[test]
+fn too_large_a_table_is_said() {
+    let names: Vec<_> = (0..20).map(|n| format!("c{n}")).collect();
+    let (lines, is_cut) = section_of(&Table::new(names).row([7; 20]).row([8]));
+    assert!(is_cut);
+    assert_eq!(lines[1].split('|').count(), 16);
+    assert_eq!(lines[2], format!("  {}", ["i7"; 16].join("|")));
+    assert_eq!(lines[3..], ["  i8", "  cut \"4 columns: 16 are shown\" of None", "]"]);
+
+    let rows = (0..MAX_CONFIG_BYTES as u64).map(|n| (n, "x"));
+    let (lines, is_cut) = section_of(&Table::new(["n", "x"]).rows(rows));
+    assert!(is_cut);
+    let last = &lines[lines.len() - 2];
+    assert!(last.contains("entries: 1024 KiB"), "{last}");
+    assert!(lines.len() > 10_000, "{}", lines.len());
+
+    let mut deep = json!(0);
+    for _ in 0..40 {
+        deep = json!([deep]);
+    }
+    let (lines, is_cut) = section_of(&Table::new(["x"]).row((deep,)));
+    assert!(is_cut && lines[2].contains("nested too deep"), "{lines:#?}");
+    for depth in 0..20 {
+        /// A table, so many lists deep.
+        struct Deep(usize);
+        impl Serialize for Deep {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self.0 {
+                    0 => queues().serialize(serializer),
+                    n => [Deep(n - 1)].serialize(serializer),
+                }
+            }
+        }
+        let lines = lines_of(&BTreeMap::from([("x", Deep(depth))])).join("\n");
+        assert!(lines.contains("1700") || lines.contains("nested too deep"), "{lines}");
+    }
+}
+
+/// Any table, as names of columns and rows of JSON.
+fn any_table() -> impl Strategy<Value = (Vec<String>, Vec<Vec<serde_json::Value>>)> {
+    let name = "[a-z_:/@=\"é\n-]{0,6}|password|value|name|k|http://u:p@h";
+    let rows = prop::collection::vec(prop::collection::vec(any_json(), 0..6), 0..6);
+    (prop::collection::vec(name, 0..20), rows)
+}
+
 proptest! {
+    #[test]
+    fn any_table_is_shown(
+        (columns, rows) in any_table(),
+        hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let (count, longest) = (rows.len(), rows.iter().map(Vec::len).max().unwrap_or(0));
+        let wanted = columns.len().max(longest);
+        let table = Table::new(columns).rows(rows);
+        let elsewhere = serde_json::to_value(&table).unwrap();
+        prop_assert_eq!(elsewhere.as_array().unwrap().len(), count);
+        for row in elsewhere.as_array().unwrap() {
+            prop_assert_eq!(row.as_object().unwrap().len(), wanted);
+        }
+        let recorded = record_section(&table, &Redaction::new()).unwrap();
+        let lines = replayed_in_list(&recorded.blob);
+        let note = usize::from(wanted > 16);
+        prop_assert!(lines.len() == 3 + count + note, "{lines:#?}");
+
+        let mut bytes = recorded.blob.as_bytes().to_vec();
+        for (index, byte) in hits {
+            let at = index.index(bytes.len());
+            bytes[at] = byte;
+        }
+        struct Ignores;
+        impl EventSink for Ignores {
+            fn emit(&mut self, _: &Event<'_>) -> Result<(), Stop> {
+                Ok(())
+            }
+        }
+        _ = Blob::from_bytes(&bytes).replay(&mut SectionWriter::new(&mut Ignores));
+    }
+
+    #[test]
+    fn no_secret_leaves_a_table(value in any_json(), word in "canary[a-z0-9]{4}", at in 0_usize..4) {
+        let secret = json!({"tree": value, "leaf": [word]});
+        let mut columns = ["a", "b", "c", "d"];
+        columns[at] = "db_passwords";
+        let mut row = vec![json!(1); 4];
+        row[at] = secret;
+        let lines = lines_of(&BTreeMap::from([("x", Table::new(columns).row(row))]));
+        prop_assert!(!lines.join("\n").contains("canary"), "{lines:#?}");
+    }
+
     #[test]
     fn any_value_is_well_nested_and_sorted(value in any_json()) {
         let blob = encode(flatten(&value).unwrap());

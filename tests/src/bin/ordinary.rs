@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{env, process, thread};
 
 use gmr_core::{Requester, SectionId};
-use gmr_std::{Handle, Setup, View};
+use gmr_std::{Handle, Setup, Table, View};
 use serde::Serialize;
 
 static LOCK: Mutex<u32> = Mutex::new(7);
@@ -54,6 +54,14 @@ fn calm() -> Queue {
         limits: BTreeMap::from([("open", 1024), ("used", 12)]),
         password: "s3kr1t-ordinary",
     }
+}
+
+fn table() -> Table {
+    let mut queues = Table::new(["queue", "depth", "paused", "token"]);
+    for (name, depth) in [("mail", 1700), ("====", 2)] {
+        queues.push((name, depth, depth < 10, format!("s3kr1t-{name}")));
+    }
+    queues.row(("amqp://u:s3kr1t@host", -5))
 }
 
 fn hang() -> &'static str {
@@ -108,6 +116,7 @@ macro_rules! section {
                 $target.register_section("Text", || "first line\nsecond line password=s3kr1t-text")
             }
             "list" => $target.register_section("List", || vec!["b", "a"]),
+            "table" => $target.register_section("Table", table),
             "panics" => $target
                 .register_section("Panics", || -> u32 { panic!("on purpose, token=s3kr1t-panic") }),
             "odd-panic" => {
