@@ -1,7 +1,7 @@
 //! What a host with ordinary threads (gmr-std) lends the core: threads that may
 //! allocate and take locks, and what only those can find out.
 //!
-//! 1. *Workers* wait in [`Workers::run`] on one futex, the bell. A report that
+//! 1. *Workers* wait on one futex, the bell. A report that
 //!    wants something of them says what, rings, and waits with a deadline.
 //! 2. The core's own wish is a fresh module table (the loader's lock). The
 //!    host's wishes are its own business: its `work` looks for them.
