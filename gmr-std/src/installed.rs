@@ -8,7 +8,8 @@
 //! it; or, if a worker is, by that worker.
 #![expect(unsafe_code, reason = "sections live behind 'static references until unregistered")]
 
-use std::sync::{Mutex, PoisonError};
+use core::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gmr_core::{RegisterError, Reporter, SectionId, SignalSafeSection, UnregisterError};
 
@@ -23,14 +24,27 @@ use crate::workers::section::Section;
 pub(crate) struct Installed {
     pub(crate) reporter: &'static Reporter,
     pub(crate) pool: &'static Pool,
-    ordinary: Mutex<Vec<(SectionId, &'static Section)>>,
+    ordinary: Mutex<Vec<Owned>>,
 }
+
+/// A section that was let go of.
+#[derive(Debug)]
+struct Owned {
+    id: SectionId,
+    section: NonNull<Section>,
+}
+
+// SAFETY: the pointer owns a section, which is `Send` and `Sync`.
+unsafe impl Send for Owned {}
 
 impl Installed {
     pub(crate) fn new(reporter: &'static Reporter, lines: Option<&'static Lines>) -> &'static Self {
         let pool = Box::leak(Box::new(Pool::new(lines, crate::platform::start_worker)));
         if let Some(lines) = lines {
             lines.belong_to(pool);
+            // Whatever a file holds, a search must not end the program, which
+            // some hooks do.
+            panics::take_hook();
         }
         Box::leak(Box::new(Installed { reporter, pool, ordinary: Mutex::new(Vec::new()) }))
     }
@@ -41,15 +55,17 @@ impl Installed {
         generator: Generator,
     ) -> Result<SectionId, RegisterError> {
         panics::take_hook();
-        let section: &'static Section = Box::leak(Box::new(Section::new(generator, self.pool)));
-        let as_signal_safe: &'static dyn SignalSafeSection = section;
+        let section = Section::let_go(generator, self.pool);
+        // SAFETY: a box that lives until it is freed, see the module's page.
+        let as_signal_safe: &'static dyn SignalSafeSection = unsafe { section.as_ref() };
         match self.reporter.register_section(title, as_signal_safe) {
             Ok(id) => {
-                self.list().push((id, section));
+                self.list().push(Owned { id, section });
                 Ok(id)
             }
             Err(error) => {
-                free(section);
+                // SAFETY: refused, so nobody else has it.
+                unsafe { Section::free(section) };
                 Err(error)
             }
         }
@@ -62,22 +78,23 @@ impl Installed {
         }
         self.reporter.unregister_section(id)?;
         let mut list = self.list();
-        let Some(index) = list.iter().position(|(other, _)| *other == id) else { return Ok(()) };
-        let (_, section) = list.swap_remove(index);
+        let Some(index) = list.iter().position(|owned| owned.id == id) else { return Ok(()) };
+        let Owned { section, .. } = list.swap_remove(index);
         drop(list);
-        if section.detach() {
-            free(section);
-        }
+        // SAFETY: no report is in it, and none will be.
+        unsafe { Section::detach(section) };
         Ok(())
     }
 
-    fn list(&self) -> std::sync::MutexGuard<'_, Vec<(SectionId, &'static Section)>> {
+    /// The setup has failed: gives the closures back. Nobody runs them.
+    pub(crate) fn abandon(&self) {
+        let ids: Vec<_> = self.list().iter().map(|owned| owned.id).collect();
+        for id in ids {
+            let _ = self.unregister(id);
+        }
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Owned>> {
         self.ordinary.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Frees a section that nobody can reach.
-fn free(section: &'static Section) {
-    // SAFETY: of `Box::leak`; see the module's page.
-    drop(unsafe { Box::from_raw(core::ptr::from_ref(section).cast_mut()) });
 }

@@ -192,7 +192,11 @@
 //! - Workers block all signals but faults, and so do threads that a section
 //!   starts.
 //! - The panics of sections are kept out of the log by a panic hook in front of
-//!   the program's own, put there when the first ordinary section is registered.
+//!   the program's own, put there at setup. A program that replaces the hook later
+//!   gets them.
+//! - While a report waits for an ordinary section, it counts as the answer to what
+//!   the process itself sends or asks for: else a section that triggers reports
+//!   would have them follow each other for ever.
 //! - Report files (a directory, a name for each report) are not there yet. A
 //!   descriptor that the program opened is a destination.
 //! - A report on demand goes through memfd_create(2), and RLIMIT_FSIZE cuts it

@@ -16,7 +16,7 @@ use gmr_core::{Reporter, Requester, Signal};
 use crate::error::SetupError;
 pub(crate) use crate::installed::Installed;
 use crate::scheduling::ThreadChoices;
-use crate::setup::{Plan, SUPERVISORS, Section};
+use crate::setup::{CONFIG, Plan, SUPERVISORS, Section};
 use crate::source_lines::Lines;
 use crate::workers::pool::{Pool, WORKERS};
 
@@ -136,23 +136,40 @@ pub(crate) fn set_up(
         options = options.source_lines(lines);
     }
     let installed = Installed::new(reporter, lines);
-    for (title, section) in plan.sections {
+    let sections = plan.sections;
+    let outcome = register_all(installed, sections).and_then(|()| {
+        let threads = Threads::spawn(installed.pool, &plan.threads)?;
+        if let Err(error) = reporter.setup_external(plan.signal, &options) {
+            threads.end();
+            return Err(error.into());
+        }
+        // Not before: until here another reporter may be showing its own. Not
+        // later: an early trigger is answered now.
+        let shown = plan.values.map_or(Ok(()), |values| CONFIG.publish(values));
+        shown
+            .map_err(SetupError::Config)
+            .and_then(|()| threads.start(reporter, plan.signal))
+            .inspect_err(|_| reporter.shutdown())
+    });
+    if let Err(error) = outcome {
+        installed.abandon();
+        return Err(error);
+    }
+    Ok(installed)
+}
+
+fn register_all(
+    installed: &Installed,
+    sections: Vec<(&'static str, Section)>,
+) -> Result<(), SetupError> {
+    for (title, section) in sections {
         match section {
-            Section::SignalSafe(section) => reporter.register_section(title, section),
+            Section::SignalSafe(section) => installed.reporter.register_section(title, section),
             Section::Ordinary(generator) => installed.register(title, generator),
         }
         .map_err(|error| SetupError::Section { title, error })?;
     }
-    let threads = Threads::spawn(installed.pool, &plan.threads)?;
-    if let Err(error) = reporter.setup_external(plan.signal, &options) {
-        threads.end();
-        return Err(error.into());
-    }
-    if let Err(error) = threads.start(reporter, plan.signal) {
-        reporter.shutdown();
-        return Err(error);
-    }
-    Ok(installed)
+    Ok(())
 }
 
 type Waiting = (Sender<&'static Reporter>, JoinHandle<()>);
@@ -228,7 +245,7 @@ fn on_trigger(signal: i32, info: &libc::siginfo_t) {
         // SAFETY: as above.
         let uid = unsafe { info.si_uid() };
         // A section that triggers a report would have reports follow each
-        // other for ever.
+        // other for ever: the one that waits for it answers.
         if current.pool.is_waited_for() && pid.cast_unsigned() == std::process::id() {
             current.reporter.ignore_request();
             return;

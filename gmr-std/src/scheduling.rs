@@ -108,9 +108,9 @@ fn schedule(scheduling: Scheduling) -> io::Result<()> {
     match scheduling {
         Scheduling::Inherit => Ok(()),
         Scheduling::Ordinary if !is_real_time()? => Ok(()),
-        // Of a real-time thread the nice value is of no effect, and 0 unless
-        // it was set on purpose.
-        Scheduling::Ordinary => set_ordinary(0),
+        // Keeps the nice value, which is of no effect until now: a lower one may
+        // not be allowed.
+        Scheduling::Ordinary => set_ordinary(own_nice()),
         Scheduling::Nice(nice) => set_ordinary(nice),
     }
 }
@@ -127,6 +127,13 @@ fn is_real_time() -> io::Result<bool> {
         policy & !libc::SCHED_RESET_ON_FORK,
         libc::SCHED_FIFO | libc::SCHED_RR | libc::SCHED_DEADLINE
     ))
+}
+
+#[cfg(gmr_engine)]
+fn own_nice() -> i32 {
+    // SAFETY: 0 is the calling thread (getpriority(2)); no pointers. -1 may be an
+    // answer, and for oneself there is no error.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 
 /// Policy and nice value in one step. (The kernel would bring a nice value that

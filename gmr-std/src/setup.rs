@@ -15,7 +15,7 @@ use gmr_core::redact::Redaction;
 use gmr_core::{Exclude, Options, Package, Reporter, Signal, SignalSafeSection, ViewKind};
 use serde::Serialize;
 
-use crate::config::{ConfigCell, ConfigError};
+use crate::config::{Blob, ConfigCell, ConfigError};
 use crate::environment;
 use crate::error::SetupError;
 use crate::handle::Handle;
@@ -94,6 +94,8 @@ pub(crate) struct Plan {
     pub(crate) signal: Signal,
     pub(crate) options: Options,
     pub(crate) sections: Vec<(&'static str, Section)>,
+    /// Of the configuration, to be shown once nothing can be in the way.
+    pub(crate) values: Option<Blob>,
     pub(crate) lines: Option<LineChoices>,
     pub(crate) threads: ThreadChoices,
 }
@@ -119,8 +121,8 @@ struct Choices<'c> {
     thread_choices: ThreadChoices,
 }
 
-/// Sets the configuration by a policy, which is known at the end only.
-type Configure<'c> = Box<dyn FnOnce(&Redaction) -> Result<(), ConfigError> + 'c>;
+/// Records the configuration by a policy, which is known at the end only.
+type Configure<'c> = Box<dyn FnOnce(&Redaction) -> Result<Blob, ConfigError> + 'c>;
 
 impl std::fmt::Debug for Setup<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -155,7 +157,7 @@ impl<'c> Setup<'c> {
     /// secrets are masked by [`install`](Self::install); later changes:
     /// [`Handle::set_conf`].
     pub fn conf<T: Serialize + ?Sized>(mut self, config: &'c T) -> Self {
-        self.0.config = Some(Box::new(|policy| CONFIG.set_by(config, policy)));
+        self.0.config = Some(Box::new(|policy| ConfigCell::record(config, policy)));
         self
     }
 
@@ -319,9 +321,7 @@ impl<'c> Setup<'c> {
             Some(names) => Some(environment::record(names, policy)?),
             None => None,
         };
-        if let Some(configure) = choices.config {
-            configure(policy)?;
-        }
+        let values = choices.config.map(|record| record(policy)).transpose()?;
         let mut options = choices.options.redaction(policy);
         if let Some(name) = choices.service_name {
             options = options.service_name(Some(String::leak(name)));
@@ -340,6 +340,7 @@ impl<'c> Setup<'c> {
             signal: choices.signal,
             options,
             sections,
+            values,
             lines: choices.lines,
             threads: choices.thread_choices,
         };

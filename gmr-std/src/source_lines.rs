@@ -34,6 +34,7 @@ use crate::config::Holder;
 use crate::lines::{self, Limits, LineTable, Object, Wanted};
 use crate::setup::LineChoices;
 use crate::workers::handoff::GaveUp;
+use crate::workers::panics;
 use crate::workers::pool::Pool;
 
 /// Addresses of one report that are looked up; as many as the core names.
@@ -187,7 +188,7 @@ impl Lines {
             debug_dirs: &self.choices.debug_dirs,
             system_libraries: self.choices.system_libraries,
         };
-        let table = lines::resolve(objects, &limits);
+        let Ok(table) = panics::catch(|| lines::resolve(objects, &limits)) else { return };
         searches.push(Arc::new(Search { addresses: wanted, table }));
         // Refused while a report is stuck for ever in an older table: then
         // there are names.
@@ -249,7 +250,11 @@ unsafe impl SourceLines for Lines {
                 return;
             }
             let left = request.deadline_ns.saturating_sub(wait::monotonic_ns());
-            if left == 0 || !(request.is_current)() {
+            if !(request.is_current)() {
+                // Another report goes on with whatever is posted.
+                return;
+            }
+            if left == 0 {
                 break;
             }
             wait::wait(&self.searches, seen, left.min(WAIT_SLICE_NS));

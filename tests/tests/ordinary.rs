@@ -320,3 +320,46 @@ fn sections_come_and_go() {
     assert!(report(&daemon, &log, 103).is_complete);
     daemon.assert_alive();
 }
+
+#[test]
+fn a_closure_that_panics_when_it_is_dropped_costs_no_worker() {
+    let log = ErrLog::new();
+    let mut daemon = start_with("text", SHORT_MS, &["calm"], &log);
+    // As many as there are workers: each of them frees one.
+    for round in 0..2 {
+        daemon.must("hang");
+        daemon.must("register grenade");
+        assert_status(&report(&daemon, &log, 4 * round + 1), "Grenade", "stuck");
+        daemon.must("unregister grenade");
+        daemon.must("release");
+        for sequence in 4 * round + 2..=4 * round + 4 {
+            assert_status(&report(&daemon, &log, sequence), "Calm", "ok");
+        }
+    }
+    daemon.assert_alive();
+}
+
+#[test]
+fn a_panic_that_a_closure_catches_is_not_shown_as_anothers() {
+    let log = ErrLog::new();
+    let daemon = start("text", &["catches", "resumes", "calm"], &log);
+    for sequence in 1..=2 {
+        let report = report(&daemon, &log, sequence);
+        assert_status(&report, "Catches", "ok");
+        assert_status(&report, "Resumes", "failed");
+        assert!(report.section("Resumes").body.contains("payload is no text"), "{}", report.raw);
+        assert!(!report.raw.contains("caught by the section"), "{}", report.raw);
+        assert_status(&report, "Calm", "ok");
+    }
+}
+
+#[test]
+fn a_setup_that_is_refused_changes_nothing_and_gives_its_closures_back() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["calm"], &log);
+    assert_eq!(daemon.ask("set-up-again"), "Some(Core(AlreadySetUp)), 1 held");
+    let report = report(&daemon, &log, 1);
+    assert!(report.is_complete, "{}", report.raw);
+    let configuration = &report.section("Configuration").body;
+    assert!(configuration.contains("card = of the first setup"), "{configuration}");
+}

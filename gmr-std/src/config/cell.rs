@@ -121,8 +121,20 @@ impl ConfigCell {
         config: &T,
         policy: &Redaction,
     ) -> Result<(), ConfigError> {
-        let blob = encode(flatten(config, policy)?);
-        match self.blob.replace(blob) {
+        self.publish(Self::record(config, policy)?)
+    }
+
+    /// Flattens a configuration, to be shown later.
+    pub(crate) fn record<T: Serialize + ?Sized>(
+        config: &T,
+        policy: &Redaction,
+    ) -> Result<Blob, ConfigError> {
+        Ok(encode(flatten(config, policy)?))
+    }
+
+    /// Shows what was [recorded](Self::record) from the next report on.
+    pub(crate) fn publish(&self, recorded: Blob) -> Result<(), ConfigError> {
+        match self.blob.replace(recorded) {
             Ok(()) => {
                 self.refused.store(0, Ordering::Relaxed);
                 Ok(())

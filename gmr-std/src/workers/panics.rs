@@ -1,32 +1,48 @@
 //! Panics of sections, kept out of the log and put into the report.
 //!
-//! The hook of a process is one; ours is put in front of it when the first
-//! ordinary section is registered, and hands on every panic but those of a
-//! section on a worker. The default hook would write into the middle of the
+//! The hook of a process is one; ours is put in front of it at setup (or, without
+//! source lines, when the first ordinary section is registered), and hands on
+//! every panic but those of a section, or of a search for source lines, on a
+//! worker. The default hook would write into the middle of the
 //! report that the section is for, and JSON would not be JSON any more.
 //!
+//! Where the panic ends the process (`panic = "abort"`, a panic during another
+//! one's unwinding) nothing is kept from the log: it would be lost.
+//!
 //! Limits: a program that replaces the hook later without calling ours gets the
-//! panics of sections too, and the report has the message without the place.
+//! panics of sections too, and the report has the message without the place. A
+//! panic that a section catches itself is not in the log.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
-    static IN_SECTION: Cell<bool> = const { Cell::new(false) };
+    /// How many [`catch`] are around.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
     static MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Puts our hook in place, once.
 pub(crate) fn take_hook() {
     static ONCE: Once = Once::new();
+    // While a thread panics its hook cannot be changed; the next section will.
+    if std::thread::panicking() {
+        return;
+    }
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             // Gone at the end of a thread's life: then it is not in a section.
-            if IN_SECTION.try_with(Cell::get).unwrap_or(false) {
-                MESSAGE.with_borrow_mut(|message| *message = Some(info.to_string()));
-            } else {
+            let is_ours = DEPTH.try_with(Cell::get).unwrap_or(0) > 0;
+            if cfg!(panic = "abort") || !is_ours {
+                return previous(info);
+            }
+            let earlier = MESSAGE.with_borrow_mut(|message| message.replace(info.to_string()));
+            if let Some(earlier) = earlier {
+                // Either caught by the section itself, or still unwinding: then
+                // this one ends the process.
+                eprintln!("a section {earlier}");
                 previous(info);
             }
         }));
@@ -35,18 +51,23 @@ pub(crate) fn take_hook() {
 
 /// Runs `body`; a panic becomes its message, with the place if that is known.
 pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, String> {
-    IN_SECTION.set(true);
+    let _ = take_message();
+    DEPTH.set(DEPTH.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
-        let message = MESSAGE
-            .with_borrow_mut(Option::take)
-            .unwrap_or_else(|| message_of(&*payload).to_owned());
+        let message = take_message().unwrap_or_else(|| message_of(&*payload).to_owned());
         // A payload's own drop may panic too; what that says is not kept.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        MESSAGE.with_borrow_mut(|message| *message = None);
+        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(another);
+        }
         message
     });
-    IN_SECTION.set(false);
+    DEPTH.set(DEPTH.get() - 1);
+    let _ = take_message();
     result
+}
+
+fn take_message() -> Option<String> {
+    MESSAGE.with_borrow_mut(Option::take)
 }
 
 fn message_of(payload: &(dyn core::any::Any + Send)) -> &str {

@@ -7,9 +7,10 @@
 //! to itself by the [`Handoff`](super::handoff::Handoff).
 #![expect(unsafe_code, reason = "sections travel as pointers")]
 
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use gmr_core::Reporter;
@@ -126,7 +127,7 @@ impl Pool {
 
     /// Posts a claimed section and waits for it until `is_over`. Signal-safe.
     pub(crate) fn run_elsewhere(&self, section: &Section, is_over: &dyn Fn() -> bool) -> GaveUp {
-        let pointer = ptr::from_ref(section).cast_mut();
+        let pointer = section.this();
         let take_back = || {
             self.mailbox.iter().any(|place| {
                 place
@@ -157,6 +158,8 @@ impl Pool {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
         if outcome == GaveUp::NotTaken {
             self.is_silent.store(true, Ordering::Release);
+            // A worker that came just now has cleared it too early: once more.
+            self.wake();
         }
         outcome
     }
@@ -194,7 +197,9 @@ impl Pool {
         let tid = wait::gettid();
         let mut left = false;
         reporter.run_worker(&mut || {
-            let stays = self.work(tid);
+            // A closure's panic is caught where it is called. This is for one of
+            // ours: it must not cost the worker.
+            let stays = catch_unwind(AssertUnwindSafe(|| self.work(tid))).unwrap_or(true);
             left |= !stays;
             stays
         });
@@ -208,11 +213,10 @@ impl Pool {
         loop {
             self.is_silent.store(false, Ordering::Release);
             self.start_a_spare();
-            let taken = self.mailbox.iter().find_map(|place| {
-                // SAFETY: see the module's page; a worker that has taken the
-                // pointer may look at the section.
-                unsafe { place.swap(ptr::null_mut(), Ordering::AcqRel).as_ref() }
-            });
+            let taken = self
+                .mailbox
+                .iter()
+                .find_map(|place| NonNull::new(place.swap(ptr::null_mut(), Ordering::AcqRel)));
             if let Some(section) = taken {
                 self.run(section, tid);
             } else if !self.lines.is_some_and(|lines| lines.work(self)) {
@@ -221,21 +225,28 @@ impl Pool {
         }
     }
 
-    fn run(&self, section: &Section, tid: u32) {
-        let mut fate = section.handoff.begin(tid);
-        if fate == Fate::Wanted {
-            section.produce();
-            fate = section.handoff.finish();
-        }
+    fn run(&self, section: NonNull<Section>, tid: u32) {
+        let fate = {
+            // SAFETY: see the module's page; a worker that has taken the
+            // pointer may look at the section until it has handed it back.
+            let section = unsafe { section.as_ref() };
+            let fate = section.handoff.begin(tid);
+            if fate == Fate::Wanted {
+                section.produce();
+                section.handoff.finish()
+            } else {
+                fate
+            }
+        };
         match fate {
             // From here on the section may be gone.
             Fate::Wanted => self.deliver(),
             Fate::Late => self.one_came_back(),
             Fate::Orphaned => {
                 self.one_came_back();
-                // SAFETY: made by `Box::into_raw`; unregistered while this
-                // worker had it, which left it to this worker.
-                drop(unsafe { Box::from_raw(ptr::from_ref(section).cast_mut()) });
+                // SAFETY: unregistered while this worker had it, which left it
+                // to this worker.
+                unsafe { Section::free(section) };
             }
         }
     }

@@ -16,6 +16,9 @@
 #![expect(unsafe_code, reason = "the output changes hands; a signal-safe section")]
 
 use core::cell::UnsafeCell;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use gmr_core::section::{SectionError, SectionResult, SectionWriter, SignalSafeSection};
@@ -31,6 +34,8 @@ pub(crate) struct Section {
     generator: Mutex<Generator>,
     output: UnsafeCell<Option<Output>>,
     pool: &'static Pool,
+    /// The box it lives in: what travels to a worker, which may have to free it.
+    this: AtomicPtr<Section>,
 }
 
 // SAFETY: the generator is behind a mutex, the output under the hand-off's
@@ -44,19 +49,53 @@ impl core::fmt::Debug for Section {
 }
 
 impl Section {
-    pub(crate) fn new(generator: Generator, pool: &'static Pool) -> Self {
-        Section {
+    /// Makes one and lets go of it: [`detach`](Self::detach) takes it back.
+    pub(crate) fn let_go(generator: Generator, pool: &'static Pool) -> NonNull<Section> {
+        let section = NonNull::from(Box::leak(Box::new(Section {
             handoff: Handoff::new(),
             generator: Mutex::new(generator),
             output: UnsafeCell::new(None),
             pool,
+            this: AtomicPtr::new(ptr::null_mut()),
+        })));
+        // SAFETY: made above.
+        unsafe { section.as_ref() }.this.store(section.as_ptr(), Ordering::Release);
+        section
+    }
+
+    /// The pointer that owns it.
+    pub(super) fn this(&self) -> *mut Section {
+        self.this.load(Ordering::Acquire)
+    }
+
+    /// Nobody will run it again: frees it, or leaves that to the worker that is
+    /// with it.
+    ///
+    /// # Safety
+    ///
+    /// Of [`let_go`](Self::let_go), once, and no report can reach it any more.
+    pub(crate) unsafe fn detach(section: NonNull<Section>) {
+        // SAFETY: alive until it is freed.
+        let is_free = unsafe { section.as_ref() }.handoff.detach();
+        if is_free {
+            // SAFETY: no worker is with it.
+            unsafe { Section::free(section) };
         }
     }
 
-    /// Nobody will run it again. `true`: no worker is with it, and the caller
-    /// frees it; else that worker does.
-    pub(crate) fn detach(&self) -> bool {
-        self.handoff.detach()
+    /// Frees it. What the closure had may panic when it is dropped: whoever is
+    /// here goes on.
+    ///
+    /// # Safety
+    ///
+    /// Of [`let_go`](Self::let_go), once, and nobody can reach it any more.
+    pub(crate) unsafe fn free(section: NonNull<Section>) {
+        // SAFETY: made by `let_go` from a box.
+        let owned = unsafe { Box::from_raw(section.as_ptr()) };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(owned))) {
+            // Its own drop may panic too.
+            std::mem::forget(payload);
+        }
     }
 
     /// Runs the closure. For the worker that has begun the hand-off.

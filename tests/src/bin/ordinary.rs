@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{env, process, thread};
 
 use gmr_core::{Requester, SectionId};
@@ -100,6 +100,45 @@ fn triggers() -> &'static str {
     "triggered"
 }
 
+/// Panics when it is dropped.
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        panic!("on purpose, in a drop");
+    }
+}
+
+/// Hangs, and is expensive to get rid of.
+fn hangs_with_a_grenade() -> impl FnMut() -> &'static str + Send + 'static {
+    let grenade = Grenade;
+    move || {
+        let _kept = &grenade;
+        hang()
+    }
+}
+
+fn catches() -> &'static str {
+    let _ = std::panic::catch_unwind(|| panic!("caught by the section itself"));
+    "went on"
+}
+
+fn resumes() -> u32 {
+    std::panic::resume_unwind(Box::new(7_u32));
+}
+
+/// A second setup, which is refused.
+fn set_up_again() -> String {
+    let held = Arc::new(());
+    let in_closure = Arc::clone(&held);
+    let config = BTreeMap::from([("card", "of the second setup")]);
+    let outcome = gmr_std::setup_autorun(gmr_std::package!())
+        .conf(&config)
+        .register_section("Never", move || Arc::strong_count(&in_closure))
+        .install();
+    format!("{:?}, {} held", outcome.err(), Arc::strong_count(&held))
+}
+
 fn asks() -> String {
     match handle().report(View::Text) {
         Ok(report) => report,
@@ -140,6 +179,9 @@ macro_rules! section {
             "registers" => $target.register_section("Registers", registers),
             "triggers" => $target.register_section("Triggers", triggers),
             "asks" => $target.register_section("Asks", asks),
+            "grenade" => $target.register_section("Grenade", hangs_with_a_grenade()),
+            "catches" => $target.register_section("Catches", catches),
+            "resumes" => $target.register_section("Resumes", resumes),
             "locks" => $target.register_section("Locks", locks),
             other => panic!("what is {other}?"),
         }
@@ -153,8 +195,10 @@ fn main() {
         _ => View::Text,
     };
     let deadline_ms = args.next().and_then(|millis| millis.parse().ok()).expect("milliseconds");
-    let mut setup: Setup = gmr_std::setup_autorun(gmr_std::package!())
+    let config = BTreeMap::from([("card", "of the first setup")]);
+    let mut setup: Setup<'_> = gmr_std::setup_autorun(gmr_std::package!())
         .view(view)
+        .conf(&config)
         .section_deadline(Duration::from_millis(deadline_ms));
     for name in args {
         setup = section!(&*name, setup);
@@ -180,6 +224,10 @@ fn obey(installed: Handle) {
             "unlock" => held = None,
             "hang" => HANGS.store(true, Ordering::Release),
             "release" => HANGS.store(false, Ordering::Release),
+            "set-up-again" => {
+                println!("{}", set_up_again());
+                continue;
+            }
             "runs" => {
                 println!("{}", RUNS.load(Ordering::Acquire));
                 continue;
