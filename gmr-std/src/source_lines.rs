@@ -43,6 +43,9 @@ const MOST_ADDRESSES: usize = 12 * 1024;
 /// Searches whose results are kept side by side.
 const MOST_SEARCHES: usize = 8;
 
+/// So often what was left out is looked up again with the next report.
+const MOST_CUT: u32 = 3;
+
 /// A worker stops by itself after this long, whoever waits. Longer than a
 /// report waits: what it finds is there for the next one.
 const LONGEST_SEARCH: Duration = Duration::from_secs(20);
@@ -65,9 +68,12 @@ struct Search {
 struct Known {
     generation: u64,
     searches: Vec<Arc<Search>>,
+    /// Searches that had to leave something out for want of time or memory.
+    cut: u32,
 }
 
 impl Known {
+    /// The table that has the last word on an address.
     fn of(&self, address: u64) -> Option<&LineTable> {
         let has = |search: &&Arc<Search>| search.addresses.binary_search(&address).is_ok();
         self.searches.iter().find(has).map(|search| &search.table)
@@ -86,6 +92,9 @@ pub(crate) struct Lines {
     /// The last preparation: a worker was late, or none came.
     was_late: AtomicBool,
     had_no_worker: AtomicBool,
+    /// Addresses of the last request that lack their lines for want of time or
+    /// memory.
+    missing: AtomicU32,
     pool: OnceLock<&'static Pool>,
 }
 
@@ -109,6 +118,7 @@ impl Lines {
             searches: AtomicU32::new(0),
             was_late: AtomicBool::new(false),
             had_no_worker: AtomicBool::new(false),
+            missing: AtomicU32::new(0),
             pool: OnceLock::new(),
         }
     }
@@ -149,6 +159,49 @@ impl Lines {
         is_needed
     }
 
+    /// Waits for what was posted, or gives up.
+    fn wait(&self, request: &LineRequest<'_>) {
+        let Some(pool) = self.pool.get() else { return };
+        pool.wake();
+        loop {
+            let seen = self.searches.load(Ordering::Acquire);
+            if self.state.load(Ordering::Acquire) == IDLE {
+                return;
+            }
+            let left = request.deadline_ns.saturating_sub(wait::monotonic_ns());
+            if !(request.is_current)() {
+                // Another report goes on with whatever is posted.
+                return;
+            }
+            if left == 0 {
+                break;
+            }
+            wait::wait(&self.searches, seen, left.min(WAIT_SLICE_NS));
+        }
+        if self.step(POSTED, IDLE) {
+            self.had_no_worker.store(true, Ordering::Release);
+            return;
+        }
+        let outcome = pool.give_up(|| {
+            if self.step(RUNNING, LATE) { GaveUp::Late { tid: None } } else { GaveUp::Done }
+        });
+        self.was_late.store(outcome != GaveUp::Done, Ordering::Release);
+    }
+
+    fn count_missing(&self, request: &LineRequest<'_>) -> u32 {
+        let mut missing = 0_u32;
+        self.known.read(|known| {
+            let known = known.filter(|known| known.generation == request.generation);
+            request.addresses.each(&mut |address| {
+                let table = known.and_then(|known| known.of(address));
+                if table.is_none_or(|table| is_lost(table, address)) {
+                    missing = missing.saturating_add(1);
+                }
+            });
+        });
+        missing
+    }
+
     /// A worker looks whether there is something to find.
     pub(crate) fn work(&self, pool: &Pool) -> bool {
         if !self.step(POSTED, RUNNING) {
@@ -170,9 +223,9 @@ impl Lines {
         let generation = self.generation.load(Ordering::Acquire);
         // SAFETY: ours while RUNNING.
         let mut wanted = unsafe { &*self.wanted.get() }.clone();
-        let mut searches = self.known.read(|known| match known {
-            Some(known) if known.generation == generation => known.searches.clone(),
-            _ => Vec::new(),
+        let (mut searches, mut cut) = self.known.read(|known| match known {
+            Some(known) if known.generation == generation => (known.searches.clone(), known.cut),
+            _ => (Vec::new(), 0),
         });
         if searches.len() >= MOST_SEARCHES {
             // What is still wanted of them is looked up with the next report.
@@ -189,11 +242,21 @@ impl Lines {
             system_libraries: self.choices.system_libraries,
         };
         let Ok(table) = panics::catch(|| lines::resolve(objects, &limits)) else { return };
+        if table.was_cut() && cut < MOST_CUT {
+            // The disk may be faster next time, and memory freer.
+            cut += 1;
+            wanted.retain(|address| !is_lost(&table, *address));
+        }
         searches.push(Arc::new(Search { addresses: wanted, table }));
         // Refused while a report is stuck for ever in an older table: then
         // there are names.
-        let _ = self.known.replace(Known { generation, searches });
+        let _ = self.known.replace(Known { generation, searches, cut });
     }
+}
+
+/// Whether another search may find what this one did not.
+fn is_lost(table: &LineTable, address: u64) -> bool {
+    table.was_cut() && table.frames(address).next().is_none()
 }
 
 /// The objects that the addresses lie in, each with its addresses.
@@ -239,34 +302,10 @@ unsafe impl SourceLines for Lines {
     fn prepare(&self, request: &LineRequest<'_>) {
         self.was_late.store(false, Ordering::Release);
         self.had_no_worker.store(false, Ordering::Release);
-        let Some(pool) = self.pool.get() else { return };
-        if !self.post(request) {
-            return;
+        if self.post(request) {
+            self.wait(request);
         }
-        pool.wake();
-        loop {
-            let seen = self.searches.load(Ordering::Acquire);
-            if self.state.load(Ordering::Acquire) == IDLE {
-                return;
-            }
-            let left = request.deadline_ns.saturating_sub(wait::monotonic_ns());
-            if !(request.is_current)() {
-                // Another report goes on with whatever is posted.
-                return;
-            }
-            if left == 0 {
-                break;
-            }
-            wait::wait(&self.searches, seen, left.min(WAIT_SLICE_NS));
-        }
-        if self.step(POSTED, IDLE) {
-            self.had_no_worker.store(true, Ordering::Release);
-            return;
-        }
-        let outcome = pool.give_up(|| {
-            if self.step(RUNNING, LATE) { GaveUp::Late { tid: None } } else { GaveUp::Done }
-        });
-        self.was_late.store(outcome != GaveUp::Done, Ordering::Release);
+        self.missing.store(self.count_missing(request), Ordering::Release);
     }
 
     fn lines(
@@ -296,26 +335,19 @@ unsafe impl SourceLines for Lines {
     }
 
     fn summary(&self, say: &mut dyn FnMut(&str)) -> bool {
-        if self.was_late.load(Ordering::Acquire) {
+        let is_cut = self.missing.load(Ordering::Acquire) > 0;
+        if is_cut && self.was_late.load(Ordering::Acquire) {
             say("a worker is still looking for them; names only where they are missing");
-            return true;
-        }
-        if self.had_no_worker.load(Ordering::Acquire) {
+        } else if is_cut && self.had_no_worker.load(Ordering::Acquire) {
             say("no worker came to look for them; names only where they are missing");
-            return true;
+        } else {
+            self.known.read(|known| match known.and_then(|known| known.searches.last()) {
+                Some(search) if search.table.was_cut() || !is_cut => say(search.table.summary()),
+                None if !is_cut => {}
+                _ => say("some are missing, for want of time or memory in an earlier report"),
+            });
         }
-        self.known.read(|known| {
-            let mut was_cut = false;
-            let searches = known.map(|known| known.searches.as_slice()).unwrap_or_default();
-            for (index, search) in searches.iter().enumerate() {
-                // Of earlier ones, what they had to leave out.
-                if search.table.was_cut() || index.saturating_add(1) == searches.len() {
-                    say(search.table.summary());
-                }
-                was_cut |= search.table.was_cut();
-            }
-            was_cut
-        })
+        is_cut
     }
 }
 
