@@ -276,7 +276,8 @@ mod loom_tests {
         if work.handoff.claim().is_err() {
             return;
         }
-        work.posted.store(true, Ordering::Release);
+        // By exchange, as in the mailbox.
+        assert!(!work.posted.swap(true, Ordering::AcqRel));
         let retract = || work.posted.swap(false, Ordering::AcqRel);
         if work.handoff.is_done() || work.handoff.give_up(retract) == GaveUp::Done {
             assert!(read(work) > 0);
