@@ -118,7 +118,8 @@ pub enum UnregisterError {
     /// The id is not registered (any more).
     Unknown,
     /// A report is inside the section and did not leave it before its
-    /// deadline. No further report enters it; the entry stays taken.
+    /// deadline. No further report enters it; the entry stays taken. Call
+    /// again later: once the report has left, that succeeds.
     Busy,
 }
 
@@ -128,7 +129,7 @@ impl fmt::Display for UnregisterError {
             UnregisterError::Unknown => "this section is not registered (any more)",
             UnregisterError::Busy => {
                 "a report is still inside this section; no further report enters it, but what it \
-                 uses must stay alive"
+                 uses must stay alive until unregistering it once more succeeds"
             }
         })
     }

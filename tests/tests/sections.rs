@@ -241,6 +241,9 @@ fn unregistering_gives_up_at_the_reports_deadline_and_no_later_report_enters() {
     let third = log.report(3);
     assert!(!third.titles().contains(&"Gate"), "{}", third.raw);
     assert_eq!(daemon.ask("entered"), "1");
+    // Now it can be done.
+    until("the supervisor's end", || (daemon.ask("unregister gate") == "ok").then_some(()));
+    assert_eq!(daemon.ask("unregister gate"), "Unknown");
 }
 
 #[test]
