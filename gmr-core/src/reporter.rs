@@ -324,9 +324,12 @@ impl Reporter {
             return Err(SetupError::AlreadySetUp);
         }
         // Of the process that this one was forked from: its descriptors would
-        // keep its destination open for ever.
-        if let Some(copy) = active.and_then(Self::engine).filter(|engine| engine.is_forked_copy()) {
-            copy.destinations.clear_copy();
+        // stay open for ever, and its reports inside their sections.
+        if let Some(active) = active
+            && let Some(copy) = active.engine().filter(|engine| engine.is_forked_copy())
+        {
+            copy.clear_copy();
+            active.registry.clear_copy();
         }
         ACTIVE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
         Ok(self.state.swap(INSTALLING, Ordering::AcqRel))

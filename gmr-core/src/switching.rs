@@ -47,7 +47,8 @@ impl Reporter {
     /// (`report_to_fd`) go on.
     ///
     /// Waits for a report in progress, as `set_destination` does. In a forked
-    /// child without a setup of its own it closes the child's copies.
+    /// child without a setup of its own it closes the child's copies, also of
+    /// what leads to callers.
     ///
     /// # Errors
     ///
@@ -55,7 +56,7 @@ impl Reporter {
     pub fn release_destination(&self) -> Result<(), DestinationError> {
         let engine = self.engine().ok_or(DestinationError::NotSetUp)?;
         if engine.is_forked_copy() {
-            engine.destinations.clear_copy();
+            engine.clear_copy();
             return Ok(());
         }
         if !engine.is_own_process() {

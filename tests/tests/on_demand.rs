@@ -311,6 +311,28 @@ fn when_nobody_can_take_over_callers_are_told_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_forked_child_keeps_nothing_of_an_order_once_it_has_a_setup_or_releases() {
+    for command in ["core-trigger", "release"] {
+        let log = ErrLog::new();
+        let mut daemon = start(STUCK[1], &log);
+        daemon.must("stick");
+        let wanted = Wanted::new();
+        daemon.must(&format!("order-thread text {}", wanted.path()));
+        until("the gate", || (daemon.ask("entered") == "1").then_some(()));
+        let child: u32 = daemon.ask("fork").parse().expect("a process id");
+        let leading_there = || {
+            let all = descriptors(child);
+            all.values().filter(|target| *target == wanted.path()).count()
+        };
+        assert!(leading_there() > 1);
+        assert_eq!(daemon.ask(&format!("child {command}")), "ok");
+        assert_eq!(leading_there(), 1, "the caller's own");
+        daemon.must("unstick");
+        assert!(answer(&mut daemon).starts_with("ok "));
+    }
+}
+
+#[test]
 fn a_shutdown_ends_the_wait() {
     let log = ErrLog::new();
     let setup = ["core-trigger sections=gate", "run-thread"];

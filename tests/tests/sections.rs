@@ -247,6 +247,22 @@ fn unregistering_gives_up_at_the_reports_deadline_and_no_later_report_enters() {
 }
 
 #[test]
+fn a_forked_child_unregisters_a_section_that_its_parent_is_in() {
+    let log = ErrLog::new();
+    let mut daemon = start("core-trigger report_ms=3000", &log);
+    daemon.must("register gate");
+    daemon.must("stick");
+    daemon.trigger();
+    until("the gate", || (daemon.ask("entered") == "1").then_some(()));
+    daemon.ask("fork");
+    assert_eq!(daemon.ask("child core-trigger report_ms=3000"), "ok");
+    assert_eq!(daemon.ask("child unregister gate"), "ok");
+    assert_eq!(daemon.ask("child unregister gate"), "Unknown");
+    daemon.must("unstick");
+    daemon.must("unregister gate");
+}
+
+#[test]
 fn thirty_two_sections_registered_during_a_report_are_all_there_in_order() {
     for (setup, own) in [("std", 5), ("core-autorun", 3), ("core-trigger", 3)] {
         let log = ErrLog::new();

@@ -185,6 +185,15 @@ impl Registry {
         }
     }
 
+    /// Forgets who is inside, in a forked copy of the process: threads that were
+    /// not copied. Before any report of the copy's own.
+    #[cfg(any(gmr_engine, all(test, not(loom))))]
+    pub(crate) fn clear_copy(&self) {
+        for entry in &self.entries {
+            entry.change(|word| (word >= ONE_VISITOR).then_some(word & STATE_MASK));
+        }
+    }
+
     /// Enters the live entry with the lowest order number above `after`.
     pub(crate) fn visit_after(&self, after: u32) -> Option<Visit> {
         loop {
@@ -301,6 +310,25 @@ mod tests {
         assert!(!registry.retire(ids[0]));
         assert!(registry.free(ids[0]));
         assert_eq!(titles(&registry).last(), Some(&"fits"));
+    }
+
+    #[test]
+    fn visitors_of_a_forked_copy_are_forgotten_and_the_sections_stay() {
+        let registry = Registry::new();
+        let a = registry.register(entry("a")).unwrap();
+        let b = registry.register(entry("b")).unwrap();
+        registry.register(entry("c")).unwrap();
+        let inside = registry.visit_after(0).unwrap();
+        assert_eq!(inside.order, a.order);
+        registry.visit_after(inside.order).unwrap();
+        assert!(registry.retire(b));
+        assert!(!registry.free(b));
+        registry.clear_copy();
+        assert_eq!(titles(&registry), ["a", "c"]);
+        for id in [a, b] {
+            assert!(registry.retire(id) && registry.free(id));
+        }
+        assert_eq!(titles(&registry), ["c"]);
     }
 }
 
