@@ -296,6 +296,13 @@ impl Engine {
         }
     }
 
+    /// Closes what leads to destinations and to callers, in a forked copy that
+    /// does not use them.
+    pub(crate) fn clear_copy(&self) {
+        self.destinations.clear_copy();
+        self.orders.clear_copy();
+    }
+
     pub(crate) fn cell(&self, bank: usize) -> Option<&BankCell> {
         self.banks.get(bank)?.as_ref()
     }
@@ -326,6 +333,12 @@ impl Engine {
     /// Whether this thread has a bank: it is writing a report.
     pub(crate) fn is_supervisor(&self, tid: u32) -> bool {
         self.banks.iter().flatten().any(|cell| cell.lessee() == tid)
+    }
+
+    /// Whether this thread works for a report: one that waited for the report's
+    /// end would wait for itself.
+    pub(crate) fn is_own_thread(&self, tid: u32) -> bool {
+        self.is_supervisor(tid) || self.own_tids().contains(&tid)
     }
 
     pub(crate) fn own_tids(&self) -> heapless::Vec<u32, MAX_OWN_THREADS> {

@@ -118,7 +118,8 @@ pub enum UnregisterError {
     /// The id is not registered (any more).
     Unknown,
     /// A report is inside the section and did not leave it before its
-    /// deadline. No further report enters it; the entry stays taken.
+    /// deadline. No further report enters it; the entry stays taken. Call
+    /// again later: once the report has left, that succeeds.
     Busy,
 }
 
@@ -128,7 +129,7 @@ impl fmt::Display for UnregisterError {
             UnregisterError::Unknown => "this section is not registered (any more)",
             UnregisterError::Busy => {
                 "a report is still inside this section; no further report enters it, but what it \
-                 uses must stay alive"
+                 uses must stay alive until unregistering it once more succeeds"
             }
         })
     }
@@ -261,7 +262,8 @@ pub enum ReportError {
     /// A section, or other code of a report, asked for one: it would wait for
     /// itself.
     OnSupervisor,
-    /// As many callers wait already as there are places for.
+    /// As many callers wait already as there are places for; or the turn of
+    /// this one did not come, because other reports were written all the time.
     Busy,
     /// The descriptor for the report cannot be used.
     Destination(DestinationError),
@@ -289,9 +291,9 @@ impl fmt::Display for ReportError {
             ReportError::OnSupervisor => {
                 f.write_str("a report cannot ask for another and wait for it")
             }
-            ReportError::Busy => {
-                f.write_str("other callers wait for reports, as many as may: try again later")
-            }
+            ReportError::Busy => f.write_str(
+                "other reports are written and waited for, as many as may: try again later",
+            ),
             ReportError::Destination(error) => error.fmt(f),
             ReportError::NotWritten => {
                 f.write_str("the descriptor took nothing: it is full, closed or broken")

@@ -159,7 +159,20 @@ impl Workers {
     /// Whether that is done; else what the futex word was.
     pub(crate) fn has_refreshed(&self, wanted: u32) -> Result<(), u32> {
         let done = self.done.load(Ordering::Acquire);
-        if done.wrapping_sub(wanted) <= u32::MAX / 2 { Ok(()) } else { Err(done) }
+        if includes(done, wanted) { Ok(()) } else { Err(done) }
+    }
+
+    /// All wishes up to `wanted` are done: nothing new if a worker that began
+    /// later was faster.
+    fn refreshed(&self, wanted: u32) {
+        let mut done = self.done.load(Ordering::Acquire);
+        while !includes(done, wanted) {
+            match self.done.compare_exchange(done, wanted, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(now) => done = now,
+            }
+        }
+        futex::wake(&self.done, u32::MAX >> 1);
     }
 
     /// Waits for a change of the word that was `seen`.
@@ -182,8 +195,9 @@ impl Workers {
             if is_over() {
                 break;
             }
-            let wanted = self.wanted.load(Ordering::Acquire);
+            // In this order: what is taken never goes back.
             let taken = self.taken.load(Ordering::Acquire);
+            let wanted = self.wanted.load(Ordering::Acquire);
             if taken != wanted
                 && self
                     .taken
@@ -191,8 +205,7 @@ impl Workers {
                     .is_ok()
             {
                 refresh();
-                self.done.store(wanted, Ordering::Release);
-                futex::wake(&self.done, u32::MAX >> 1);
+                self.refreshed(wanted);
             }
             if !work() {
                 break;
@@ -201,6 +214,12 @@ impl Workers {
         }
         self.running.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Whether a count of wishes that may have wrapped has come to `wanted`.
+#[cfg(all(gmr_engine, feature = "stacks"))]
+const fn includes(done: u32, wanted: u32) -> bool {
+    done.wrapping_sub(wanted) <= u32::MAX / 2
 }
 
 /// The supervisor's own tools, for those who wait on its behalf: a futex with a
@@ -229,5 +248,41 @@ pub mod wait {
     #[must_use]
     pub fn gettid() -> u32 {
         crate::sys::gettid()
+    }
+}
+
+#[cfg(all(test, gmr_engine, feature = "stacks"))]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_slow_worker_does_not_take_back_what_a_faster_one_has_done() {
+        let workers = Workers::new();
+        let first = workers.want_refresh();
+        let (second, inner) = (Cell::new(0), Cell::new(0));
+        // While the first refresh is under way, there is another wish, and
+        // another worker who grants it.
+        let slow = || {
+            second.set(workers.want_refresh());
+            workers.run(&|| inner.set(inner.get() + 1), &mut || false, &|| false);
+            assert_eq!(workers.has_refreshed(second.get()), Ok(()));
+        };
+        workers.run(&slow, &mut || false, &|| false);
+        assert_eq!((first, second.get(), inner.get()), (1, 2, 1));
+        assert_eq!(workers.has_refreshed(first), Ok(()));
+        assert_eq!(workers.has_refreshed(second.get()), Ok(()));
+        assert_eq!(workers.running(), 0);
+    }
+
+    #[test]
+    fn the_count_of_wishes_wraps() {
+        let workers = Workers::new();
+        for wanted in [u32::MAX / 2, u32::MAX - 1, 1, 0, u32::MAX] {
+            workers.refreshed(wanted);
+        }
+        assert_eq!(workers.has_refreshed(1), Ok(()));
+        assert_eq!(workers.has_refreshed(2), Err(1));
     }
 }

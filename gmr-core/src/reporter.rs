@@ -324,9 +324,14 @@ impl Reporter {
             return Err(SetupError::AlreadySetUp);
         }
         // Of the process that this one was forked from: its descriptors would
-        // keep its destination open for ever.
-        if let Some(copy) = active.and_then(Self::engine).filter(|engine| engine.is_forked_copy()) {
-            copy.destinations.clear_copy();
+        // stay open for ever, its reports inside their sections, and its threads
+        // in their scopes.
+        if let Some(active) = active
+            && let Some(copy) = active.engine().filter(|engine| engine.is_forked_copy())
+        {
+            copy.clear_copy();
+            active.registry.clear_copy();
+            crate::scope::clear_copy();
         }
         ACTIVE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
         Ok(self.state.swap(INSTALLING, Ordering::AcqRel))
@@ -453,7 +458,7 @@ impl Reporter {
         let Some(engine) = self.engine() else {
             return if self.registry.free(id) { Ok(()) } else { Err(UnregisterError::Busy) };
         };
-        let is_inside = engine.is_supervisor(crate::sys::gettid());
+        let is_inside = engine.is_own_thread(crate::sys::gettid());
         let limit = u64::try_from(engine.options.report_deadline.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = crate::sys::clock::monotonic_ns().saturating_add(limit);
         loop {

@@ -241,6 +241,25 @@ fn unregistering_gives_up_at_the_reports_deadline_and_no_later_report_enters() {
     let third = log.report(3);
     assert!(!third.titles().contains(&"Gate"), "{}", third.raw);
     assert_eq!(daemon.ask("entered"), "1");
+    // Now it can be done.
+    until("the supervisor's end", || (daemon.ask("unregister gate") == "ok").then_some(()));
+    assert_eq!(daemon.ask("unregister gate"), "Unknown");
+}
+
+#[test]
+fn a_forked_child_unregisters_a_section_that_its_parent_is_in() {
+    let log = ErrLog::new();
+    let mut daemon = start("core-trigger report_ms=3000", &log);
+    daemon.must("register gate");
+    daemon.must("stick");
+    daemon.trigger();
+    until("the gate", || (daemon.ask("entered") == "1").then_some(()));
+    daemon.ask("fork");
+    assert_eq!(daemon.ask("child core-trigger report_ms=3000"), "ok");
+    assert_eq!(daemon.ask("child unregister gate"), "ok");
+    assert_eq!(daemon.ask("child unregister gate"), "Unknown");
+    daemon.must("unstick");
+    daemon.must("unregister gate");
 }
 
 #[test]

@@ -133,6 +133,15 @@ impl<T> Orders<T> {
         None
     }
 
+    /// Drops all of them, in a forked copy of the process: their callers and
+    /// supervisors were not copied.
+    pub(crate) fn clear_copy(&self) {
+        for place in &self.places {
+            place.state.store(IDLE, Ordering::Release);
+            place.order.clear_copy();
+        }
+    }
+
     /// Holds what was ordered in a place, if there is an order.
     pub(crate) fn at(&self, number: usize) -> Option<Held<'_, T>> {
         self.places.get(number)?.order.hold()
@@ -302,6 +311,20 @@ mod tests {
         assert_eq!(Arc::strong_count(&value), 1);
         assert!(orders.place(Arc::new(())).is_ok());
         drop(others);
+    }
+
+    #[test]
+    fn a_copy_is_cleared_whoever_waited_or_served() {
+        let orders = Orders::new();
+        let value = Arc::new(());
+        let callers = [(); 2].map(|()| orders.place(Arc::clone(&value)).unwrap());
+        core::mem::forget((callers, orders.take(0)));
+        assert_eq!(Arc::strong_count(&value), 3);
+        orders.clear_copy();
+        assert_eq!(Arc::strong_count(&value), 1);
+        assert!(!orders.is_pending());
+        let placed = orders.place(value).unwrap();
+        assert_eq!(placed.progress(), Progress::Queued);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! 2. A report visits live entries by order number: it counts itself in only
 //!    while the state is Live.
 //! 3. `unregister` retires the entry (Live → Retired, visitors kept) and frees
-//!    it once the word says Retired and nobody inside.
+//!    it once the word says Retired and nobody inside. Who gave up waiting for
+//!    that may try again: a retired entry is retired once more.
 //!
 //! State and count share a word on purpose: in two words, both sides would
 //! have to store one and load the other, which needs sequential consistency.
@@ -143,27 +144,54 @@ impl Registry {
             // SAFETY: Writing belongs to who made it.
             #[expect(unsafe_code, reason = "see above")]
             entry.registered.with_mut(|cell| unsafe { *cell = Some(registered) });
-            entry.order.store(order, Ordering::Relaxed);
+            entry.order.store(order, Ordering::Release);
             entry.word.store(LIVE, Ordering::Release);
             return Some(SectionId { index: index as u32, order });
         }
         None
     }
 
-    /// Retires an entry: no report will enter it any more. `false`: the id is
-    /// not (or no longer) registered.
+    /// Retires an entry, or finds it retired: no report will enter it any more.
+    /// `false`: the id is not (or no longer) registered.
     pub(crate) fn retire(&self, id: SectionId) -> bool {
         let Some(entry) = self.entries.get(id.index as usize) else { return false };
-        entry.order.load(Ordering::Relaxed) == id.order
-            && entry.change(|word| {
-                (word & STATE_MASK == LIVE).then_some((word & !STATE_MASK) | RETIRED)
-            })
+        // As a visitor: meanwhile nobody frees it, and no other section moves in.
+        let entered = entry.change(|word| {
+            matches!(word & STATE_MASK, LIVE | RETIRED).then_some(word.wrapping_add(ONE_VISITOR))
+        });
+        if !entered {
+            return false;
+        }
+        let is_it = entry.order.load(Ordering::Relaxed) == id.order;
+        entry.change(|word| {
+            // (None are left in a forked copy that was cleared meanwhile.)
+            let left = word.checked_sub(ONE_VISITOR).unwrap_or(word);
+            Some(if is_it { (left & !STATE_MASK) | RETIRED } else { left })
+        });
+        is_it
     }
 
-    /// Frees a retired entry once nobody is inside it. `false`: a report is.
+    /// Frees an entry that [`retire`](Self::retire) found, once nobody is inside
+    /// it. `false`: a report is. `true` also if another thread has freed it.
     pub(crate) fn free(&self, id: SectionId) -> bool {
         let Some(entry) = self.entries.get(id.index as usize) else { return true };
-        entry.word.compare_exchange(RETIRED, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        match entry.word.compare_exchange(RETIRED, FREE, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            // Acquire: if another section moved in, what was done inside this
+            // one came before.
+            Err(word) => {
+                word & STATE_MASK != RETIRED || entry.order.load(Ordering::Acquire) != id.order
+            }
+        }
+    }
+
+    /// Forgets who is inside, in a forked copy of the process: threads that were
+    /// not copied. Before any report of the copy's own.
+    #[cfg(any(gmr_engine, all(test, not(loom))))]
+    pub(crate) fn clear_copy(&self) {
+        for entry in &self.entries {
+            entry.change(|word| (word >= ONE_VISITOR).then_some(word & STATE_MASK));
+        }
     }
 
     /// Enters the live entry with the lowest order number above `after`.
@@ -270,13 +298,42 @@ mod tests {
         assert!(registry.retire(ids[0]));
         assert!(!registry.free(ids[0]));
         assert!(registry.register(entry("one too many")).is_none());
+        // Whoever waited in vain tries again.
+        assert!(registry.retire(ids[0]));
+        assert!(!registry.free(ids[0]));
         registry.leave(&visit);
+        assert!(registry.retire(ids[0]));
         assert!(registry.free(ids[0]));
+        assert!(!registry.retire(ids[0]), "an id is good once");
         assert!(registry.register(entry("fits")).is_some());
+        // Late by far: nobody is inside, and the new section stays.
+        assert!(!registry.retire(ids[0]));
+        assert!(registry.free(ids[0]));
+        assert_eq!(titles(&registry).last(), Some(&"fits"));
+    }
+
+    #[test]
+    fn visitors_of_a_forked_copy_are_forgotten_and_the_sections_stay() {
+        let registry = Registry::new();
+        let a = registry.register(entry("a")).unwrap();
+        let b = registry.register(entry("b")).unwrap();
+        registry.register(entry("c")).unwrap();
+        let inside = registry.visit_after(0).unwrap();
+        assert_eq!(inside.order, a.order);
+        registry.visit_after(inside.order).unwrap();
+        assert!(registry.retire(b));
+        assert!(!registry.free(b));
+        registry.clear_copy();
+        assert_eq!(titles(&registry), ["a", "c"]);
+        for id in [a, b] {
+            assert!(registry.retire(id) && registry.free(id));
+        }
+        assert_eq!(titles(&registry), ["c"]);
     }
 }
 
 #[cfg(all(test, loom))]
+#[expect(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "loom's cell is the check")]
 mod loom_tests {
     use super::test_section::Nothing;
     use super::*;
@@ -306,6 +363,45 @@ mod loom_tests {
                 registry.register(Registered { title: "b", section: &Nothing }).unwrap();
             }
             report.join().unwrap();
+        });
+    }
+
+    /// Two threads unregister the same section, with a report inside, and one of
+    /// them registers another: who has freed the first is sure that the report
+    /// has left, and neither takes out the second.
+    #[test]
+    fn loom_a_section_is_unregistered_by_two() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
+            let registry = Arc::new(Registry::new());
+            // What the section uses until it is unregistered.
+            let used = Arc::new(UnsafeCell::new(0_u32));
+            let id = registry.register(Registered { title: "a", section: &Nothing }).unwrap();
+            let visit = registry.visit_after(0).unwrap();
+            let report = {
+                let (registry, used) = (Arc::clone(&registry), Arc::clone(&used));
+                loom::thread::spawn(move || {
+                    used.with(|used| assert_eq!(unsafe { *used }, 0));
+                    registry.leave(&visit);
+                })
+            };
+            let other = {
+                let registry = Arc::clone(&registry);
+                loom::thread::spawn(move || registry.retire(id) && registry.free(id))
+            };
+            let mut second = None;
+            if registry.retire(id) && registry.free(id) {
+                used.with_mut(|used| unsafe { *used = 1 });
+                second = registry.register(Registered { title: "b", section: &Nothing });
+            }
+            report.join().unwrap();
+            let _ = other.join().unwrap();
+            if second.is_some() {
+                assert_eq!(registry.visit_after(0).map(|visit| visit.order), Some(2));
+            } else if registry.retire(id) {
+                assert!(registry.free(id), "nobody is inside any more");
+            }
         });
     }
 }
