@@ -140,6 +140,7 @@ impl ElfFile {
             file: &self.file,
             at: section.offset + CHDR_BYTES as u64,
             left: section.size.saturating_sub(CHDR_BYTES as u64),
+            budget,
         };
         // ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD
         match kind {
@@ -171,15 +172,18 @@ fn fill(memory: &mut [u8], mut decoder: impl Read, budget: &Budget<'_>) -> Resul
     Ok(())
 }
 
-/// A part of a file, read from its beginning to its end.
-pub(super) struct FilePart<'f> {
+/// A part of a file, read from its beginning to its end. Stops when the budget
+/// does: what is compressed may be long, and come to nothing.
+pub(super) struct FilePart<'f, 'b> {
+    pub(super) budget: &'f Budget<'b>,
     pub(super) file: &'f File,
     pub(super) at: u64,
     pub(super) left: u64,
 }
 
-impl Read for FilePart<'_> {
+impl Read for FilePart<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.budget.check().map_err(|_| io::ErrorKind::TimedOut)?;
         let max = buf.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let len = self.file.read_at(&mut buf[..max], self.at)?;
         self.at += len as u64;

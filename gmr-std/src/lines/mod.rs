@@ -17,7 +17,8 @@
 //! held as a whole).
 //!
 //! It runs on an ordinary thread: it allocates, and reading may wait for the
-//! disk. The deadline is looked at before each read and in each loop.
+//! disk. The deadline is looked at before each read of a file and in each loop:
+//! within a few milliseconds, whatever the file says.
 //! Demangling takes [`MAX_STACK_BYTES`](gmr_core::symbols::MAX_STACK_BYTES) of
 //! stack for the worst name.
 //!
@@ -29,6 +30,8 @@
 //!   debug packages) are not read: names that are there are missing.
 //! - Type units are not read. No function is there.
 //! - Where the linker folded equal functions into one, the first is shown.
+//! - Source files that a line program itself defines (DW_LNE_define_file, which
+//!   no compiler writes) are not known.
 //! - C++ names stay mangled.
 
 use std::fs::File;
@@ -150,7 +153,7 @@ fn resolve_object(
         .ok_or(Reason::NoDebugInfo)?;
 
     // What is kept of an address while it is looked for.
-    let per_address = (size_of::<Found>() + 3 * size_of::<u64>()) as u64;
+    let per_address = (size_of::<Found>() + 4 * size_of::<u64>()) as u64;
     let _reserved = budget.reserve(object.wanted.len() as u64 * per_address).map_err(reason)?;
     let sections = load(&elf, false, cache, budget, &mut tally.sections).map_err(reason)?;
     let dwarf = sections.borrow(|section| section.bytes());
