@@ -216,6 +216,10 @@ impl<'a> Unit<'a> {
         let part = |bytes: Bytes<'a>| Some(OsString::from_vec(bytes.prefix(MAX_PATH_BYTES).ok()?));
         let mut path = PathBuf::from(self.gimli.comp_dir.and_then(part)?);
         path.push(part(self.dwo_name?)?);
+        // Where the program was compiled: not where it runs.
+        if !path.is_absolute() {
+            return None;
+        }
         open(&path).and_then(|(file, _)| ElfFile::new(file))
     }
 }

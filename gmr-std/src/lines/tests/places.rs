@@ -123,6 +123,22 @@ fn a_missing_package_costs_the_functions_only() {
 }
 
 #[test]
+fn split_units_are_not_looked_for_in_the_working_directory() {
+    let fixture = Fixture::new("relative-dwo");
+    // The tests' working directory as seen from there is where the file is.
+    let here = std::env::current_dir().unwrap();
+    let up: String = here.components().skip(1).map(|_| "../").collect();
+    let relative = format!("{up}{}", fixture.0.strip_prefix("/").unwrap().display());
+    for (dir, is_found) in [(fixture.0.to_str().unwrap(), true), (&relative, false)] {
+        let map = format!("-fdebug-prefix-map={}={dir}", fixture.0.display());
+        let path = fixture.c(&format!("-g -O2 -gdwarf-4 -gsplit-dwarf {map}"));
+        let table = look_up(&path, &sample(&path, 10));
+        let is_missing = table.summary().contains("split-off debug information not found");
+        assert_eq!(is_missing, !is_found, "{dir}: {}", table.summary());
+    }
+}
+
+#[test]
 fn c_with_and_without_aranges() {
     for (args, tool) in [
         ("-g -O2 -gdwarf-4", BINUTILS),
