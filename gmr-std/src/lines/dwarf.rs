@@ -127,7 +127,6 @@ impl<'a> ObjectDwarf<'a> {
             return Ok(());
         }
         let unit = open(Extent::Whole)?;
-        out.tally.units += 1;
         let sorted: Vec<u64> = hits.iter().map(|&hit| out.wanted[hit].svma).collect();
         let mut found: Vec<Found> = hits.iter().map(|_| Found::default()).collect();
 
@@ -161,7 +160,7 @@ impl<'a> ObjectDwarf<'a> {
                 return Ok(());
             }
         } else if let Some(elf) = id.and_then(|_| unit.dwo_file()) {
-            let sections = load(&elf, true, self.cache, self.budget, &mut pass.out.tally.sections)?;
+            let sections = load(&elf, true, self.cache, self.budget, pass.out.tally)?;
             let mut dwarf = sections.borrow(|section| section.bytes());
             dwarf.make_dwo(self.dwarf);
             if pass.split(&dwarf, &unit.gimli)? {

@@ -155,7 +155,7 @@ fn resolve_object(
     // What is kept of an address while it is looked for.
     let per_address = (size_of::<Found>() + 4 * size_of::<u64>()) as u64;
     let _reserved = budget.reserve(object.wanted.len() as u64 * per_address).map_err(reason)?;
-    let sections = load(&elf, false, cache, budget, &mut tally.sections).map_err(reason)?;
+    let sections = load(&elf, false, cache, budget, tally).map_err(reason)?;
     let dwarf = sections.borrow(|section| section.bytes());
     // What has been split off lies beside the object, or its debug file.
     let packed = [Path::new(std::ffi::OsStr::from_bytes(&object.path)), &path]
@@ -165,7 +165,7 @@ fn resolve_object(
     let empty = Section::unread(cache, 0);
     let packed_sections = packed
         .as_ref()
-        .map(|elf| load_package(elf, cache, budget, &mut tally.sections))
+        .map(|elf| load_package(elf, cache, budget, tally))
         .transpose()
         .map_err(reason)?;
     let package = packed_sections

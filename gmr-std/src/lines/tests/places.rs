@@ -278,7 +278,7 @@ fn what_was_not_done_is_said() {
     };
     let table = resolve(vec![library], &limits(64 << 20));
     assert!(!table.was_cut());
-    assert!(table.summary().contains("system libraries, left to symbol tables: 1 object"));
+    assert!(table.summary().ends_with(&format!("; {} in system libraries", svmas.len())));
 
     fixture.run("strip", "program");
     let table = look_up(&path, &svmas);
