@@ -94,8 +94,9 @@ impl<'a> ObjectDwarf<'a> {
                 Err(Failure::Stopped) => return Err(Failure::Stopped),
                 Err(failure) => {
                     hits.retain(|&hit| out.fates[hit] == Fate::Open);
-                    out.tally.lose_unit(failure.into(), hits.len());
-                    hits.iter().for_each(|&hit| out.fates[hit] = Fate::Lost);
+                    let reason = Reason::from(failure);
+                    out.tally.lose_unit(reason, hits.len());
+                    hits.iter().for_each(|&hit| out.fates[hit] = reason.fate());
                 }
             }
             if !out.fates.contains(&Fate::Open) {

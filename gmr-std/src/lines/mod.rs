@@ -105,11 +105,15 @@ pub(crate) fn resolve(objects: Vec<Object>, limits: &Limits<'_>) -> LineTable {
     let addresses = objects.iter().map(|object| object.wanted.len()).sum();
     let mut tally = Tally { addresses, ..Tally::default() };
     let (cache, builder) = (Cache::new(&budget), Builder::new(&budget));
-    let (Ok(cache), Ok(mut table)) = (cache, builder) else {
+    // Twice: the vector grows by doubling.
+    let lost = budget.reserve(2 * addresses as u64 * size_of::<u64>() as u64);
+    let (Ok(cache), Ok(mut table), Ok(_lost)) = (cache, builder, lost) else {
         tally.lost[Reason::OverBudget as usize] =
             Lost { objects: objects.len(), units: 0, addresses: tally.addresses };
-        return LineTable::empty(tally.summary(limits));
+        let all = objects.iter().flat_map(|object| &object.wanted).map(|wanted| wanted.avma);
+        return LineTable::empty(tally.summary(limits), all.collect());
     };
+    let mut lost_for_now = Vec::new();
     for mut object in objects {
         object.wanted.sort_unstable_by_key(|wanted| wanted.svma);
         let mut fates = vec![Fate::Open; object.wanted.len()];
@@ -127,8 +131,14 @@ pub(crate) fn resolve(objects: Vec<Object>, limits: &Limits<'_>) -> LineTable {
         if left > 0 {
             tally.lose_object(reason, left);
         }
+        let is_for_now = |fate: Fate| match fate {
+            Fate::Open => reason.fate() == Fate::LostForNow,
+            fate => fate == Fate::LostForNow,
+        };
+        let lost = object.wanted.iter().zip(&fates).filter(|&(_, &fate)| is_for_now(fate));
+        lost_for_now.extend(lost.map(|(wanted, _)| wanted.avma));
     }
-    table.finish(tally.summary(limits), tally.was_cut())
+    table.finish(tally.summary(limits), tally.was_cut(), lost_for_now)
 }
 
 fn resolve_object(

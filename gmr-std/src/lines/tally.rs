@@ -7,7 +7,10 @@ use super::budget::{Failure, Limits};
 pub(super) enum Fate {
     Open,
     Found,
+    /// For good: the files have no answer.
     Lost,
+    /// With more time or memory there may be an answer.
+    LostForNow,
 }
 
 /// Why addresses, or units, or objects, were not found.
@@ -36,6 +39,14 @@ impl Reason {
         (Reason::NotCovered, "in code without debug information (start-up code, assembler)"),
         (Reason::SystemLibrary, "in system libraries"),
     ];
+
+    /// What becomes of an address that is lost for this reason.
+    pub(super) fn fate(self) -> Fate {
+        match self {
+            Reason::OverBudget | Reason::Late => Fate::LostForNow,
+            _ => Fate::Lost,
+        }
+    }
 
     /// Nothing went wrong: only addresses are counted.
     fn is_ordinary(self) -> bool {
