@@ -41,14 +41,17 @@ impl From<gimli::Error> for Failure {
     }
 }
 
-/// The clock is read once in so many steps of a loop.
-const STEPS_PER_CHECK: u32 = 4096;
+/// The clock is read once in so many steps. One takes a microsecond at most.
+const STEPS_PER_CHECK: u64 = 4096;
+
+/// What one step covers where bytes are looked through or copied.
+const BYTES_PER_STEP: usize = 64;
 
 /// The account of one call of [`resolve`](super::resolve).
 pub(super) struct Budget<'a> {
     limits: &'a Limits<'a>,
     left: Cell<u64>,
-    steps: Cell<u32>,
+    steps: Cell<u64>,
     stopped: Cell<bool>,
 }
 
@@ -74,10 +77,23 @@ impl<'a> Budget<'a> {
         Ok(Reserved { left: &self.left, bytes })
     }
 
-    /// To be called in each loop whose length a file decides.
+    /// To be called in each loop whose length a file decides; each read of a
+    /// section is a step too, since gimli has such loops as well.
     #[inline]
     pub(super) fn step(&self) -> Result<(), Failure> {
-        let steps = self.steps.get() + 1;
+        self.steps(1)
+    }
+
+    /// As many steps as bytes take.
+    #[inline]
+    pub(super) fn step_bytes(&self, bytes: usize) -> Result<(), Failure> {
+        self.steps(1 + bytes / BYTES_PER_STEP)
+    }
+
+    /// Several steps, done or about to be done in one go.
+    #[inline]
+    pub(super) fn steps(&self, count: usize) -> Result<(), Failure> {
+        let steps = self.steps.get().saturating_add(count as u64);
         if steps < STEPS_PER_CHECK {
             self.steps.set(steps);
             return if self.stopped.get() { Err(Failure::Stopped) } else { Ok(()) };
@@ -93,6 +109,11 @@ impl<'a> Budget<'a> {
             self.stopped.set(late || !(self.limits.is_wanted)());
         }
         if self.stopped.get() { Err(Failure::Stopped) } else { Ok(()) }
+    }
+
+    /// Whether a check has said "no". What was read since may be missing.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.get()
     }
 
     /// What a failed read of a file means: gimli knows but one I/O error.

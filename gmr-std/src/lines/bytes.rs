@@ -136,11 +136,13 @@ impl<'a> Section<'a> {
     }
 
     /// Calls `look` with bytes from `at` on: at least one, at most up to `end`,
-    /// which must lie within the section.
+    /// which must lie within the section. A step, wherever the bytes are: gimli
+    /// has loops that end with the section only.
     #[inline]
     fn with<T>(&self, at: usize, end: usize, look: impl FnOnce(&[u8]) -> T) -> gimli::Result<T> {
+        self.cache.budget.step().map_err(|_| gimli::Error::Io)?;
         match &self.content {
-            Content::Memory(memory, _) => Ok(look(&memory[at..end])),
+            Content::Memory(memory, _) => Ok(look(&memory[at..end.min(at + BLOCK_BYTES)])),
             Content::File(file, offset) => {
                 let block = at / BLOCK_BYTES;
                 let mut blocks = self.cache.blocks.borrow_mut();
@@ -229,6 +231,7 @@ impl Reader for Bytes<'_> {
                 return Ok(at - self.start + found);
             }
             at += len;
+            self.section.cache.budget.step_bytes(len).map_err(|_| gimli::Error::Io)?;
         }
         Err(self.eof())
     }

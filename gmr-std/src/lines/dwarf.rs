@@ -22,7 +22,7 @@ use super::names::{Files, Names};
 use super::sections::load;
 use super::table::{Builder, NewFrame};
 use super::tally::{Fate, Reason, Tally};
-use super::unit::{self, Dwarf, Extent, Found, LineRows, Unit};
+use super::unit::{self, Dwarf, Extent, Found, LineProgram, Unit};
 
 /// A line program's header in memory, per byte of the file: a source file can
 /// take as little as one byte there.
@@ -84,16 +84,19 @@ impl<'a> ObjectDwarf<'a> {
     pub(super) fn resolve(&self, out: &mut Output<'_, '_>) -> Result<(), Failure> {
         let units = Units::new(self.dwarf, self.budget)?;
         let mut names = Names::new(self.dwarf, Some(&units), self.budget)?;
+        let sorted: Vec<u64> = out.wanted.iter().map(|wanted| wanted.svma).collect();
         for &offset in &units.offsets {
             let mut hits = Vec::new();
-            let outcome = self.unit(offset, &mut hits, &mut names, out);
+            self.budget.steps(sorted.len())?;
+            let outcome = self.unit(offset, &sorted, &mut hits, &mut names, out);
             match outcome.map_err(|failure| self.budget.explain(failure)) {
                 Ok(()) => {}
                 Err(Failure::Stopped) => return Err(Failure::Stopped),
                 Err(failure) => {
                     hits.retain(|&hit| out.fates[hit] == Fate::Open);
-                    out.tally.lose_unit(failure.into(), hits.len());
-                    hits.iter().for_each(|&hit| out.fates[hit] = Fate::Lost);
+                    let reason = Reason::from(failure);
+                    out.tally.lose_unit(reason, hits.len());
+                    hits.iter().for_each(|&hit| out.fates[hit] = reason.fate());
                 }
             }
             if !out.fates.contains(&Fate::Open) {
@@ -107,6 +110,7 @@ impl<'a> ObjectDwarf<'a> {
     fn unit(
         &self,
         offset: usize,
+        sorted: &[u64],
         hits: &mut Vec<usize>,
         names: &mut Names<'a, '_>,
         out: &mut Output<'_, '_>,
@@ -114,27 +118,26 @@ impl<'a> ObjectDwarf<'a> {
         let header = self.dwarf.unit_header(DebugInfoOffset(offset))?;
         let open = |extent| Unit::open(self.dwarf, header, extent, self.budget);
         let root = open(Extent::Root).or_else(|_| open(Extent::Whole))?;
-        let sorted: Vec<u64> = out.wanted.iter().map(|wanted| wanted.svma).collect();
-        root.root.covered(self.dwarf, &root.gimli, self.budget, &sorted, |range| {
-            hits.extend(range.filter(|&index| out.fates[index] == Fate::Open));
+        // Any number of ranges may have the same address.
+        let mut is_hit = vec![false; sorted.len()];
+        root.root.covered(self.dwarf, &root.gimli, self.budget, sorted, |range| {
+            is_hit[range].fill(true);
         })?;
-        hits.sort_unstable();
-        hits.dedup();
+        hits.extend((0..sorted.len()).filter(|&hit| is_hit[hit] && out.fates[hit] == Fate::Open));
         if hits.is_empty() {
             return Ok(());
         }
         let unit = open(Extent::Whole)?;
-        out.tally.units += 1;
         let sorted: Vec<u64> = hits.iter().map(|&hit| out.wanted[hit].svma).collect();
         let mut found: Vec<Found> = hits.iter().map(|_| Found::default()).collect();
 
-        let (mut rows, _reserved) = self.line_program(&unit)?.unzip();
-        let lines = match &mut rows {
-            Some(rows) => unit::lines(rows, self.budget, &sorted, &mut found),
+        let (mut program, _reserved) = self.line_program(&unit)?.unzip();
+        let lines = match &mut program {
+            Some(program) => unit::lines(program, self.budget, &sorted, &mut found),
             None => Ok(()),
         };
         self.budget.check()?;
-        let header = rows.as_ref().map(|rows| rows.header());
+        let header = program.as_ref().map(|program| program.header());
         let files = Files::new(self.dwarf, &unit.gimli, header);
         let reserved = self.budget.reserve(0)?;
         let mut pass = Pass { budget: self.budget, hits, sorted, found, reserved, files, out };
@@ -158,7 +161,7 @@ impl<'a> ObjectDwarf<'a> {
                 return Ok(());
             }
         } else if let Some(elf) = id.and_then(|_| unit.dwo_file()) {
-            let sections = load(&elf, true, self.cache, self.budget, &mut pass.out.tally.sections)?;
+            let sections = load(&elf, true, self.cache, self.budget, pass.out.tally)?;
             let mut dwarf = sections.borrow(|section| section.bytes());
             dwarf.make_dwo(self.dwarf);
             if pass.split(&dwarf, &unit.gimli)? {
@@ -175,7 +178,7 @@ impl<'a> ObjectDwarf<'a> {
     fn line_program(
         &self,
         unit: &Unit<'a>,
-    ) -> Result<Option<(LineRows<'a>, Reserved<'a>)>, Failure> {
+    ) -> Result<Option<(LineProgram<'a>, Reserved<'a>)>, Failure> {
         let Some(offset) = unit.lines else { return Ok(None) };
         let mut header = *gimli::Section::reader(&self.dwarf.debug_line);
         header.skip(offset.0)?;
@@ -192,7 +195,7 @@ impl<'a> ObjectDwarf<'a> {
             unit.gimli.comp_dir,
             unit.gimli.name,
         )?;
-        Ok(Some((program.rows(), reserved)))
+        Ok(Some((program, reserved)))
     }
 }
 
@@ -266,6 +269,10 @@ impl Pass<'_, '_, '_, '_> {
                 let line = place.and_then(|place| u32::try_from(place.line).ok()).unwrap_or(0);
                 frames.push(NewFrame { function, file, line, is_inlined: call.is_some() });
                 place = call;
+            }
+            // What could not be read any more is missing from them.
+            if self.budget.is_stopped() {
+                return Err(Failure::Stopped);
             }
             if frames.iter().any(|frame| frame.function.is_some() || frame.file.is_some()) {
                 self.out.table.add(self.out.wanted[hit].avma, &frames)?;

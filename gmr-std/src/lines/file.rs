@@ -6,6 +6,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -50,13 +51,17 @@ impl ElfSource for Pread<'_> {
     }
 }
 
-/// Opens a regular file. Nothing else: a FIFO would have us wait.
+/// Opens a regular file, and nothing else even for a moment: a FIFO would have
+/// us wait, and there are devices that act when they are opened.
 pub(super) fn open(path: &Path) -> Option<(File, Metadata)> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(path).ok()?;
-    let metadata = file.metadata().ok()?;
-    metadata.is_file().then_some((file, metadata))
+    let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).ok()?;
+    let metadata = place.metadata().ok()?;
+    if !metadata.is_file() {
+        return None;
+    }
+    // What was looked at, whatever lies at the path by now.
+    let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd())).ok()?;
+    Some((file, metadata))
 }
 
 impl ElfFile {
@@ -140,6 +145,7 @@ impl ElfFile {
             file: &self.file,
             at: section.offset + CHDR_BYTES as u64,
             left: section.size.saturating_sub(CHDR_BYTES as u64),
+            budget,
         };
         // ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD
         match kind {
@@ -171,19 +177,46 @@ fn fill(memory: &mut [u8], mut decoder: impl Read, budget: &Budget<'_>) -> Resul
     Ok(())
 }
 
-/// A part of a file, read from its beginning to its end.
-pub(super) struct FilePart<'f> {
+/// A part of a file, read from its beginning to its end. Stops when the budget
+/// does: what is compressed may be long, and come to nothing.
+pub(super) struct FilePart<'f, 'b> {
+    pub(super) budget: &'f Budget<'b>,
     pub(super) file: &'f File,
     pub(super) at: u64,
     pub(super) left: u64,
 }
 
-impl Read for FilePart<'_> {
+impl Read for FilePart<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.budget.check().map_err(|_| io::ErrorKind::TimedOut)?;
         let max = buf.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let len = self.file.read_at(&mut buf[..max], self.at)?;
         self.at += len as u64;
         self.left -= len as u64;
         Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regular_files_only() {
+        let dir = std::env::temp_dir().join(format!("gmr-open-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (file, link, fifo) = (dir.join("file"), dir.join("link"), dir.join("fifo"));
+        std::fs::write(&file, "text").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+        for path in [&file, &link] {
+            let (file, metadata) = open(path).unwrap();
+            assert_eq!(io::read_to_string(file).unwrap(), "text");
+            assert_eq!(metadata.len(), 4);
+        }
+        for path in [&fifo, &dir, &dir.join("none"), Path::new("/dev/null")] {
+            assert!(open(path).is_none(), "{}", path.display());
+        }
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -91,7 +91,7 @@ fn parse_link(section: Vec<u8>) -> Option<(std::ffi::OsString, u32)> {
 }
 
 fn has_checksum(file: &File, wanted: u32, budget: &Budget<'_>) -> Result<bool, Failure> {
-    let mut part = FilePart { file, at: 0, left: u64::MAX };
+    let mut part = FilePart { budget, file, at: 0, left: u64::MAX };
     let mut crc = flate2::Crc::new();
     let _reserved = budget.reserve(CHECKSUM_BYTES as u64)?;
     let mut buffer = vec![0; CHECKSUM_BYTES];
@@ -100,7 +100,7 @@ fn has_checksum(file: &File, wanted: u32, budget: &Budget<'_>) -> Result<bool, F
         match part.read(&mut buffer) {
             Ok(0) => return Ok(crc.sum() == wanted),
             Ok(len) => crc.update(&buffer[..len]),
-            Err(_) => return Ok(false),
+            Err(_) => return budget.check().map(|()| false),
         }
     }
 }

@@ -17,7 +17,8 @@
 //! held as a whole).
 //!
 //! It runs on an ordinary thread: it allocates, and reading may wait for the
-//! disk. The deadline is looked at before each read and in each loop.
+//! disk. The deadline is looked at before each read of a file and in each loop:
+//! within a few milliseconds, whatever the file says.
 //! Demangling takes [`MAX_STACK_BYTES`](gmr_core::symbols::MAX_STACK_BYTES) of
 //! stack for the worst name.
 //!
@@ -29,6 +30,8 @@
 //!   debug packages) are not read: names that are there are missing.
 //! - Type units are not read. No function is there.
 //! - Where the linker folded equal functions into one, the first is shown.
+//! - Source files that a line program itself defines (DW_LNE_define_file, which
+//!   no compiler writes) are not known.
 //! - C++ names stay mangled.
 
 use std::fs::File;
@@ -102,11 +105,15 @@ pub(crate) fn resolve(objects: Vec<Object>, limits: &Limits<'_>) -> LineTable {
     let addresses = objects.iter().map(|object| object.wanted.len()).sum();
     let mut tally = Tally { addresses, ..Tally::default() };
     let (cache, builder) = (Cache::new(&budget), Builder::new(&budget));
-    let (Ok(cache), Ok(mut table)) = (cache, builder) else {
+    // Twice: the vector grows by doubling.
+    let lost = budget.reserve(2 * addresses as u64 * size_of::<u64>() as u64);
+    let (Ok(cache), Ok(mut table), Ok(_lost)) = (cache, builder, lost) else {
         tally.lost[Reason::OverBudget as usize] =
             Lost { objects: objects.len(), units: 0, addresses: tally.addresses };
-        return LineTable::empty(tally.summary(limits));
+        let all = objects.iter().flat_map(|object| &object.wanted).map(|wanted| wanted.avma);
+        return LineTable::empty(tally.summary(limits), all.collect());
     };
+    let mut lost_for_now = Vec::new();
     for mut object in objects {
         object.wanted.sort_unstable_by_key(|wanted| wanted.svma);
         let mut fates = vec![Fate::Open; object.wanted.len()];
@@ -124,8 +131,14 @@ pub(crate) fn resolve(objects: Vec<Object>, limits: &Limits<'_>) -> LineTable {
         if left > 0 {
             tally.lose_object(reason, left);
         }
+        let is_for_now = |fate: Fate| match fate {
+            Fate::Open => reason.fate() == Fate::LostForNow,
+            fate => fate == Fate::LostForNow,
+        };
+        let lost = object.wanted.iter().zip(&fates).filter(|&(_, &fate)| is_for_now(fate));
+        lost_for_now.extend(lost.map(|(wanted, _)| wanted.avma));
     }
-    table.finish(tally.summary(limits), tally.was_cut())
+    table.finish(tally.summary(limits), tally.was_cut(), lost_for_now)
 }
 
 fn resolve_object(
@@ -150,9 +163,9 @@ fn resolve_object(
         .ok_or(Reason::NoDebugInfo)?;
 
     // What is kept of an address while it is looked for.
-    let per_address = (size_of::<Found>() + 3 * size_of::<u64>()) as u64;
+    let per_address = (size_of::<Found>() + 4 * size_of::<u64>()) as u64;
     let _reserved = budget.reserve(object.wanted.len() as u64 * per_address).map_err(reason)?;
-    let sections = load(&elf, false, cache, budget, &mut tally.sections).map_err(reason)?;
+    let sections = load(&elf, false, cache, budget, tally).map_err(reason)?;
     let dwarf = sections.borrow(|section| section.bytes());
     // What has been split off lies beside the object, or its debug file.
     let packed = [Path::new(std::ffi::OsStr::from_bytes(&object.path)), &path]
@@ -162,7 +175,7 @@ fn resolve_object(
     let empty = Section::unread(cache, 0);
     let packed_sections = packed
         .as_ref()
-        .map(|elf| load_package(elf, cache, budget, &mut tally.sections))
+        .map(|elf| load_package(elf, cache, budget, tally))
         .transpose()
         .map_err(reason)?;
     let package = packed_sections

@@ -57,7 +57,7 @@ impl<'a, 'd> Names<'a, 'd> {
         entry: UnitOffset,
         table: &mut Builder<'_>,
     ) -> Result<Option<(Text, bool)>, Failure> {
-        let dwarf = self.dwarf;
+        let (dwarf, budget) = (self.dwarf, self.budget);
         let mut visited = Vec::new();
         let mut at = (offset, entry);
         let mut name = None;
@@ -69,7 +69,7 @@ impl<'a, 'd> Names<'a, 'd> {
             }
             visited.push(key);
             let unit = if at.0 == offset { unit } else { self.unit(at.0)? };
-            let die = read_entry(unit, at.1)?;
+            let die = read_entry(unit, at.1, budget)?;
             if let Some(best) = die.linkage_name.as_ref().or(die.name.as_ref())
                 && (die.linkage_name.is_some() || name.is_none())
             {
@@ -128,10 +128,14 @@ fn keep<'a>(
     }
 }
 
-fn read_entry<'a>(unit: &gimli::Unit<Bytes<'a>>, entry: UnitOffset) -> Result<Die<'a>, Failure> {
+fn read_entry<'a>(
+    unit: &gimli::Unit<Bytes<'a>>,
+    entry: UnitOffset,
+    budget: &Budget<'_>,
+) -> Result<Die<'a>, Failure> {
     let mut entries = unit.entries_raw(Some(entry))?;
     match entries.read_abbreviation()? {
-        Some(abbreviation) => Ok(Die::read(&mut entries, abbreviation, |_, _| {})?),
+        Some(abbreviation) => Die::read(&mut entries, abbreviation, budget, |_, _| {}),
         None => Ok(Die::default()),
     }
 }
@@ -161,17 +165,14 @@ impl<'a, 'u> Files<'a, 'u> {
         if let Some(&known) = self.known.get(&index) {
             return Ok(known);
         }
+        // What is not in the header is not kept either: that may be any number.
         let file = self.header.and_then(|header| Some((header, header.file(index)?)));
-        let text = match file {
-            Some((header, file)) => {
-                let name = self.text(Some(file.path_name()))?;
-                let directory = self.text(file.directory(header))?;
-                let comp_dir = part(self.unit.comp_dir)?;
-                let path = paths::shorten(&comp_dir, &directory, &name);
-                if path.is_empty() { None } else { Some(table.text(&path)?) }
-            }
-            None => None,
-        };
+        let Some((header, file)) = file else { return Ok(None) };
+        let name = self.text(Some(file.path_name()))?;
+        let directory = self.text(file.directory(header))?;
+        let comp_dir = part(self.unit.comp_dir)?;
+        let path = paths::shorten(&comp_dir, &directory, &name);
+        let text = if path.is_empty() { None } else { Some(table.text(&path)?) };
         self.known.insert(index, text);
         Ok(text)
     }

@@ -6,11 +6,16 @@
 //! | `…/lib/rustlib/src/rust/library/core/src/option.rs`   | `library/core/src/option.rs`     |
 //! | `/rust/deps/hashbrown-0.15.2/src/raw.rs`              | `hashbrown-0.15.2/src/raw.rs`    |
 //! | `…/registry/src/INDEX/tokio-1.45.0/src/x.rs`          | `tokio-1.45.0/src/x.rs`          |
-//! | below the directory that the unit was compiled in     | the path from there              |
+//! | `…/git/checkouts/NAME-HASH/REVISION/src/x.rs`         | `NAME/src/x.rs`                  |
+//! | `src/x.rs`, compiled in `/w/NAME`                     | `NAME/src/x.rs`                  |
+//! | `x.c`, compiled in `/w/NAME`                          | `NAME/x.c`                       |
+//! | other files below the directory of compilation        | the path from there              |
 //! | anything else                                         | as it is                         |
 //!
 //! The directory of compilation is the workspace's for its members, so their
-//! paths are those that the compiler's messages show.
+//! paths are those that the compiler's messages show (`MEMBER/src/x.rs`). For
+//! crates outside of the workspace it is the crate's own. All of those would be
+//! `src/x.rs`: the directory's name tells them apart.
 
 /// The longest path that is kept, in bytes. Longer ones lose their beginning.
 pub(super) const MAX_PATH_BYTES: usize = 256;
@@ -32,8 +37,24 @@ pub(super) fn shorten(comp_dir: &str, directory: &str, name: &str) -> String {
         }
         path.push_str(part);
     }
-    let short = known_root(&path).or_else(|| below(&path, comp_dir)).unwrap_or(&path);
-    cut(short)
+    if let Some(rest) = known_root(&path) {
+        return cut(rest);
+    }
+    if let Some((name, rest)) = checkout(&path) {
+        return cut(&format!("{name}/{rest}"));
+    }
+    match below(&path, comp_dir) {
+        Some(rest) if rest.starts_with("src/") || !rest.contains('/') => {
+            let directory = comp_dir.trim_end_matches('/');
+            let start = directory.rfind('/').map_or(0, |slash| slash + 1);
+            match directory.get(start..) {
+                None | Some("" | "." | "..") => cut(rest),
+                Some(name) => cut(&format!("{name}/{rest}")),
+            }
+        }
+        Some(rest) => cut(rest),
+        None => cut(&path),
+    }
 }
 
 /// The path from the root of a crate or of the standard library.
@@ -46,6 +67,15 @@ fn known_root(path: &str) -> Option<&str> {
     }
     path.strip_prefix("/rust/deps/")
         .or_else(|| path.split_once("/lib/rustlib/src/rust/").map(|(_, rest)| rest))
+}
+
+/// The name of a crate that Cargo took from git, and the path below its root.
+fn checkout(path: &str) -> Option<(&str, &str)> {
+    let (_, rest) = path.split_once("/git/checkouts/")?;
+    let (name, rest) = rest.split_once('/')?;
+    let (name, _hash) = name.rsplit_once('-')?;
+    let (_revision, rest) = rest.split_once('/')?;
+    (!name.is_empty()).then_some((name, rest))
 }
 
 fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
@@ -81,17 +111,30 @@ mod tests {
         );
         let registry = "/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/tokio-1.45.0";
         assert_eq!(shorten(registry, "src/net", "tcp.rs"), "tokio-1.45.0/src/net/tcp.rs");
-        assert_eq!(shorten("/w/app", "src/net", "tcp.rs"), "src/net/tcp.rs");
-        assert_eq!(shorten("/w/app", "/w/app/src", "main.rs"), "src/main.rs");
+        let checkout = "/root/.cargo/git/checkouts/my-crate-0123456789abcdef/89abcde";
+        assert_eq!(shorten(checkout, "src", "lib.rs"), "my-crate/src/lib.rs");
+        assert_eq!(
+            shorten("/w/app", &format!("{checkout}/sub/src"), "x.rs"),
+            "my-crate/sub/src/x.rs"
+        );
+        assert_eq!(shorten("/w", "gmr-core/src", "on_demand.rs"), "gmr-core/src/on_demand.rs");
+        assert_eq!(shorten("/w/gmr-core", "src", "on_demand.rs"), "gmr-core/src/on_demand.rs");
+        assert_eq!(shorten("/w/app", "src/net", "tcp.rs"), "app/src/net/tcp.rs");
+        assert_eq!(shorten("/w/app/", "/w/app/src", "main.rs"), "app/src/main.rs");
+        assert_eq!(shorten("/w/app", "", "build.rs"), "app/build.rs");
+        assert_eq!(shorten("app", "src", "main.rs"), "app/src/main.rs");
+        assert_eq!(shorten("/w/app", "lib/net", "tcp.c"), "lib/net/tcp.c");
         assert_eq!(
             shorten("/w/app", "/w/application/src", "main.rs"),
             "/w/application/src/main.rs"
         );
         assert_eq!(shorten("/w/app", "/elsewhere", "main.c"), "/elsewhere/main.c");
         assert_eq!(shorten("/w/app", "/elsewhere", "/third/main.c"), "/third/main.c");
-        assert_eq!(shorten("/w/app", ".", "./main.c"), "main.c");
+        assert_eq!(shorten("/w/app", ".", "./main.c"), "app/main.c");
         assert_eq!(shorten("", "", "main.c"), "main.c");
         assert_eq!(shorten("/", "usr", "main.c"), "usr/main.c");
+        assert_eq!(shorten("/", "", "main.c"), "main.c");
+        assert_eq!(shorten(".", "src", "main.rs"), "src/main.rs");
         assert_eq!(shorten("", "", ""), "");
     }
 

@@ -5,6 +5,7 @@ use gimli::{DwarfPackageSections, DwarfSections, SectionId};
 use super::budget::{Budget, Failure};
 use super::bytes::{Cache, Section};
 use super::file::ElfFile;
+use super::tally::Tally;
 
 /// Loads the sections that are needed: those of an object, or with `is_split`
 /// those of a `.dwo` file.
@@ -13,11 +14,11 @@ pub(super) fn load<'a>(
     is_split: bool,
     cache: &'a Cache<'a>,
     budget: &'a Budget<'a>,
-    left_out: &mut Vec<String>,
+    tally: &mut Tally,
 ) -> Result<DwarfSections<Section<'a>>, Failure> {
     let name = |id: SectionId| if is_split { id.dwo_name() } else { Some(id.name()) };
     let mut sections = DwarfSections::load(|id| load_section(elf, id, name(id), cache, budget))?;
-    let strings = load_strings(elf, name(SectionId::DebugStr), cache, budget, left_out)?;
+    let strings = load_strings(elf, name(SectionId::DebugStr), cache, budget, tally)?;
     sections.debug_str = strings.into();
     Ok(sections)
 }
@@ -27,12 +28,12 @@ pub(super) fn load_package<'a>(
     elf: &'a ElfFile,
     cache: &'a Cache<'a>,
     budget: &'a Budget<'a>,
-    left_out: &mut Vec<String>,
+    tally: &mut Tally,
 ) -> Result<DwarfPackageSections<Section<'a>>, Failure> {
     let mut sections =
         DwarfPackageSections::load(|id| load_section(elf, id, id.dwo_name(), cache, budget))?;
     let name = SectionId::DebugStr.dwo_name();
-    sections.debug_str = load_strings(elf, name, cache, budget, left_out)?.into();
+    sections.debug_str = load_strings(elf, name, cache, budget, tally)?.into();
     Ok(sections)
 }
 
@@ -60,12 +61,12 @@ fn load_strings<'a>(
     name: Option<&str>,
     cache: &'a Cache<'a>,
     budget: &'a Budget<'a>,
-    left_out: &mut Vec<String>,
+    tally: &mut Tally,
 ) -> Result<Section<'a>, Failure> {
     let name = name.unwrap_or_default();
     match elf.section(name, cache, budget) {
         Err(Failure::OverBudget) => {
-            left_out.push(name.to_owned());
+            tally.lose_section(name);
             Ok(Section::unread(cache, 0))
         }
         loaded => loaded,

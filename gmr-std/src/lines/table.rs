@@ -12,6 +12,8 @@ pub(crate) struct LineTable {
     addresses: Vec<Address>,
     frames: Vec<Record>,
     text: String,
+    /// Addresses, sorted.
+    lost_for_now: Vec<u64>,
     summary: String,
     was_cut: bool,
 }
@@ -59,9 +61,10 @@ pub(crate) struct LineFrame<'a> {
 }
 
 impl LineTable {
-    /// A table in which nothing is, because something was cut.
-    pub(super) fn empty(summary: String) -> Self {
-        LineTable { summary, was_cut: true, ..LineTable::default() }
+    /// A table in which nothing is, for want of memory.
+    pub(super) fn empty(summary: String, mut lost_for_now: Vec<u64>) -> Self {
+        lost_for_now.sort_unstable();
+        LineTable { summary, was_cut: true, lost_for_now, ..LineTable::default() }
     }
 
     /// The functions at an address, the most inlined first; the last one is
@@ -90,6 +93,18 @@ impl LineTable {
             line: Some(record.line).filter(|&line| line != 0),
             is_inlined: record.is_inlined,
         })
+    }
+
+    /// Whether only time or memory was wanting for this address: another try
+    /// may find it. False for what was found, for what no try will find, and for
+    /// what nobody asked for.
+    ///
+    /// # Signal safety
+    ///
+    /// Safe: reads memory only.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the caller's next try"))]
+    pub(crate) fn lost_for_now(&self, avma: u64) -> bool {
+        self.lost_for_now.binary_search(&avma).is_ok()
     }
 
     /// One line about what was found and what was not, and why.
@@ -193,8 +208,15 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(self, summary: String, was_cut: bool) -> LineTable {
-        let mut table = LineTable { summary, was_cut, ..self.table };
+    pub(super) fn finish(
+        self,
+        summary: String,
+        was_cut: bool,
+        lost_for_now: Vec<u64>,
+    ) -> LineTable {
+        let mut table = LineTable { summary, was_cut, lost_for_now, ..self.table };
+        table.lost_for_now.sort_unstable();
+        table.lost_for_now.shrink_to_fit();
         table.addresses.sort_by_key(|address| address.avma);
         table.addresses.shrink_to_fit();
         table.frames.shrink_to_fit();

@@ -7,7 +7,10 @@ use super::budget::{Failure, Limits};
 pub(super) enum Fate {
     Open,
     Found,
+    /// For good: the files have no answer.
     Lost,
+    /// With more time or memory there may be an answer.
+    LostForNow,
 }
 
 /// Why addresses, or units, or objects, were not found.
@@ -33,9 +36,22 @@ impl Reason {
         (Reason::OtherFile, "the file is not what is mapped, or not there"),
         (Reason::NoDebugInfo, "without debug information"),
         (Reason::SplitMissing, "split-off debug information not found"),
-        (Reason::NotCovered, "in no unit"),
-        (Reason::SystemLibrary, "system libraries, left to symbol tables"),
+        (Reason::NotCovered, "in code without debug information (start-up code, assembler)"),
+        (Reason::SystemLibrary, "in system libraries"),
     ];
+
+    /// What becomes of an address that is lost for this reason.
+    pub(super) fn fate(self) -> Fate {
+        match self {
+            Reason::OverBudget | Reason::Late => Fate::LostForNow,
+            _ => Fate::Lost,
+        }
+    }
+
+    /// Nothing went wrong: only addresses are counted.
+    fn is_ordinary(self) -> bool {
+        matches!(self, Reason::NotCovered | Reason::SystemLibrary)
+    }
 }
 
 impl From<Failure> for Reason {
@@ -53,7 +69,6 @@ impl From<Failure> for Reason {
 pub(super) struct Tally {
     pub(super) addresses: usize,
     pub(super) found: usize,
-    pub(super) units: usize,
     pub(super) lost: [Lost; Reason::ALL.len()],
     /// Sections that were left out for want of memory.
     pub(super) sections: Vec<String>,
@@ -79,6 +94,13 @@ impl Tally {
         lost.addresses += addresses;
     }
 
+    /// Notes a section that was left out. Each unit may have one of that name.
+    pub(super) fn lose_section(&mut self, name: &str) {
+        if !self.sections.iter().any(|there| there == name) {
+            self.sections.push(name.to_owned());
+        }
+    }
+
     pub(super) fn was_cut(&self) -> bool {
         let lost = |reason: Reason| {
             let lost = self.lost[reason as usize];
@@ -88,13 +110,14 @@ impl Tally {
     }
 
     pub(super) fn summary(&self, limits: &Limits<'_>) -> String {
-        let mut parts = vec![format!(
-            "{} of {} addresses, {}",
-            self.found,
-            self.addresses,
-            counted(self.units, "unit")
-        )];
+        let mut parts = vec![format!("{} of {}", self.found, counted(self.addresses, "address"))];
         for (lost, (reason, text)) in self.lost.iter().zip(Reason::ALL) {
+            if reason.is_ordinary() {
+                if lost.addresses > 0 {
+                    parts.push(format!("{} {text}", lost.addresses));
+                }
+                continue;
+            }
             let mut what = Vec::new();
             if lost.objects > 0 {
                 what.push(counted(lost.objects, "object"));
@@ -134,5 +157,40 @@ fn size(bytes: u64) -> String {
     match bytes {
         0..0x10_0000 => format!("{} KiB", bytes >> 10),
         _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_for_an_operator() {
+        let limits = Limits {
+            memory_bytes: 8 << 20,
+            deadline: std::time::Instant::now(),
+            is_wanted: &|| true,
+            debug_dirs: &[],
+            system_libraries: false,
+        };
+        let mut tally = Tally { addresses: 75, found: 57, ..Tally::default() };
+        tally.lose_object(Reason::NotCovered, 3);
+        tally.lose_object(Reason::SystemLibrary, 11);
+        tally.lose_object(Reason::SystemLibrary, 1);
+        assert!(!tally.was_cut());
+        assert_eq!(
+            tally.summary(&limits),
+            "57 of 75 addresses; \
+             3 in code without debug information (start-up code, assembler); \
+             12 in system libraries"
+        );
+        tally.lose_unit(Reason::OverBudget, 2);
+        tally.lose_section(".debug_str.dwo");
+        tally.lose_section(".debug_str.dwo");
+        assert!(tally.was_cut());
+        assert!(tally.summary(&limits).starts_with(
+            "57 of 75 addresses; \
+             over the memory budget of 8 MiB: 1 unit, .debug_str.dwo (2 addresses); 3 in code"
+        ));
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use gimli::constants as dw;
 use gimli::{
     Abbreviation, Abbreviations, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugAddrBase,
-    DebugLineOffset, DebugLocListsBase, DebugRngListsBase, DebugStrOffsetsBase, EntriesRaw, Reader,
-    UnitHeader, UnitOffset, UnitType,
+    DebugLineOffset, DebugLocListsBase, DebugRngListsBase, DebugStrOffsetsBase, EntriesRaw,
+    LineInstruction, LineRow, Reader, UnitHeader, UnitOffset, UnitType,
 };
 
 use super::budget::{Budget, Failure, Reserved};
@@ -20,7 +20,6 @@ use super::file::{ElfFile, open};
 pub(super) type Dwarf<'a> = gimli::Dwarf<Bytes<'a>>;
 pub(super) type Value<'a> = AttributeValue<Bytes<'a>>;
 pub(super) type LineProgram<'a> = gimli::IncompleteLineProgram<Bytes<'a>>;
-pub(super) type LineRows<'a> = gimli::LineRows<Bytes<'a>, LineProgram<'a>>;
 
 /// The memory of a parsed abbreviation, in bytes, in a vector that doubles.
 const ABBREVIATION_COST: u64 = 256;
@@ -63,9 +62,12 @@ impl<'a> Die<'a> {
     pub(super) fn read(
         entries: &mut EntriesRaw<'_, Bytes<'a>>,
         abbreviation: &Abbreviation,
+        budget: &Budget<'_>,
         mut other: impl FnMut(gimli::DwAt, Value<'a>),
-    ) -> gimli::Result<Self> {
+    ) -> Result<Self, Failure> {
         let mut die = Die::default();
+        // Attributes may take no bytes.
+        budget.steps(abbreviation.attributes().len())?;
         for spec in abbreviation.attributes() {
             let attribute = entries.read_attribute(*spec)?;
             let value = attribute.value();
@@ -91,7 +93,8 @@ impl<'a> Die<'a> {
         Ok(die)
     }
 
-    /// Calls `each` with the addresses of `sorted` that lie in the entry's code.
+    /// Calls `each` with the addresses of `sorted` that lie in the entry's code,
+    /// as often as the entry's ranges have them.
     pub(super) fn covered(
         &self,
         dwarf: &Dwarf<'a>,
@@ -100,22 +103,24 @@ impl<'a> Die<'a> {
         sorted: &[u64],
         mut each: impl FnMut(Range<usize>),
     ) -> Result<(), Failure> {
-        let mut found = |begin: u64, end: u64| {
+        let mut found = |begin: u64, end: u64| -> Result<(), Failure> {
             // Code at 0 is code that the linker has dropped.
             if begin != 0 && begin < end {
                 let first = sorted.partition_point(|&address| address < begin);
                 let last = sorted.partition_point(|&address| address < end);
                 if first < last {
+                    budget.steps(last - first)?;
                     each(first..last);
                 }
             }
+            Ok(())
         };
         if let Some(ranges) = &self.ranges
             && let Some(mut list) = dwarf.attr_ranges(unit, *ranges)?
         {
             while let Some(range) = list.next()? {
                 budget.step()?;
-                found(range.begin, range.end);
+                found(range.begin, range.end)?;
             }
             return Ok(());
         }
@@ -128,7 +133,7 @@ impl<'a> Die<'a> {
                 Some(AttributeValue::Udata(size)) => Some(low.saturating_add(*size)),
                 high => address(high)?,
             };
-            found(low, high.unwrap_or(0));
+            found(low, high.unwrap_or(0))?;
         }
         Ok(())
     }
@@ -172,26 +177,27 @@ impl<'a> Unit<'a> {
         let abbreviations = Arc::clone(&unit.abbreviations);
         let mut entries = unit.header.entries_raw(&abbreviations, None)?;
         let abbreviation = entries.read_abbreviation()?.ok_or(gimli::Error::MissingUnitDie)?;
-        let root = Die::read(&mut entries, abbreviation, |name, value| match (name, value) {
-            (dw::DW_AT_comp_dir, value) => comp_dir = Some(value),
-            (dw::DW_AT_dwo_name | dw::DW_AT_GNU_dwo_name, value) => dwo_name = Some(value),
-            (dw::DW_AT_stmt_list, AttributeValue::DebugLineRef(offset)) => lines = Some(offset),
-            (dw::DW_AT_str_offsets_base, AttributeValue::DebugStrOffsetsBase(base)) => {
-                unit.str_offsets_base = base;
-            }
-            (
-                dw::DW_AT_addr_base | dw::DW_AT_GNU_addr_base,
-                AttributeValue::DebugAddrBase(base),
-            ) => {
-                unit.addr_base = base;
-            }
-            (
-                dw::DW_AT_rnglists_base | dw::DW_AT_GNU_ranges_base,
-                AttributeValue::DebugRngListsBase(base),
-            ) => unit.rnglists_base = base,
-            (dw::DW_AT_GNU_dwo_id, AttributeValue::DwoId(id)) => dwo_id = Some(id),
-            _ => {}
-        })?;
+        let root =
+            Die::read(&mut entries, abbreviation, budget, |name, value| match (name, value) {
+                (dw::DW_AT_comp_dir, value) => comp_dir = Some(value),
+                (dw::DW_AT_dwo_name | dw::DW_AT_GNU_dwo_name, value) => dwo_name = Some(value),
+                (dw::DW_AT_stmt_list, AttributeValue::DebugLineRef(offset)) => lines = Some(offset),
+                (dw::DW_AT_str_offsets_base, AttributeValue::DebugStrOffsetsBase(base)) => {
+                    unit.str_offsets_base = base;
+                }
+                (
+                    dw::DW_AT_addr_base | dw::DW_AT_GNU_addr_base,
+                    AttributeValue::DebugAddrBase(base),
+                ) => {
+                    unit.addr_base = base;
+                }
+                (
+                    dw::DW_AT_rnglists_base | dw::DW_AT_GNU_ranges_base,
+                    AttributeValue::DebugRngListsBase(base),
+                ) => unit.rnglists_base = base,
+                (dw::DW_AT_GNU_dwo_id, AttributeValue::DwoId(id)) => dwo_id = Some(id),
+                _ => {}
+            })?;
         let string = |unit: &gimli::Unit<_>, value: &Option<Value<'a>>| {
             value.as_ref().and_then(|value| dwarf.attr_string(unit, *value).ok())
         };
@@ -210,6 +216,10 @@ impl<'a> Unit<'a> {
         let part = |bytes: Bytes<'a>| Some(OsString::from_vec(bytes.prefix(MAX_PATH_BYTES).ok()?));
         let mut path = PathBuf::from(self.gimli.comp_dir.and_then(part)?);
         path.push(part(self.dwo_name?)?);
+        // Where the program was compiled: not where it runs.
+        if !path.is_absolute() {
+            return None;
+        }
         open(&path).and_then(|(file, _)| ElfFile::new(file))
     }
 }
@@ -305,7 +315,7 @@ pub(super) fn functions<'a>(
         inside.truncate(inside.partition_point(|&(outer, _)| outer < depth));
         match (abbreviation.tag(), inside.last()) {
             (dw::DW_TAG_subprogram, _) => {
-                let die = Die::read(&mut entries, abbreviation, |_, _| {})?;
+                let die = Die::read(&mut entries, abbreviation, budget, |_, _| {})?;
                 let mut holds = false;
                 die.covered(dwarf, unit, budget, sorted, |range| {
                     for found in &mut found[range] {
@@ -319,7 +329,7 @@ pub(super) fn functions<'a>(
                 }
             }
             (dw::DW_TAG_inlined_subroutine, Some(&(_, function))) => {
-                let die = Die::read(&mut entries, abbreviation, |_, _| {})?;
+                let die = Die::read(&mut entries, abbreviation, budget, |_, _| {})?;
                 let call = Place { file: die.call_file, line: die.call_line };
                 let mut added = 0;
                 die.covered(dwarf, unit, budget, sorted, |range| {
@@ -337,44 +347,74 @@ pub(super) fn functions<'a>(
                 // Twice: vectors grow by doubling.
                 reserved.grow(added * 2 * size_of::<Inlined>() as u64)?;
             }
-            _ => entries.skip_attributes(abbreviation.attributes())?,
+            _ => {
+                budget.steps(abbreviation.attributes().len())?;
+                entries.skip_attributes(abbreviation.attributes())?;
+            }
         }
     }
     Ok(())
 }
 
 /// Finds the lines of a unit's addresses: one run of its line program.
+///
+/// Files that the program itself defines (DW_LNE_define_file) are left out:
+/// nobody has written such programs for decades, and their number is known
+/// only at their end.
 pub(super) fn lines<'a>(
-    rows: &mut LineRows<'a>,
+    program: &mut LineProgram<'a>,
     budget: &Budget<'_>,
     sorted: &[u64],
     found: &mut [Found],
 ) -> Result<(), Failure> {
+    let mut instructions = program.header().instructions();
+    let mut row = LineRow::new(program.header());
     // The row before this one, in the same sequence.
     let mut previous: Option<(u64, Place)> = None;
-    let mut is_dropped = false;
-    while let Some((_, row)) = rows.next_row()? {
+    // The linker has dropped the code: in all of the sequence, or up to the
+    // next address.
+    let (mut is_dropped, mut is_skipped) = (false, false);
+    while let Some(instruction) = instructions.next_instruction(program.header())? {
         budget.step()?;
-        match previous {
-            // Code at 0 is code that the linker has dropped.
-            None => is_dropped = row.address() == 0,
-            Some((begin, place)) if !is_dropped && begin < row.address() => {
-                let first = sorted.partition_point(|&address| address < begin);
-                for (_, found) in sorted
-                    .iter()
-                    .zip(&mut *found)
-                    .skip(first)
-                    .take_while(|&(&address, _)| address < row.address())
-                {
-                    found.place.get_or_insert(place);
-                }
+        let address = match instruction {
+            LineInstruction::SetAddress(address) => Some(address),
+            LineInstruction::DefineFile(_) => continue,
+            // gimli negates it.
+            LineInstruction::AdvanceLine(i64::MIN) => {
+                return Err(gimli::Error::BadSignedLeb128.into());
             }
-            Some(_) => {}
+            _ => None,
+        };
+        let is_row = row.execute(instruction, program)?;
+        if let Some(address) = address {
+            // gimli has not taken an address that the linker wrote in place of
+            // dropped code's.
+            is_skipped = row.address() != address;
         }
-        previous = (!row.end_sequence()).then(|| {
-            let line = row.line().map_or(0, std::num::NonZeroU64::get);
-            (row.address(), Place { file: row.file_index(), line })
-        });
+        if !is_row {
+            continue;
+        }
+        if !is_skipped {
+            match previous {
+                // Code at 0 is code that the linker has dropped.
+                None => is_dropped = row.address() == 0,
+                Some((begin, place)) if !is_dropped && begin < row.address() => {
+                    let first = sorted.partition_point(|&address| address < begin);
+                    let last = sorted.partition_point(|&address| address < row.address());
+                    budget.steps(last - first)?;
+                    for found in found.get_mut(first..last).unwrap_or_default() {
+                        found.place.get_or_insert(place);
+                    }
+                }
+                Some(_) => {}
+            }
+            previous = (!row.end_sequence()).then(|| {
+                let line = row.line().map_or(0, std::num::NonZeroU64::get);
+                (row.address(), Place { file: row.file_index(), line })
+            });
+        }
+        is_skipped &= !row.end_sequence();
+        row.reset(program.header());
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ fn thread_time() -> Duration {
 
 /// How much the process grew at most while `work` ran, in KiB. Other threads'
 /// growth is in it.
-fn peak_growth_kib<T>(work: impl FnOnce() -> T) -> (u64, T) {
+pub(super) fn peak_growth_kib<T>(work: impl FnOnce() -> T) -> (u64, T) {
     std::fs::write("/proc/self/clear_refs", "5").unwrap(); // VmHWM := VmRSS
     let before = status_kib("VmRSS:");
     let result = work();

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 mod damage;
+mod evil;
 mod memory;
 mod places;
 
