@@ -194,7 +194,7 @@ impl Lines {
             let known = known.filter(|known| known.generation == request.generation);
             request.addresses.each(&mut |address| {
                 let table = known.and_then(|known| known.of(address));
-                if table.is_none_or(|table| is_lost(table, address)) {
+                if table.is_none_or(|table| table.lost_for_now(address)) {
                     missing = missing.saturating_add(1);
                 }
             });
@@ -245,18 +245,13 @@ impl Lines {
         if table.was_cut() && cut < MOST_CUT {
             // The disk may be faster next time, and memory freer.
             cut += 1;
-            wanted.retain(|address| !is_lost(&table, *address));
+            wanted.retain(|address| !table.lost_for_now(*address));
         }
         searches.push(Arc::new(Search { addresses: wanted, table }));
         // Refused while a report is stuck for ever in an older table: then
         // there are names.
         let _ = self.known.replace(Known { generation, searches, cut });
     }
-}
-
-/// Whether another search may find what this one did not.
-fn is_lost(table: &LineTable, address: u64) -> bool {
-    table.was_cut() && table.frames(address).next().is_none()
 }
 
 /// The objects that the addresses lie in, each with its addresses.

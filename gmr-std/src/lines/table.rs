@@ -102,7 +102,6 @@ impl LineTable {
     /// # Signal safety
     ///
     /// Safe: reads memory only.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the caller's next try"))]
     pub(crate) fn lost_for_now(&self, avma: u64) -> bool {
         self.lost_for_now.binary_search(&avma).is_ok()
     }
