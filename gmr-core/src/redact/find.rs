@@ -419,6 +419,10 @@ fn authorization_value(_policy: &Redaction, text: &[u8], at: &mut usize) -> Opti
                 !(byte.is_ascii_whitespace() || matches!(byte, b':' | b'='))
             }),
         };
+        // Before the token is looked at, which may be all of the rest.
+        if blank == 0 {
+            continue;
+        }
         let token = from(after, blank);
         let start = scheme_at.saturating_add(scheme_len).saturating_add(blank);
         let len = if is_bearer {
@@ -426,7 +430,7 @@ fn authorization_value(_policy: &Redaction, text: &[u8], at: &mut usize) -> Opti
         } else {
             basic_len(token)
         };
-        if blank > 0 && len > 0 {
+        if len > 0 {
             *at = start.saturating_add(len);
             return Some(start..*at);
         }
