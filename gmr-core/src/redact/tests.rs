@@ -106,6 +106,31 @@ fn keys() {
         "api_token_2",
         "hostkeys",
         "authtokens",
+        // Divided in an odd place.
+        "APIkey",
+        "SSHkey",
+        "DBpass",
+        "PASSword",
+        "pAsSwOrD",
+        "fernet_key",
+        "fernet_keys",
+        "session_id",
+        "sessionId",
+        "PHPSESSID",
+        "JSESSIONID",
+        "passkey",
+        "enc_key",
+        "key_material",
+        "bindpw",
+        "rootpw",
+        "olcRootPW",
+        "userpw",
+        "keypass",
+        "storepass",
+        "ldappass",
+        "webhook_url",
+        "slackWebhookUrl",
+        "secret_url",
     ] {
         assert!(is_secret_key(key), "{key}");
     }
@@ -163,6 +188,17 @@ fn keys() {
         "secret_ttl_seconds",
         "MAX_TOKENS",
         "token_type",
+        "tokens_per_second",
+        "tokensPerSecond",
+        "token_bucket_capacity",
+        "PASSwordFile",
+        "passwordFile",
+        "tokenTtl",
+        "maxTokens",
+        "pin",
+        "salt",
+        "seed",
+        "sid",
     ] {
         assert!(!is_secret_key(key), "{key}");
     }
@@ -194,6 +230,8 @@ fn groups() {
         "private.keys",
         "client_secrets",
         "cookies",
+        "DBpasswords",
+        "APIkeys",
     ] {
         assert!(is_secret_group(key), "{key}");
         assert!(is_secret_key(key), "{key}");
