@@ -148,6 +148,11 @@ impl Redaction {
         self.own_judgement(key).unwrap_or_else(|| keys::names_secret(key))
     }
 
+    /// Whether a name within a text is one of a secret.
+    pub(super) fn names_secret_in_text(&self, key: &[u8]) -> bool {
+        self.own_judgement(key).unwrap_or_else(|| keys::names_secret_in_text(key))
+    }
+
     /// What the program itself says of a key.
     fn own_judgement(&self, key: &[u8]) -> Option<bool> {
         if glob::is_any(self.secret_keys, key) {

@@ -310,6 +310,88 @@ fn texts() {
 }
 
 #[test]
+fn everyday_forms() {
+    for (text, expected) in [
+        // Data source names.
+        ("Server=db;UID=sa;PWD=x;Encrypt=yes", "Server=db;UID=sa;PWD=***;Encrypt=yes"),
+        ("Server=db;Password={a;x};Y=1", "Server=db;Password=***;Y=1"),
+        ("PWD=x", "PWD=***"),
+        // Indices.
+        ("user[password]=x", "user[password]=***"),
+        ("token[]=x", "token[]=***"),
+        ("password[0]=x", "password[0]=***"),
+        (r#"config["password"] = "x""#, r#"config["password"] = "***""#),
+        ("user%5Bpassword%5D=x", "user%5Bpassword%5D=***"),
+        // Signs.
+        (r#"{"password" => "x", "a" => 1}"#, r#"{"password" => "***", "a" => 1}"#),
+        (":password=>'x'", ":password=>'***'"),
+        ("password==x y", "password==*** y"),
+        ("password := x", "password := ***"),
+        // Lines.
+        ("a {\n  password: Some(\n    \"x\",\n  ),\n}", "a {\n  password: ***\n}"),
+        ("password: |\n  x\n  x\nb: c", "password: ***\nb: c"),
+        ("password: >-\r\n  x\r\nb: c", "password: ***\r\nb: c"),
+        ("a:\n  password:\n    x\n  b: c", "a:\n  password:***\n  b: c"),
+        ("password=\n  x\nb", "password=***\nb"),
+        ("\"tokens\": [\n\"x\",\n\"]\"\n], \"a\": 1", "\"tokens\": ***"),
+        ("tokens: [x,\n  x\n]\nb: c", "tokens: ***\nb: c"),
+        ("tokens:\n- x\n- y\nb: c", "tokens:***\nb: c"),
+        ("secrets:\n  a: x\n\n  b: x\nc: d", "secrets:***\nc: d"),
+        ("token: [\n  x", "token: ***"),
+        // Escapes.
+        ("next=%2Fcb%3Faccess_token%3Dx&a=b", "next=%2Fcb%3Faccess_token%3D***&a=b"),
+        ("password%3dx y", "password%3d*** y"),
+        ("%22password%22%3A%22x%22", "%22password%22%3A***"),
+        ("a%253Fpassword%253Dx", "a%253Fpassword%253D***"),
+        ("https%3A%2F%2Fu%3Ax%40h%2Fp", "https%3A%2F%2Fu%3A***%40h%2Fp"),
+        ("amqp%3a%2f%2fu%3ax%40h", "amqp%3a%2f%2fu%3a***%40h"),
+        ("https%3A%2F%2Fx%40h", "https%3A%2F%2F***%40h"),
+        // Pairs.
+        (r#"{"name":"DB_PASSWORD","value":"x"}"#, r#"{"name":"DB_PASSWORD","value":"***"}"#),
+        (r#"{"value":"x","name":"DB_PASSWORD"}"#, r#"{"value":"***","name":"DB_PASSWORD"}"#),
+        (r#"{"name":"A","value":"x"}"#, r#"{"name":"A","value":"x"}"#),
+        (
+            "- name: A\n  value: a\n- name: TOKEN\n  value: x\n- name: B\n  value: b",
+            "- name: A\n  value: a\n- name: TOKEN\n  value: ***\n- name: B\n  value: b",
+        ),
+        (r#"<add key="password" value="x"/>"#, r#"<add key="password" value="***"/>"#),
+        (
+            r#"{"header": "Authorization", "value": "x"}"#,
+            r#"{"header": "Authorization", "value": "***"}"#,
+        ),
+        // Elements.
+        ("<a><password>x</password></a>", "<a><password>***</password></a>"),
+        ("<n:Password a='b'>x y</n:Password>", "<n:Password a='b'>***</n:Password>"),
+        ("<token><![CDATA[x<]]></token>", "<token><![CDATA[***]]></token>"),
+        ("<password>x", "<password>***"),
+        // Ends.
+        ("password='it''s x' y", "password='***' y"),
+        (r#"password="a""x" y"#, r#"password="***" y"#),
+        (r"password='it'\''s x' y", "password='***' y"),
+        (r#""{""password"":""x"",""a"":1}""#, r#""{""password"":""***"",""a"":1}""#),
+        ("a=1,password=b,x", "a=1,password=***"),
+        ("PASSWORD=a,x", "PASSWORD=***"),
+        (r#"Bearer "x" y"#, r#"Bearer "***" y"#),
+        (r#"{\"a\":\"Bearer \"x\"\"}"#, r#"{\"a\":\"Bearer \"***"\"}"#),
+        ("amqp://u:12345/x@h", "amqp://u:***@h"),
+        // Keys.
+        ("secret/db/password: x", "secret/db/password: ***"),
+        ("a/token:x", "a/token:***"),
+        (
+            &std::format!("{}.password=x", "a".repeat(80)),
+            &std::format!("{}.password=***", "a".repeat(80)),
+        ),
+        (
+            &std::format!("--{}.password x", "a".repeat(80)),
+            &std::format!("--{}.password ***", "a".repeat(80)),
+        ),
+    ] {
+        assert_eq!(masked(text), expected, "{text}");
+        assert_eq!(masked(expected), expected, "not stable: {text}");
+    }
+}
+
+#[test]
 fn plain_texts_stay() {
     for text in [
         "",
@@ -332,6 +414,23 @@ fn plain_texts_stay() {
         "token://x",
         "tokenizer=x",
         "Authors: me",
+        "pkg:npm/foo@1.2.3",
+        "docker:nginx@1.2",
+        "tcp:10.0.0.1:80@eth0",
+        "10:32:11@host",
+        "tokens_per_second=4",
+        "token_bucket_capacity=9",
+        "PWD=/home/me",
+        r#"{"PWD": "/home/me"}"#,
+        "src/token.rs:12:5",
+        "http://token:80",
+        "https%3A%2F%2Fhost%3A80%2F%40scope",
+        "oci://h:5000/a@sha256:abc",
+        "ssh://h:22/a@v1",
+        "x <TOKEN> y",
+        "password:\nuser: me",
+        "keystone_authtoken:\n  user: me",
+        "name=A value=b",
     ] {
         assert_eq!(masked(text), text);
     }
@@ -600,6 +699,43 @@ fn long_texts_take_linear_time() {
         "BEGIN PRIVATE KEY-----END ",
         "-basic",
         "-bearer",
+        "value=",
+        "value: ",
+        "value:name:",
+        "value:\n ",
+        "token:\n",
+        "token:\n ",
+        "auth:\n a:\n",
+        "token: [\n",
+        "token: {\n",
+        "auth: {\n",
+        "token=( ",
+        "token={ ",
+        "token=(\n",
+        "token=|\n ",
+        "token=\n\n",
+        "<token",
+        "<token>",
+        "<token><![CDATA[",
+        "<token>a</",
+        "%3A%2F%2F",
+        "%3A%2F%2Fa%40",
+        "%3A%3D",
+        "token%3D",
+        "%5D",
+        "%22=",
+        "token==",
+        "//token:",
+        "a://b:1/",
+        "a://b:1/@",
+        "token[0]",
+        "[0]=",
+        "token=\"\"",
+        "token=''a''",
+        "token='\\''",
+        "Bearer \"",
+        "&quot;",
+        "PWD=/",
     ] {
         let text = part.repeat(32 * 1024 / part.len());
         let _ranges = masked(&text);
