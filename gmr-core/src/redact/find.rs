@@ -160,30 +160,60 @@ pub(super) fn ends_in_private_key(text: &[u8]) -> bool {
 /// Where the private key ends that began before `text`: at the dashes of its
 /// `END`.
 pub(super) fn private_key_end(text: &[u8]) -> Option<usize> {
-    Some(trim_end(first(text, position(text, b"END ")?), b"- ").len())
+    let is_end = |at: &usize| {
+        let is_escaped = || {
+            first(text, *at).ends_with(b"-")
+                && label_gap(from(text, at.saturating_add(b"END".len()))) > 0
+        };
+        let rest = from(text, *at);
+        rest.starts_with(b"END ") || (rest.starts_with(b"END") && is_escaped())
+    };
+    let end = (0..text.len()).find(is_end)?;
+    Some(trim_end(first(text, end), b"- ").len())
+}
+
+/// The length of a space in a label, plain or escaped in a URL, that `text`
+/// begins with, or 0.
+fn label_gap(text: &[u8]) -> usize {
+    match text {
+        [b' ' | b'+', ..] => 1,
+        [b'%', b'2', b'0', ..] => 3,
+        _ => 0,
+    }
+}
+
+/// Where `PRIVATE KEY` ends in a label.
+fn private_label_end(label: &[u8]) -> Option<usize> {
+    (0..label.len()).find_map(|at| {
+        let rest = from(label, at);
+        let kind = [&b"PRIVATE"[..], b"SECRET"].into_iter().find(|it| rest.starts_with(it))?;
+        let gap = label_gap(from(rest, kind.len()));
+        let key = from(rest, kind.len().saturating_add(gap));
+        (gap > 0 && key.starts_with(b"KEY"))
+            .then(|| label.len().saturating_sub(key.len()).saturating_add(b"KEY".len()))
+    })
 }
 
 /// The body of the next private key, perhaps empty, and whether its end is in
 /// the text.
 fn private_key_body(text: &[u8], at: &mut usize) -> Option<(Range<usize>, bool)> {
     loop {
-        let begin = position(from(text, *at), b"BEGIN ")?;
-        let label_start = at.saturating_add(begin).saturating_add(b"BEGIN ".len());
+        let begin = position(from(text, *at), b"BEGIN")?;
+        let label_start = at.saturating_add(begin).saturating_add(b"BEGIN".len());
         *at = label_start;
+        if label_gap(from(text, label_start)) == 0 {
+            continue;
+        }
         // The label ends at its dashes, or at the end of a damaged line.
         let rest = from(text, label_start);
         let label = first(rest, MAX_LABEL_BYTES);
         let label = first(label, len_until(label, |byte| matches!(byte, b'-' | b'\n' | b'\\')));
-        let is_private =
-            [&b"PRIVATE KEY"[..], b"SECRET KEY"].iter().any(|it| position(label, it).is_some());
-        if !is_private {
-            continue;
-        }
+        let Some(key_end) = private_label_end(label) else { continue };
         let dashes = len_until(from(rest, label.len()), |byte| byte != b'-');
         // "BEGIN X PRIVATE KEY" and then no dashes: the label may hold more
         // than the label.
-        let skipped = match position(label, b" KEY") {
-            Some(key) if dashes == 0 => key.saturating_add(b" KEY".len()),
+        let skipped = match dashes {
+            0 => key_end,
             _ => label.len().saturating_add(dashes),
         };
         let start = label_start.saturating_add(skipped);

@@ -296,6 +296,14 @@ fn texts() {
         ),
         ("-----BEGIN RSA PRIVATE KEY", "-----BEGIN RSA PRIVATE KEY"),
         ("-----BEGIN RSA PRIVATE KEY AAAA", "-----BEGIN RSA PRIVATE KEY***"),
+        (
+            "-----BEGIN%20PRIVATE%20KEY-----%0Ax%0A-----END%20PRIVATE%20KEY-----%0A",
+            "-----BEGIN%20PRIVATE%20KEY-----***-----END%20PRIVATE%20KEY-----%0A",
+        ),
+        (
+            "-----BEGIN+RSA+PRIVATE+KEY-----xEND+x-----END+RSA+PRIVATE+KEY-----y",
+            "-----BEGIN+RSA+PRIVATE+KEY-----***-----END+RSA+PRIVATE+KEY-----y",
+        ),
         ("bearer:bearer:abc", "bearer:***"),
         ("password:pw", "password:***"),
         ("run --token abc --verbose", "run --token *** --verbose"),
@@ -459,6 +467,12 @@ fn tokens_of_providers() {
         ("hf_", 34),
         ("sk-ant-", 60),
         ("pypi-", 80),
+        ("glptt-", 40),
+        ("hooks.slack.com/services/", 44),
+        ("hvs.", 90),
+        ("whsec_", 32),
+        ("sk-svcacct-", 60),
+        ("sk-", 48),
     ] {
         let secret = token(prefix, len);
         for (before, after) in [
@@ -483,8 +497,37 @@ fn tokens_of_providers() {
         let lower = std::format!("{prefix}{}", upper.to_lowercase());
         assert_eq!(masked(&lower), lower);
     }
+    for (text, expected) in [
+        (token("hooks.slack.com/services/T0000/B0000/", 24), "hooks.slack.com/services/***"),
+        (
+            token("https://hooks.slack.com/services/T0/B0/", 24),
+            "https://hooks.slack.com/services/***",
+        ),
+        (std::format!("{}.{}", token("SG.", 22), token("", 43)), "SG.***"),
+        (token("AGE-SECRET-KEY-1", 58).to_uppercase(), "AGE-SECRET-KEY-***"),
+        (
+            std::format!("k: {}+/{}==", token("LS0tLS1CRUdJTiBQUklW", 30), token("", 300)),
+            "k: LS0tLS1CRUdJTi***",
+        ),
+        (
+            std::format!(
+                "{}\n  {}\n  Ab=\nx: y",
+                token("LS0tLS1CRUdJTiBSU0EgUF", 54),
+                token("", 76)
+            ),
+            "LS0tLS1CRUdJTi***\nx: y",
+        ),
+    ] {
+        assert_eq!(masked(&text), expected);
+        assert_eq!(masked(expected), expected, "not stable");
+    }
+    let certificate = token("LS0tLS1CRUdJTiBDRVJUSUZJQ0FUR", 300);
+    assert_eq!(masked(&certificate), certificate);
     for text in [
         "ghp_",
+        "SG.org.example.www",
+        "hooks.slack.com/services/",
+        "sk-learn-and-more-words-of-more-than-forty-eight-letters",
         "npm_config_registry_and_more_words_than_thirty",
         "hf_transfer_enabled_for_all_of_our_downloads",
         "xoxb-is-slack",
@@ -736,6 +779,12 @@ fn long_texts_take_linear_time() {
         "Bearer \"",
         "&quot;",
         "PWD=/",
+        "LS0tLS1CRUdJTi",
+        "-LS0tLS1CRUdJTi+",
+        "BEGIN+PRIVATE+KEY-",
+        "BEGIN%20",
+        "hooks.slack.com/services/",
+        "SG.",
     ] {
         let text = part.repeat(32 * 1024 / part.len());
         let _ranges = masked(&text);
