@@ -106,8 +106,14 @@ impl<'a, 'w> Judge<'a, 'w> {
     }
 
     fn begin(&mut self, key: Option<&str>, is_list: bool) {
-        let around = self.innermost().hides;
+        let outer = self.innermost();
+        let around = outer.hides;
+        let is_named_value = outer.is_named && key.is_some_and(is_value);
+        if outer.after_option {
+            self.set_innermost(Open { after_option: false, ..outer });
+        }
         let by_key = match key {
+            _ if outer.after_option || is_named_value => Hides::Everything,
             Some(key) if self.policy.is_secret_group(key) => Hides::Everything,
             Some(key) if is_list && self.policy.is_secret_key(key) => Hides::Items,
             _ => Hides::Nothing,
@@ -132,7 +138,7 @@ impl<'a, 'w> Judge<'a, 'w> {
     fn value(&mut self, key: &str, value: Value<'_>) -> Result<(), Stop> {
         let mut open = self.innermost();
         let is_secret = open.hides == Hides::Everything
-            || (open.is_named && key.eq_ignore_ascii_case("value"))
+            || (open.is_named && is_value(key))
             || self.policy.is_secret_key(key);
         if is_name(key)
             && let Value::Text(name) = value
@@ -161,7 +167,7 @@ impl<'a, 'w> Judge<'a, 'w> {
         let value = if is_secret || follows_option || is_of_key {
             hidden(value)
         } else {
-            masked_value(policy, value, scratch)
+            masked_item(policy, value, scratch)
         };
         out.event(&Event::Item { value })
     }
@@ -280,7 +286,12 @@ impl Judge<'_, '_> {
 }
 
 fn is_name(key: &str) -> bool {
-    key.eq_ignore_ascii_case("name") || key.eq_ignore_ascii_case("key")
+    ["name", "key", "header"].iter().any(|name| key.eq_ignore_ascii_case(name))
+}
+
+/// What is named by what [`is_name`].
+fn is_value(key: &str) -> bool {
+    key.eq_ignore_ascii_case("value")
 }
 
 /// What text a value shows.
@@ -320,6 +331,22 @@ fn masked_value<'s>(policy: &Redaction, value: Value<'s>, scratch: &'s mut [u8])
             core::str::from_utf8(masked).map_or(Value::Bytes(masked), Value::Text)
         }
         _ => Value::Bytes(masked),
+    }
+}
+
+/// An item may be an argument, which is one value to its end.
+fn masked_item<'s>(policy: &Redaction, value: Value<'s>, scratch: &'s mut [u8]) -> Value<'s> {
+    let Value::Text(text) = value else { return masked_value(policy, value, scratch) };
+    let Some(shown) = policy.shown_of_argument(text.as_bytes()) else {
+        return masked_value(policy, value, scratch);
+    };
+    let mut fill = Fill::new(scratch);
+    fill.push(shown);
+    fill.push(MASK.as_bytes());
+    let is_cut = fill.is_cut;
+    match core::str::from_utf8(fill.into_bytes()) {
+        Ok(masked) if !is_cut => Value::Text(masked),
+        _ => Value::Redacted,
     }
 }
 
@@ -557,10 +584,21 @@ mod tests {
                 Ok(())
             })?;
             out.list("args", |out| {
-                for arg in ["--token", "x", "--token", "--verbose", "me"] {
+                for arg in ["--token", "x", "--token", "--verbose", "me", "--password=x x"] {
                     out.item(arg)?;
                 }
+                out.item("--token")?;
+                out.event(&Event::BeginGroup { key: None })?;
+                out.value("user", "x")?;
+                out.event(&Event::Close)?;
+                out.item("me")?;
                 Ok(())
+            })?;
+            out.group("env", |out| {
+                out.value("header", "Authorization")?;
+                out.list("value", |out| Ok(out.item("x")?))?;
+                out.group("value", |out| Ok(out.value("a", "x")?))?;
+                out.group("other", |out| Ok(out.value("a", "me")?))
             })?;
             out.group("env", |out| {
                 out.value("name", "DB_PASSWORD")?;
@@ -596,6 +634,24 @@ mod tests {
             "- --token",
             "- --verbose",
             "- me",
+            "- --password=***",
+            "- --token",
+            "{",
+            "user=REDACTED",
+            "}",
+            "- me",
+            "}",
+            "env{",
+            "header=Authorization",
+            "value[",
+            "- REDACTED",
+            "}",
+            "value{",
+            "a=REDACTED",
+            "}",
+            "other{",
+            "a=me",
+            "}",
             "}",
             "env{",
             "name=DB_PASSWORD",

@@ -1,14 +1,16 @@
 //! Which keys name a secret.
 //!
 //! A key is divided into words at what is no letter, and where upper case
-//! begins (`apiKey`, `APIKey`, `db.password2`). Case does not matter. Then
+//! begins (`apiKey`, `APIKey`, `db.password2`). Case does not matter. If that
+//! finds nothing, case does not divide (`APIkey`, `pAsSwOrD`). Then
 //!
 //! 1. a word names a secret by what it is, holds, or ends in; two neighbours
 //!    may do so together (`api key`); some words only as the key's last
 //!    (`http_auth`, but not `auth_url`);
 //! 2. a last word that describes ([`ABOUT_WORDS`]) takes it back:
 //!    `token_ttl`, `password_file`; and so does a number of tokens:
-//!    `max_tokens`.
+//!    `max_tokens`, `tokens_per_second`. Two words at the end may withstand it
+//!    ([`SECRET_LAST_PAIRS`]): `webhook_url`.
 //!
 //! A group ([`is_secret_group`]) is told by its last word alone, and that word
 //! has to say what all of the group is: `api_tokens`, `credentials`. A word
@@ -28,27 +30,46 @@ const SECRET_ENDINGS: [&str; 3] = ["secret", "token", "pwd"];
 const SECRET_BEGINNING: &str = "secret";
 
 /// Name a secret as whole words.
-const SECRET_WORDS: [&str; 20] = [
+const SECRET_WORDS: [&str; 39] = [
+    "adminpass",
+    "adminpw",
+    "bindpass",
+    "bindpw",
     "connectionstring",
     "connstr",
     "cred",
     "creds",
     "dbpass",
+    "jsessionid",
+    "keymaterial",
+    "keypass",
+    "keystorepass",
+    "ldappass",
+    "mailpass",
     "mnemonic",
     "otp",
     "passwort",
     "pgpass",
+    "phpsessid",
     "privkey",
     "psk",
     "pswd",
     "pw",
+    "rootpass",
+    "rootpw",
     "sas",
+    "secreturl",
+    "sessid",
+    "sessionid",
     "setcookie",
     "smtppass",
     "sshpass",
+    "storepass",
     "totp",
+    "truststorepass",
     "userpass",
-    "rootpass",
+    "userpw",
+    "webhookurl",
 ];
 
 /// Innocent words that the rules above would catch.
@@ -62,7 +83,7 @@ const SECRET_LAST_WORDS: [&str; 9] =
 
 /// Keys (in the sense of locks) that are secret; `public_key`, `primary_key`,
 /// `routing_key` are not. Matched before `key` and `keys`, apart or joined.
-const SECRET_KEY_KINDS: [&str; 32] = [
+const SECRET_KEY_KINDS: [&str; 35] = [
     "access",
     "account",
     "admin",
@@ -75,12 +96,15 @@ const SECRET_KEY_KINDS: [&str; 32] = [
     "crypto",
     "decryption",
     "deploy",
+    "enc",
     "encryption",
+    "fernet",
     "hmac",
     "host",
     "jwt",
     "license",
     "master",
+    "pass",
     "priv",
     "private",
     "root",
@@ -98,20 +122,27 @@ const SECRET_KEY_KINDS: [&str; 32] = [
 ];
 
 /// Two words that are one secret word, the second also in the plural.
-const SECRET_PAIRS: [(&str, &str); 6] = [
+const SECRET_PAIRS: [(&str, &str); 8] = [
     ("conn", "str"),
     ("connection", "string"),
+    ("key", "material"),
     ("pass", "code"),
     ("pass", "phrase"),
     ("pass", "wd"),
     ("pass", "word"),
+    ("session", "id"),
 ];
+
+/// Two words at the end of a key that are a secret, although the last only
+/// describes.
+const SECRET_LAST_PAIRS: [(&str, &str); 2] = [("secret", "url"), ("webhook", "url")];
 
 /// Last words that make a key one *about* a secret: `token_ttl`,
 /// `password_file`.
-const ABOUT_WORDS: [&str; 33] = [
+const ABOUT_WORDS: [&str; 34] = [
     "algorithm",
     "attempts",
+    "capacity",
     "count",
     "days",
     "dir",
@@ -196,8 +227,14 @@ pub fn is_secret_group(key: &str) -> bool {
     if !is_secret_key(key) {
         return false;
     }
+    let key = key.as_bytes();
+    ends_as_group(Words::in_camel_case(key)) || ends_as_group(Words::in_any_case(key))
+}
+
+/// Whether the last of `words` says that all of a group is secret.
+fn ends_as_group(words: Words<'_>) -> bool {
     let (mut last, mut last_but_one) = (Word(b""), Word(b""));
-    for word in Words(key.as_bytes()) {
+    for word in words {
         last_but_one = core::mem::replace(&mut last, word);
     }
     let plain = last.singular();
@@ -212,29 +249,61 @@ pub fn is_secret_group(key: &str) -> bool {
         || last_but_one.is_pair_with(last)
 }
 
-/// [`is_secret_key`] of bytes.
+/// [`is_secret_key`] of bytes: the name of a variable or a setting.
 pub(super) fn names_secret(key: &[u8]) -> bool {
-    // The shell's working directory.
-    if key == b"PWD" || key == b"OLDPWD" {
-        return false;
+    !is_shell_directory(key) && names_secret_in_text(key)
+}
+
+/// Whether `key` is the shell's working directory, or the one before.
+pub(super) fn is_shell_directory(key: &[u8]) -> bool {
+    key == b"PWD" || key == b"OLDPWD"
+}
+
+/// [`names_secret`] of a name within a text, where `PWD` is a password: in
+/// ODBC's `UID=sa;PWD=…`.
+pub(super) fn names_secret_in_text(key: &[u8]) -> bool {
+    let judgement = Judgement::of(Words::in_camel_case(key));
+    if judgement.is_secret {
+        return !judgement.is_about;
     }
-    let mut counts = None;
-    let mut is_secret = false;
-    let mut is_tokens_only = true;
-    let mut last = Word(b"");
-    for word in Words(key) {
-        counts.get_or_insert(word.is_one_of(&COUNTING_WORDS));
-        let alone = word.is_secret();
-        let with_last = last.is_key_kind_of(word) || last.is_pair_with(word);
-        is_secret |= alone || with_last;
-        is_tokens_only &= !with_last && (!alone || word.singular().is("token"));
-        last = word;
+    let undivided = Judgement::of(Words::in_any_case(key));
+    // `PASSwordFile` describes, too.
+    undivided.is_secret && !undivided.is_about && !judgement.is_about
+}
+
+/// What the words of a key say.
+struct Judgement {
+    /// A secret is named.
+    is_secret: bool,
+    /// The last word describes, or the whole is a number.
+    is_about: bool,
+}
+
+impl Judgement {
+    fn of(words: Words<'_>) -> Self {
+        let mut counts = None;
+        let mut is_secret = false;
+        let mut is_tokens_only = true;
+        let mut is_rate = false;
+        let (mut last, mut last_but_one) = (Word(b""), Word(b""));
+        for word in words {
+            counts.get_or_insert(word.is_one_of(&COUNTING_WORDS));
+            let alone = word.is_secret();
+            let with_last = last.is_key_kind_of(word) || last.is_pair_with(word);
+            is_secret |= alone || with_last;
+            is_tokens_only &= !with_last && (!alone || word.singular().is("token"));
+            is_rate |= last.is("tokens") && word.is("per");
+            last_but_one = core::mem::replace(&mut last, word);
+        }
+        if SECRET_LAST_PAIRS.iter().any(|(a, b)| last_but_one.is(a) && last.is(b)) {
+            return Judgement { is_secret: true, is_about: false };
+        }
+        let is_number = (counts == Some(true) || is_rate) && is_tokens_only;
+        Judgement {
+            is_secret: is_secret || last.is_one_of(&SECRET_LAST_WORDS),
+            is_about: is_secret && is_number || last.is_one_of(&ABOUT_WORDS),
+        }
     }
-    if is_secret {
-        let is_number = counts == Some(true) && is_tokens_only;
-        return !(is_number || last.is_one_of(&ABOUT_WORDS));
-    }
-    last.is_one_of(&SECRET_LAST_WORDS)
 }
 
 /// A word of a key, in whatever case.
@@ -295,20 +364,35 @@ impl Word<'_> {
 }
 
 /// The words of a key.
-struct Words<'k>(&'k [u8]);
+struct Words<'k> {
+    key: &'k [u8],
+    /// Whether a word begins at upper case.
+    is_camel: bool,
+}
+
+impl<'k> Words<'k> {
+    fn in_camel_case(key: &'k [u8]) -> Self {
+        Words { key, is_camel: true }
+    }
+
+    fn in_any_case(key: &'k [u8]) -> Self {
+        Words { key, is_camel: false }
+    }
+}
 
 impl<'k> Iterator for Words<'k> {
     type Item = Word<'k>;
 
     fn next(&mut self) -> Option<Word<'k>> {
-        let start = self.0.iter().position(u8::is_ascii_alphabetic)?;
-        let key = from(self.0, start);
-        let is_end =
-            |at: usize, byte: u8| !byte.is_ascii_alphabetic() || (at > 0 && begins_word(key, at));
+        let start = self.key.iter().position(u8::is_ascii_alphabetic)?;
+        let key = from(self.key, start);
+        let is_end = |at: usize, byte: u8| {
+            !byte.is_ascii_alphabetic() || (self.is_camel && at > 0 && begins_word(key, at))
+        };
         let len = key.iter().enumerate().position(|(at, &byte)| is_end(at, byte));
         let len = len.unwrap_or(key.len());
         let (word, rest) = key.split_at_checked(len)?;
-        self.0 = rest;
+        self.key = rest;
         Some(Word(word))
     }
 }

@@ -116,16 +116,21 @@ impl Redaction {
     /// since a password may hold anything: `--password=a b;c`. Everything else
     /// is left to [`secret_ranges`](Self::secret_ranges).
     pub fn argument(&self, argument: &[u8], mut write: impl FnMut(&[u8])) -> bool {
-        let (key, rest) = argument.split_at_checked(key_len(argument)).unwrap_or_default();
-        if let [b'=', _, ..] = rest
-            && self.names_secret(key)
-        {
-            write(key);
-            write(b"=");
+        if let Some(shown) = self.shown_of_argument(argument) {
+            write(shown);
             write(MASK.as_bytes());
             return true;
         }
         self.text(argument, write)
+    }
+
+    /// What may be shown of an argument that is a secret from its sign on:
+    /// `--password=`.
+    pub(crate) fn shown_of_argument<'t>(&self, argument: &'t [u8]) -> Option<&'t [u8]> {
+        let len = key_len(argument);
+        let (shown, value) = argument.split_at_checked(len.saturating_add(1))?;
+        let key = shown.strip_suffix(b"=")?;
+        (!value.is_empty() && self.names_secret(key)).then_some(shown)
     }
 
     /// Gives `text` in pieces to `write`, with each secret in it as [`MASK`].
@@ -146,6 +151,11 @@ impl Redaction {
     /// [`is_secret_key`](Self::is_secret_key) of bytes.
     pub(super) fn names_secret(&self, key: &[u8]) -> bool {
         self.own_judgement(key).unwrap_or_else(|| keys::names_secret(key))
+    }
+
+    /// Whether a name within a text is one of a secret.
+    pub(super) fn names_secret_in_text(&self, key: &[u8]) -> bool {
+        self.own_judgement(key).unwrap_or_else(|| keys::names_secret_in_text(key))
     }
 
     /// What the program itself says of a key.

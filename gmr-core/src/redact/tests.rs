@@ -106,6 +106,31 @@ fn keys() {
         "api_token_2",
         "hostkeys",
         "authtokens",
+        // Divided in an odd place.
+        "APIkey",
+        "SSHkey",
+        "DBpass",
+        "PASSword",
+        "pAsSwOrD",
+        "fernet_key",
+        "fernet_keys",
+        "session_id",
+        "sessionId",
+        "PHPSESSID",
+        "JSESSIONID",
+        "passkey",
+        "enc_key",
+        "key_material",
+        "bindpw",
+        "rootpw",
+        "olcRootPW",
+        "userpw",
+        "keypass",
+        "storepass",
+        "ldappass",
+        "webhook_url",
+        "slackWebhookUrl",
+        "secret_url",
     ] {
         assert!(is_secret_key(key), "{key}");
     }
@@ -163,6 +188,17 @@ fn keys() {
         "secret_ttl_seconds",
         "MAX_TOKENS",
         "token_type",
+        "tokens_per_second",
+        "tokensPerSecond",
+        "token_bucket_capacity",
+        "PASSwordFile",
+        "passwordFile",
+        "tokenTtl",
+        "maxTokens",
+        "pin",
+        "salt",
+        "seed",
+        "sid",
     ] {
         assert!(!is_secret_key(key), "{key}");
     }
@@ -194,6 +230,8 @@ fn groups() {
         "private.keys",
         "client_secrets",
         "cookies",
+        "DBpasswords",
+        "APIkeys",
     ] {
         assert!(is_secret_group(key), "{key}");
         assert!(is_secret_key(key), "{key}");
@@ -258,6 +296,14 @@ fn texts() {
         ),
         ("-----BEGIN RSA PRIVATE KEY", "-----BEGIN RSA PRIVATE KEY"),
         ("-----BEGIN RSA PRIVATE KEY AAAA", "-----BEGIN RSA PRIVATE KEY***"),
+        (
+            "-----BEGIN%20PRIVATE%20KEY-----%0Ax%0A-----END%20PRIVATE%20KEY-----%0A",
+            "-----BEGIN%20PRIVATE%20KEY-----***-----END%20PRIVATE%20KEY-----%0A",
+        ),
+        (
+            "-----BEGIN+RSA+PRIVATE+KEY-----xEND+x-----END+RSA+PRIVATE+KEY-----y",
+            "-----BEGIN+RSA+PRIVATE+KEY-----***-----END+RSA+PRIVATE+KEY-----y",
+        ),
         ("bearer:bearer:abc", "bearer:***"),
         ("password:pw", "password:***"),
         ("run --token abc --verbose", "run --token *** --verbose"),
@@ -265,6 +311,88 @@ fn texts() {
         ("run --token --verbose", "run --token --verbose"),
         ("https://u:p@h/?token=x&n=1", "https://u:***@h/?token=***&n=1"),
         ("Proxy: Basic dXNlcjpwYXNz, x", "Proxy: Basic ***, x"),
+    ] {
+        assert_eq!(masked(text), expected, "{text}");
+        assert_eq!(masked(expected), expected, "not stable: {text}");
+    }
+}
+
+#[test]
+fn everyday_forms() {
+    for (text, expected) in [
+        // Data source names.
+        ("Server=db;UID=sa;PWD=x;Encrypt=yes", "Server=db;UID=sa;PWD=***;Encrypt=yes"),
+        ("Server=db;Password={a;x};Y=1", "Server=db;Password=***;Y=1"),
+        ("PWD=x", "PWD=***"),
+        // Indices.
+        ("user[password]=x", "user[password]=***"),
+        ("token[]=x", "token[]=***"),
+        ("password[0]=x", "password[0]=***"),
+        (r#"config["password"] = "x""#, r#"config["password"] = "***""#),
+        ("user%5Bpassword%5D=x", "user%5Bpassword%5D=***"),
+        // Signs.
+        (r#"{"password" => "x", "a" => 1}"#, r#"{"password" => "***", "a" => 1}"#),
+        (":password=>'x'", ":password=>'***'"),
+        ("password==x y", "password==*** y"),
+        ("password := x", "password := ***"),
+        // Lines.
+        ("a {\n  password: Some(\n    \"x\",\n  ),\n}", "a {\n  password: ***\n}"),
+        ("password: |\n  x\n  x\nb: c", "password: ***\nb: c"),
+        ("password: >-\r\n  x\r\nb: c", "password: ***\r\nb: c"),
+        ("a:\n  password:\n    x\n  b: c", "a:\n  password:***\n  b: c"),
+        ("password=\n  x\nb", "password=***\nb"),
+        ("\"tokens\": [\n\"x\",\n\"]\"\n], \"a\": 1", "\"tokens\": ***"),
+        ("tokens: [x,\n  x\n]\nb: c", "tokens: ***\nb: c"),
+        ("tokens:\n- x\n- y\nb: c", "tokens:***\nb: c"),
+        ("secrets:\n  a: x\n\n  b: x\nc: d", "secrets:***\nc: d"),
+        ("token: [\n  x", "token: ***"),
+        // Escapes.
+        ("next=%2Fcb%3Faccess_token%3Dx&a=b", "next=%2Fcb%3Faccess_token%3D***&a=b"),
+        ("password%3dx y", "password%3d*** y"),
+        ("%22password%22%3A%22x%22", "%22password%22%3A***"),
+        ("a%253Fpassword%253Dx", "a%253Fpassword%253D***"),
+        ("https%3A%2F%2Fu%3Ax%40h%2Fp", "https%3A%2F%2Fu%3A***%40h%2Fp"),
+        ("amqp%3a%2f%2fu%3ax%40h", "amqp%3a%2f%2fu%3a***%40h"),
+        ("https%3A%2F%2Fx%40h", "https%3A%2F%2F***%40h"),
+        // Pairs.
+        (r#"{"name":"DB_PASSWORD","value":"x"}"#, r#"{"name":"DB_PASSWORD","value":"***"}"#),
+        (r#"{"value":"x","name":"DB_PASSWORD"}"#, r#"{"value":"***","name":"DB_PASSWORD"}"#),
+        (r#"{"name":"A","value":"x"}"#, r#"{"name":"A","value":"x"}"#),
+        (
+            "- name: A\n  value: a\n- name: TOKEN\n  value: x\n- name: B\n  value: b",
+            "- name: A\n  value: a\n- name: TOKEN\n  value: ***\n- name: B\n  value: b",
+        ),
+        (r#"<add key="password" value="x"/>"#, r#"<add key="password" value="***"/>"#),
+        (
+            r#"{"header": "Authorization", "value": "x"}"#,
+            r#"{"header": "Authorization", "value": "***"}"#,
+        ),
+        // Elements.
+        ("<a><password>x</password></a>", "<a><password>***</password></a>"),
+        ("<n:Password a='b'>x y</n:Password>", "<n:Password a='b'>***</n:Password>"),
+        ("<token><![CDATA[x<]]></token>", "<token><![CDATA[***]]></token>"),
+        ("<password>x", "<password>***"),
+        // Ends.
+        ("password='it''s x' y", "password='***' y"),
+        (r#"password="a""x" y"#, r#"password="***" y"#),
+        (r"password='it'\''s x' y", "password='***' y"),
+        (r#""{""password"":""x"",""a"":1}""#, r#""{""password"":""***"",""a"":1}""#),
+        ("a=1,password=b,x", "a=1,password=***"),
+        ("PASSWORD=a,x", "PASSWORD=***"),
+        (r#"Bearer "x" y"#, r#"Bearer "***" y"#),
+        (r#"{\"a\":\"Bearer \"x\"\"}"#, r#"{\"a\":\"Bearer \"***"\"}"#),
+        ("amqp://u:12345/x@h", "amqp://u:***@h"),
+        // Keys.
+        ("secret/db/password: x", "secret/db/password: ***"),
+        ("a/token:x", "a/token:***"),
+        (
+            &std::format!("{}.password=x", "a".repeat(80)),
+            &std::format!("{}.password=***", "a".repeat(80)),
+        ),
+        (
+            &std::format!("--{}.password x", "a".repeat(80)),
+            &std::format!("--{}.password ***", "a".repeat(80)),
+        ),
     ] {
         assert_eq!(masked(text), expected, "{text}");
         assert_eq!(masked(expected), expected, "not stable: {text}");
@@ -294,6 +422,23 @@ fn plain_texts_stay() {
         "token://x",
         "tokenizer=x",
         "Authors: me",
+        "pkg:npm/foo@1.2.3",
+        "docker:nginx@1.2",
+        "tcp:10.0.0.1:80@eth0",
+        "10:32:11@host",
+        "tokens_per_second=4",
+        "token_bucket_capacity=9",
+        "PWD=/home/me",
+        r#"{"PWD": "/home/me"}"#,
+        "src/token.rs:12:5",
+        "http://token:80",
+        "https%3A%2F%2Fhost%3A80%2F%40scope",
+        "oci://h:5000/a@sha256:abc",
+        "ssh://h:22/a@v1",
+        "x <TOKEN> y",
+        "password:\nuser: me",
+        "keystone_authtoken:\n  user: me",
+        "name=A value=b",
     ] {
         assert_eq!(masked(text), text);
     }
@@ -322,6 +467,12 @@ fn tokens_of_providers() {
         ("hf_", 34),
         ("sk-ant-", 60),
         ("pypi-", 80),
+        ("glptt-", 40),
+        ("hooks.slack.com/services/", 44),
+        ("hvs.", 90),
+        ("whsec_", 32),
+        ("sk-svcacct-", 60),
+        ("sk-", 48),
     ] {
         let secret = token(prefix, len);
         for (before, after) in [
@@ -346,8 +497,37 @@ fn tokens_of_providers() {
         let lower = std::format!("{prefix}{}", upper.to_lowercase());
         assert_eq!(masked(&lower), lower);
     }
+    for (text, expected) in [
+        (token("hooks.slack.com/services/T0000/B0000/", 24), "hooks.slack.com/services/***"),
+        (
+            token("https://hooks.slack.com/services/T0/B0/", 24),
+            "https://hooks.slack.com/services/***",
+        ),
+        (std::format!("{}.{}", token("SG.", 22), token("", 43)), "SG.***"),
+        (token("AGE-SECRET-KEY-1", 58).to_uppercase(), "AGE-SECRET-KEY-***"),
+        (
+            std::format!("k: {}+/{}==", token("LS0tLS1CRUdJTiBQUklW", 30), token("", 300)),
+            "k: LS0tLS1CRUdJTi***",
+        ),
+        (
+            std::format!(
+                "{}\n  {}\n  Ab=\nx: y",
+                token("LS0tLS1CRUdJTiBSU0EgUF", 54),
+                token("", 76)
+            ),
+            "LS0tLS1CRUdJTi***\nx: y",
+        ),
+    ] {
+        assert_eq!(masked(&text), expected);
+        assert_eq!(masked(expected), expected, "not stable");
+    }
+    let certificate = token("LS0tLS1CRUdJTiBDRVJUSUZJQ0FUR", 300);
+    assert_eq!(masked(&certificate), certificate);
     for text in [
         "ghp_",
+        "SG.org.example.www",
+        "hooks.slack.com/services/",
+        "sk-learn-and-more-words-of-more-than-forty-eight-letters",
         "npm_config_registry_and_more_words_than_thirty",
         "hf_transfer_enabled_for_all_of_our_downloads",
         "xoxb-is-slack",
@@ -560,6 +740,51 @@ fn long_texts_take_linear_time() {
         "-acme_",
         "Ä-Ä",
         "BEGIN PRIVATE KEY-----END ",
+        "-basic",
+        "-bearer",
+        "value=",
+        "value: ",
+        "value:name:",
+        "value:\n ",
+        "token:\n",
+        "token:\n ",
+        "auth:\n a:\n",
+        "token: [\n",
+        "token: {\n",
+        "auth: {\n",
+        "token=( ",
+        "token={ ",
+        "token=(\n",
+        "token=|\n ",
+        "token=\n\n",
+        "<token",
+        "<token>",
+        "<token><![CDATA[",
+        "<token>a</",
+        "%3A%2F%2F",
+        "%3A%2F%2Fa%40",
+        "%3A%3D",
+        "token%3D",
+        "%5D",
+        "%22=",
+        "token==",
+        "//token:",
+        "a://b:1/",
+        "a://b:1/@",
+        "token[0]",
+        "[0]=",
+        "token=\"\"",
+        "token=''a''",
+        "token='\\''",
+        "Bearer \"",
+        "&quot;",
+        "PWD=/",
+        "LS0tLS1CRUdJTi",
+        "-LS0tLS1CRUdJTi+",
+        "BEGIN+PRIVATE+KEY-",
+        "BEGIN%20",
+        "hooks.slack.com/services/",
+        "SG.",
     ] {
         let text = part.repeat(32 * 1024 / part.len());
         let _ranges = masked(&text);

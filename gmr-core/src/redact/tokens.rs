@@ -31,6 +31,12 @@ enum Alphabet {
     Alphanumeric,
     /// Letters, digits, `_`, `-`.
     Token,
+    /// As `Token`, and dots.
+    Dotted,
+    /// As `Token`, and slashes.
+    Path,
+    /// Base64, perhaps in several lines.
+    Base64,
 }
 
 impl Alphabet {
@@ -39,6 +45,9 @@ impl Alphabet {
             Alphabet::Upper => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Alphabet::Alphanumeric => byte.is_ascii_alphanumeric(),
             Alphabet::Token => is_token_byte(byte),
+            Alphabet::Dotted => is_token_byte(byte) || byte == b'.',
+            Alphabet::Path => is_token_byte(byte) || byte == b'/',
+            Alphabet::Base64 => is_token_byte(byte) || matches!(byte, b'/' | b'+' | b'='),
         }
     }
 }
@@ -73,9 +82,42 @@ impl Pattern {
         if len_until(first(body, self.min_len), is_other) < self.min_len {
             return None;
         }
+        // A certificate or a public key.
+        let is_public = [&b"BDRVJU"[..], b"BQVUJM"].iter().any(|it| body.starts_with(it));
+        if self.prefix == BASE64_PEM && is_public {
+            return None;
+        }
         // All that may belong to it, whatever the alphabet.
-        let len = len_until(body, |byte| !is_token_byte(byte));
+        let len = match self.alphabet {
+            Alphabet::Base64 => base64_lines_len(body),
+            _ => len_until(body, |byte| is_other(byte) && !is_token_byte(byte)),
+        };
         Some(self.prefix.len()..self.prefix.len().saturating_add(len))
+    }
+}
+
+/// What `-----BEGIN ` is in base64, but for the bits that its last byte shares
+/// with the next.
+const BASE64_PEM: &str = "LS0tLS1CRUdJTi";
+
+/// How long the base64 is that `text` begins with, in lines as they are broken
+/// by convention.
+fn base64_lines_len(text: &[u8]) -> usize {
+    const LINE: Range<usize> = 48..81;
+    let mut len = 0usize;
+    loop {
+        let line = from(text, len);
+        let line_len = len_until(line, |byte| !Alphabet::Base64.has(byte));
+        len = len.saturating_add(line_len);
+        let after = from(line, line_len);
+        let blank = len_until(after, |byte| !byte.is_ascii_whitespace());
+        let is_broken = LINE.contains(&line_len)
+            && matches!(after, [b'\n', ..] | [b'\r', b'\n', ..])
+            && from(after, blank).first().is_some_and(|&byte| Alphabet::Base64.has(byte));
+        if !is_broken {
+            return len;
+        }
+        len = len.saturating_add(blank);
     }
 }
 
@@ -85,7 +127,7 @@ pub(super) const SHORTEST_KNOWN: usize = 16;
 
 /// Tokens by whom they are for. The minimum is what the provider documents, or
 /// somewhat less where it says that the length may change.
-const KNOWN: [Pattern; 29] = [
+const KNOWN: [Pattern; 45] = [
     // AWS access key ids, of users and temporary ones.
     Pattern::of("AKIA", 16, Alphabet::Upper),
     Pattern::of("ASIA", 16, Alphabet::Upper),
@@ -100,6 +142,11 @@ const KNOWN: [Pattern; 29] = [
     Pattern::prefixed("glpat-", 20),
     Pattern::prefixed("gldt-", 20),
     Pattern::prefixed("glrt-", 20),
+    Pattern::prefixed("glptt-", 20),
+    Pattern::prefixed("glcbt-", 20),
+    Pattern::prefixed("glsoat-", 20),
+    Pattern::prefixed("glft-", 20),
+    Pattern::prefixed("glagent-", 20),
     // Slack.
     Pattern::prefixed("xoxa-", 20),
     Pattern::prefixed("xoxb-", 20),
@@ -108,11 +155,14 @@ const KNOWN: [Pattern; 29] = [
     Pattern::prefixed("xoxr-", 20),
     Pattern::prefixed("xoxs-", 20),
     Pattern::prefixed("xapp-", 20),
+    Pattern::of("hooks.slack.com/services/", 20, Alphabet::Path),
+    Pattern::of("discord.com/api/webhooks/", 20, Alphabet::Path),
     // Stripe.
     Pattern::of("sk_live_", 16, Alphabet::Alphanumeric),
     Pattern::of("sk_test_", 16, Alphabet::Alphanumeric),
     Pattern::of("rk_live_", 16, Alphabet::Alphanumeric),
     Pattern::of("rk_test_", 16, Alphabet::Alphanumeric),
+    Pattern::of("whsec_", 24, Alphabet::Base64),
     // Google.
     Pattern::prefixed("AIza", 35),
     // npm, PyPI, Hugging Face.
@@ -122,7 +172,17 @@ const KNOWN: [Pattern; 29] = [
     // Anthropic, OpenAI, DigitalOcean.
     Pattern::prefixed("sk-ant-", 20),
     Pattern::prefixed("sk-proj-", 20),
+    Pattern::prefixed("sk-svcacct-", 20),
+    Pattern::prefixed("sk-admin-", 20),
+    Pattern::of("sk-", 48, Alphabet::Alphanumeric),
     Pattern::of("dop_v1_", 32, Alphabet::Alphanumeric),
+    // SendGrid, HashiCorp Vault, age.
+    Pattern::of("SG.", 40, Alphabet::Dotted),
+    Pattern::prefixed("hvs.", 20),
+    Pattern::prefixed("hvb.", 20),
+    Pattern::of("AGE-SECRET-KEY-", 30, Alphabet::Upper),
+    // A PEM file in base64, as in a kubeconfig.
+    Pattern::of(BASE64_PEM, 24, Alphabet::Base64),
 ];
 
 /// Which bytes a known token begins with: most words of a text do not.

@@ -372,9 +372,18 @@ fn canaries_under_secret_keys() {
         "list": [{"db_password": "canary9"}, [{"private_key": "Y2FuYXJ5canary=="}]],
         "env": [{"name": "DB_PASSWORD", "value": "canary10"}],
         "args": ["--token", "canary11", "--verbose", "--password=canary12"],
+        "more_args": ["--password", "-canary14", "--db-password=two canary15"],
+        "headers": [{"header": "Authorization", "value": ["canary16"]}],
         "db.password 2": "canary13",
     }));
-    for kept in ["port = u1", "n = ***", "t = ***", "\"--verbose\"", "\"--password=***\""] {
+    for kept in [
+        "port = u1",
+        "n = ***",
+        "t = ***",
+        "\"--verbose\"",
+        "\"--password=***\"",
+        "\"--db-password=***\"",
+    ] {
         assert!(lines.iter().any(|line| line.trim() == kept), "{kept} not in {lines:#?}");
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use gmr_core::redact::{Redaction, ends_in_private_key, private_key_end};
+use gmr_core::redact::{Redaction, ends_in_private_key, is_value, private_key_end};
 
 use super::flatten::MAX_KEY_BYTES;
 use super::mask::{Mask, char_boundary, mask_text};
@@ -48,7 +48,7 @@ pub(super) fn tidy(
 ) -> Vec<(String, Node)> {
     let names_secret = !is_exposed
         && entries.iter().any(|(key, node)| {
-            (key.eq_ignore_ascii_case("name") || key.eq_ignore_ascii_case("key"))
+            ["name", "key", "header"].iter().any(|name| key.eq_ignore_ascii_case(name))
                 && matches!(node, Node::Text(text) if policy.is_secret_key(text))
         });
     if names_secret {
@@ -110,17 +110,31 @@ pub(super) fn mask_private_key_lines(items: &mut [Node]) {
     }
 }
 
-/// `["--password", …]`: a command line.
+/// `["--password", …, "--token=…"]`: a command line.
 pub(super) fn mask_arguments(policy: &Redaction, items: &mut [Node]) {
     let mut follows_secret = false;
     for item in items {
-        let (is_option, is_secret) = match item {
-            Node::Text(text) if text.starts_with('-') => (true, policy.is_secret_key(text)),
-            _ => (false, false),
+        let text = match item {
+            Node::Text(text) | Node::Truncated { text, .. } => text.as_str(),
+            _ => "",
         };
-        if follows_secret && !is_option {
+        let is_secret = policy.takes_secret(text.as_bytes());
+        if follows_secret && is_value(text.as_bytes()) {
             *item = core::mem::replace(item, Node::None).masked_leaves();
+        } else if text.contains('=') {
+            mask_argument(policy, item);
         }
         follows_secret = is_secret;
+    }
+}
+
+/// What follows an argument's own key is one value to its end, though it may
+/// hold spaces. The texts in it are masked already.
+fn mask_argument(policy: &Redaction, item: &mut Node) {
+    let (Node::Text(text) | Node::Truncated { text, .. }) = item else { return };
+    let mut shown = Vec::with_capacity(text.len());
+    let is_masked = policy.argument(text.as_bytes(), |piece| shown.extend_from_slice(piece));
+    if let (true, Ok(shown)) = (is_masked, String::from_utf8(shown)) {
+        *text = shown;
     }
 }
