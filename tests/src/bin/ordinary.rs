@@ -149,8 +149,8 @@ fn asks() -> String {
 /// Two changes of the destination that the report is in.
 fn switches() -> String {
     let handle = handle();
-    let answers = [handle.set_destination(&io::stderr()), handle.release_destination()];
-    let _ = handle.set_destination(&io::stderr());
+    let answers = [handle.set_destination(io::stderr()), handle.release_destination()];
+    let _ = handle.set_destination(io::stderr());
     format!("{answers:?}")
 }
 
