@@ -88,8 +88,7 @@ mod engine {
         fd: i32,
         view: ViewKind,
     ) -> Result<ReportOutcome, ReportError> {
-        let tid = gettid();
-        if engine.is_supervisor(tid) || engine.own_tids().contains(&tid) {
+        if engine.is_own_thread(gettid()) {
             return Err(ReportError::OnSupervisor);
         }
         if engine.supervisors_running() == 0 {

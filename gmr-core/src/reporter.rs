@@ -456,7 +456,7 @@ impl Reporter {
         let Some(engine) = self.engine() else {
             return if self.registry.free(id) { Ok(()) } else { Err(UnregisterError::Busy) };
         };
-        let is_inside = engine.is_supervisor(crate::sys::gettid());
+        let is_inside = engine.is_own_thread(crate::sys::gettid());
         let limit = u64::try_from(engine.options.report_deadline.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = crate::sys::clock::monotonic_ns().saturating_add(limit);
         loop {

@@ -32,7 +32,8 @@ impl Reporter {
     ///
     /// # Errors
     ///
-    /// [`DestinationError`]; but for `StillInUse`, nothing has changed.
+    /// [`DestinationError`]; but for `StillInUse`, nothing has changed. A section
+    /// that calls this gets `StillInUse` at once, on a worker of gmr-std, too.
     pub fn set_destination(&self, fd: i32) -> Result<(), DestinationError> {
         let engine = self.engine().filter(|engine| engine::is_in_use(engine));
         let engine = engine.ok_or(DestinationError::NotSetUp)?;
@@ -142,7 +143,7 @@ mod engine {
         let before = engine.destinations.switch(new).map_err(|_| DestinationError::Busy)?;
         drop(switching);
         let Some(mut before) = before else { return Ok(()) };
-        let is_own_report = engine.is_supervisor(crate::sys::gettid());
+        let is_own_report = engine.is_own_thread(crate::sys::gettid());
         loop {
             let seen = engine.stats.finished.load(Ordering::Acquire);
             before = match before.close() {

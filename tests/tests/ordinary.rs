@@ -299,6 +299,19 @@ fn a_section_that_takes_a_lock_held_by_the_main_thread_costs_itself_alone() {
 }
 
 #[test]
+fn a_section_that_switches_the_destination_does_not_wait_for_its_own_report() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["switches", "calm"], &log);
+    let first = report(&daemon, &log, 1);
+    assert!(first.is_complete, "{}", first.raw);
+    // The second finds no report in the destination that the first one set.
+    let body = &first.section("Switches").body;
+    assert!(body.contains("[Err(StillInUse), Ok(())]"), "{body}");
+    assert_status(&report(&daemon, &log, 2), "Calm", "ok");
+    daemon.assert_alive();
+}
+
+#[test]
 fn sections_come_and_go() {
     let log = ErrLog::new();
     // One that hangs is registered later.

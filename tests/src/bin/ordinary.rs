@@ -12,7 +12,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::{env, process, thread};
+use std::{env, io, process, thread};
 
 use gmr_core::{Requester, SectionId};
 use gmr_std::{Handle, Setup, Table, View};
@@ -107,6 +107,14 @@ fn asks() -> String {
     }
 }
 
+/// Two changes of the destination that the report is in.
+fn switches() -> String {
+    let handle = handle();
+    let answers = [handle.set_destination(io::stderr()), handle.release_destination()];
+    let _ = handle.set_destination(io::stderr());
+    format!("{answers:?}")
+}
+
 /// Registers the section `name` on whatever `add` adds to.
 macro_rules! section {
     ($name:expr, $target:expr) => {
@@ -140,6 +148,7 @@ macro_rules! section {
             "registers" => $target.register_section("Registers", registers),
             "triggers" => $target.register_section("Triggers", triggers),
             "asks" => $target.register_section("Asks", asks),
+            "switches" => $target.register_section("Switches", switches),
             "locks" => $target.register_section("Locks", locks),
             other => panic!("what is {other}?"),
         }
