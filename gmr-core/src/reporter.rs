@@ -324,12 +324,14 @@ impl Reporter {
             return Err(SetupError::AlreadySetUp);
         }
         // Of the process that this one was forked from: its descriptors would
-        // stay open for ever, and its reports inside their sections.
+        // stay open for ever, its reports inside their sections, and its threads
+        // in their scopes.
         if let Some(active) = active
             && let Some(copy) = active.engine().filter(|engine| engine.is_forked_copy())
         {
             copy.clear_copy();
             active.registry.clear_copy();
+            crate::scope::clear_copy();
         }
         ACTIVE.store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
         Ok(self.state.swap(INSTALLING, Ordering::AcqRel))

@@ -59,7 +59,54 @@ static POOL: [Slot<WORDS>; SLOTS] = [const { Slot::new() }; SLOTS];
 
 /// Scopes that are open and found no slot.
 #[cfg(gmr_engine)]
-static UNRECORDED: AtomicU64 = AtomicU64::new(0);
+static UNRECORDED: Unrecorded = Unrecorded::new();
+
+/// A count of scopes, in one word with the process that it is of: a number that
+/// goes up at each setup of a forked child.
+#[cfg(gmr_engine)]
+struct Unrecorded(AtomicU64);
+
+#[cfg(gmr_engine)]
+impl Unrecorded {
+    const PROCESS_SHIFT: u32 = 32;
+
+    const fn new() -> Self {
+        Unrecorded(AtomicU64::new(0))
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) & u64::from(u32::MAX)
+    }
+
+    /// Returns what [`close`](Self::close) wants.
+    fn open(&self) -> u32 {
+        (self.0.fetch_add(1, Ordering::Relaxed) >> Self::PROCESS_SHIFT) as u32
+    }
+
+    /// Nothing, if the count has been cleared since.
+    fn close(&self, process: u32) {
+        let less = |word: u64| {
+            let is_counted = word >> Self::PROCESS_SHIFT == u64::from(process);
+            is_counted.then_some(word.wrapping_sub(1))
+        };
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    fn clear(&self) {
+        let next = |word: u64| {
+            let process = (word >> Self::PROCESS_SHIFT).wrapping_add(1);
+            Some(process << Self::PROCESS_SHIFT)
+        };
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+}
+
+/// Forgets the scopes of the process that this one was forked from: their
+/// threads were not copied. (Those that have a slot, a report gives back.)
+#[cfg(gmr_engine)]
+pub(crate) fn clear_copy() {
+    UNRECORDED.clear();
+}
 
 /// Says what this thread is doing, for as long as it lives.
 ///
@@ -127,11 +174,14 @@ static UNRECORDED: AtomicU64 = AtomicU64::new(0);
 /// - Where reports are not supported, it does nothing.
 #[must_use = "the scope ends when this is dropped"]
 pub struct Scope {
-    /// `None`: there was no room.
     #[cfg(gmr_engine)]
-    place: Option<(&'static Slot<WORDS>, Ticket)>,
+    place: Place<'static>,
     not_send: PhantomData<*mut ()>,
 }
+
+/// Where a scope is recorded; the error: there was no room, and it is counted.
+#[cfg(gmr_engine)]
+type Place<'p> = Result<(&'p Slot<WORDS>, Ticket), u32>;
 
 impl Scope {
     /// Longest detail that is kept, in bytes.
@@ -168,8 +218,8 @@ impl Drop for Scope {
     fn drop(&mut self) {
         match self.place {
             // `false` in a forked child whose report gave it back: fine.
-            Some((slot, ticket)) => drop(slot.release(ticket)),
-            None => drop(UNRECORDED.fetch_sub(1, Ordering::Relaxed)),
+            Ok((slot, ticket)) => drop(slot.release(ticket)),
+            Err(process) => UNRECORDED.close(process),
         }
     }
 }
@@ -258,17 +308,14 @@ fn record<'p>(
     label: &'static str,
     detail: &str,
     full_len: usize,
-) -> Option<(&'p Slot<WORDS>, Ticket)> {
+) -> Place<'p> {
     let began_ns = clock::monotonic_ns();
-    let (after, before) = pool.split_at_checked(home(tid, pool.len()))?;
+    let (after, before) = pool.split_at_checked(home(tid, pool.len())).unwrap_or_default();
     let place = before.iter().chain(after).take(PROBES).find_map(|slot| {
         let ticket = slot.claim(tid, |words| write(words, began_ns, label, detail, full_len))?;
         Some((slot, ticket))
     });
-    if place.is_none() {
-        UNRECORDED.fetch_add(1, Ordering::Relaxed);
-    }
-    place
+    place.ok_or_else(|| UNRECORDED.open())
 }
 
 #[cfg(gmr_engine)]
@@ -354,7 +401,7 @@ impl<'a> Snapshot<'a> {
         Snapshot {
             records: records.get(..used).unwrap_or_default(),
             taken_ns: clock::monotonic_ns(),
-            unrecorded: UNRECORDED.load(Ordering::Relaxed),
+            unrecorded: UNRECORDED.count(),
         }
     }
 
@@ -501,7 +548,7 @@ mod tests {
         label: &'static str,
         detail: &str,
     ) -> Option<(&'static Slot<WORDS>, Ticket)> {
-        super::record(pool, tid, label, detail, detail.len())
+        super::record(pool, tid, label, detail, detail.len()).ok()
     }
 
     fn pool(slots: usize) -> &'static [Slot<WORDS>] {
@@ -606,15 +653,35 @@ mod tests {
     fn what_has_no_room_is_counted_while_it_is_open() {
         let _alone = COUNTING.lock();
         let full = pool(2);
-        let before = UNRECORDED.load(Ordering::Relaxed);
+        let before = UNRECORDED.count();
         let scopes: Vec<_> = (0..3)
-            .map(|_| Scope { place: record(full, 1, "x", ""), not_send: PhantomData })
+            .map(|_| Scope {
+                place: super::record(full, 1, "x", "", 0),
+                not_send: PhantomData,
+            })
             .collect();
         assert_eq!(labels(full, 1).len(), 2);
-        assert_eq!(UNRECORDED.load(Ordering::Relaxed), before + 1);
+        assert_eq!(UNRECORDED.count(), before + 1);
         drop(scopes);
-        assert_eq!(UNRECORDED.load(Ordering::Relaxed), before);
+        assert_eq!(UNRECORDED.count(), before);
         assert!(record(full, 2, "fits", "").is_some());
+    }
+
+    #[test]
+    fn scopes_of_the_process_before_a_fork_are_not_counted() {
+        let unrecorded = Unrecorded::new();
+        let inherited = [unrecorded.open(), unrecorded.open()];
+        assert_eq!(unrecorded.count(), 2);
+        unrecorded.clear();
+        assert_eq!(unrecorded.count(), 0);
+        let own = unrecorded.open();
+        // Of the thread that goes on in the child.
+        for process in inherited {
+            unrecorded.close(process);
+        }
+        assert_eq!(unrecorded.count(), 1);
+        unrecorded.close(own);
+        assert_eq!(unrecorded.count(), 0);
     }
 
     #[test]
@@ -624,7 +691,7 @@ mod tests {
         let places: Vec<_> = (0..=PROBES).map(|_| record(pool, 7, "deep", "").is_some()).collect();
         assert_eq!(places.iter().filter(|is_placed| **is_placed).count(), PROBES);
         assert!(!places[PROBES]);
-        UNRECORDED.fetch_sub(1, Ordering::Relaxed);
+        UNRECORDED.close(0);
         assert_eq!(labels(pool, 7).len(), PROBES);
     }
 

@@ -167,6 +167,29 @@ fn a_thread_that_ends_inside_a_scope_leaves_nothing_behind() {
 }
 
 #[test]
+fn scopes_of_the_parent_that_had_no_room_cost_a_forked_child_nothing() {
+    let log = ErrLog::new();
+    let mut daemon = Daemon::start(PUPPET, &[], log.stdio());
+    daemon.must("std");
+    scoped(&mut daemon, "deep");
+    daemon.must("in deep fill level 200");
+    daemon.must("in here fill level 200");
+    let child: i32 = daemon.ask("fork").parse().expect("a process id");
+    assert_eq!(daemon.ask("child std"), "ok");
+    // Those that its thread was in end now.
+    assert_eq!(daemon.ask("child in here leave-all"), "ok");
+    let child = Pid::from_raw(child).expect("a process id");
+    kill_process(child, Signal::USR2).expect("a child that is alive");
+    let first = log.report(1);
+    assert!(first.is_complete && !first.raw.contains("not recorded"), "{}", first.raw);
+    assert_eq!(daemon.ask("child in here fill level 200"), "ok");
+    kill_process(child, Signal::USR2).expect("a child that is alive");
+    let second = log.report(2);
+    assert!(second.raw.contains("scopes not recorded = 72\n"), "{}", second.raw);
+    daemon.assert_alive();
+}
+
+#[test]
 fn a_forked_child_shows_its_own_scopes_and_none_of_its_parent() {
     let log = ErrLog::new();
     let mut daemon = Daemon::start(PUPPET, &[], log.stdio());
