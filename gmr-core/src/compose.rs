@@ -27,6 +27,8 @@ use crate::model::{Capture, Event, Incomplete, SectionOutcome, SectionStatus, Va
 use crate::outcomes::Outcomes;
 use crate::procfs::{list, read};
 use crate::protocol::counted::Held;
+#[cfg(feature = "signal")]
+use crate::protocol::named;
 use crate::protocol::orders::Answer;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::requests::{Requester, Taken};
@@ -205,8 +207,9 @@ pub(crate) fn take_over(
         return;
     };
     let previous = Previous { sequence: stuck.sequence(), step };
-    // Held, or the number that is fenced could be the program's by then.
-    if let Some(outlet) = Output(other.output.load(Ordering::Acquire)).hold(engine) {
+    // Held, or the number that is fenced could be the program's by then. Its old
+    // holder may be coming back: the place could be the next caller's.
+    if let Some(outlet) = named::hold(&other.output, |output| Output(output).hold(engine)) {
         outlet.destination().fence(stuck.bank(), engine.null.as_fd());
         end_abandoned(engine, lease, bank, epoch, previous, &outlet);
     }

@@ -14,6 +14,11 @@ pub(crate) mod current;
     not(all(gmr_engine, feature = "signal")),
     allow(dead_code, reason = "supervisors are not there")
 )]
+pub(crate) mod named;
+#[cfg_attr(
+    not(all(gmr_engine, feature = "signal")),
+    allow(dead_code, reason = "supervisors are not there")
+)]
 pub(crate) mod orders;
 pub(crate) mod ownership;
 pub(crate) mod registry;
