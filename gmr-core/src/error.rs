@@ -262,7 +262,8 @@ pub enum ReportError {
     /// A section, or other code of a report, asked for one: it would wait for
     /// itself.
     OnSupervisor,
-    /// As many callers wait already as there are places for.
+    /// As many callers wait already as there are places for; or the turn of
+    /// this one did not come, because other reports were written all the time.
     Busy,
     /// The descriptor for the report cannot be used.
     Destination(DestinationError),
@@ -290,9 +291,9 @@ impl fmt::Display for ReportError {
             ReportError::OnSupervisor => {
                 f.write_str("a report cannot ask for another and wait for it")
             }
-            ReportError::Busy => {
-                f.write_str("other callers wait for reports, as many as may: try again later")
-            }
+            ReportError::Busy => f.write_str(
+                "other reports are written and waited for, as many as may: try again later",
+            ),
             ReportError::Destination(error) => error.fmt(f),
             ReportError::NotWritten => {
                 f.write_str("the descriptor took nothing: it is full, closed or broken")

@@ -9,8 +9,10 @@
 //!    supervisor takes over and writes a whole one, without the section that the
 //!    first one is stuck in.
 //!
-//! The caller waits for two reports and the rest between them at the most: one
-//! that is overdue, and its own, or the two attempts at its own.
+//! While its order is queued, the caller waits for as many reports, with the
+//! rest after each, as there are orders: that is its turn, unless there are
+//! requests as well. Then it waits for its own, as long as a supervisor is left
+//! that could take over.
 //!
 //! Limits: what a taken-over attempt wrote stays in the descriptor, before the
 //! whole report; [`ReportOutcome::bytes`] counts the latter.
@@ -50,10 +52,12 @@ impl Reporter {
     /// begins at the file's offset. If the report had to be begun anew, more
     /// was written than [`ReportOutcome::bytes`], which then is the last part.
     ///
-    /// For a normal thread, not for signal handlers: it waits, as long as two
-    /// reports may take and a second at the most
-    /// ([`Options::report_deadline`]). If it gives up, `fd` may still be
-    /// written to until the supervisor that is stuck comes back.
+    /// For a normal thread, not for signal handlers: it waits. Where no other
+    /// caller does and nothing is stuck, that is one report, after the one in
+    /// progress and a second's rest. At the most it is as long as five reports
+    /// may take ([`Options::report_deadline`]) and four rests. If it gives up,
+    /// `fd` may still be written to until the supervisor that is stuck comes
+    /// back.
     ///
     /// [`Options::destination_fd`]: crate::Options::destination_fd
     /// [`Options::output_deadline`]: crate::Options::output_deadline
@@ -61,8 +65,9 @@ impl Reporter {
     ///
     /// # Errors
     ///
-    /// [`ReportError`]. Of the callers that wait, four are served; more get
-    /// `Busy`.
+    /// [`ReportError`]. Of the callers that wait, four are served, each in its
+    /// turn; more get `Busy`, and so does one whose turn does not come because
+    /// reports that are requested come in between.
     pub fn report_to_fd(&self, fd: i32, view: ViewKind) -> Result<ReportOutcome, ReportError> {
         let engine = self.with_supervisors()?;
         engine::order(engine, fd, view)
@@ -76,12 +81,15 @@ mod engine {
     use super::ReportOutcome;
     use crate::engine::{Engine, Order};
     use crate::error::ReportError;
-    use crate::protocol::orders::{Answer, Placed, Progress};
+    use crate::protocol::orders::{Answer, MAX_ORDERS, Placed, Progress};
     use crate::sink::destination::Destination;
     use crate::supervise::MAX_REST_NS;
     use crate::switching;
     use crate::sys::{clock, futex, gettid};
     use crate::view::ViewKind;
+
+    /// Longest single wait of a caller whose order is queued.
+    const SLICE_NS: u64 = 50_000_000;
 
     pub(super) fn order(
         engine: &Engine,
@@ -114,36 +122,58 @@ mod engine {
     }
 
     fn wait(engine: &Engine, placed: &Placed<'_, Order>) -> Result<Answer, ReportError> {
-        let deadline = engine.options.report_deadline;
-        let give_up_ns = clock::after(deadline.saturating_mul(2)).saturating_add(MAX_REST_NS);
+        let (deadline_ns, placed_ns) = (report_deadline_ns(engine), clock::monotonic_ns());
+        let turn_ns = deadline_ns.saturating_add(MAX_REST_NS).saturating_mul(MAX_ORDERS as u64);
+        let give_up_ns = placed_ns.saturating_add(turn_ns);
         loop {
             let seen = engine.stats.finished.load(Ordering::Acquire);
             let progress = placed.progress();
-            if let Progress::Done(answer) = progress {
-                return Ok(answer);
-            }
             let now = clock::monotonic_ns();
-            if now >= give_up_ns {
-                return Err(ReportError::Stuck);
-            }
-            let mut look_again_ns = give_up_ns;
-            if let Progress::Running { bank } = progress {
-                let due_ns = crate::compose::due_ns(engine, bank);
-                if now < due_ns {
-                    look_again_ns = due_ns.min(give_up_ns);
-                } else if engine.supervisors_running() < 2 {
-                    return Err(ReportError::Stuck);
-                } else {
-                    placed.queue_again(bank);
-                    call(engine);
-                    continue;
+            let look_again_ns = match progress {
+                Progress::Done(answer) => return Ok(answer),
+                Progress::Running { bank } => {
+                    let due_ns = crate::compose::due_ns(engine, bank);
+                    if now >= due_ns {
+                        if now >= give_up_ns || engine.supervisors_running() < 2 {
+                            return Err(ReportError::Stuck);
+                        }
+                        placed.queue_again(bank);
+                        call(engine);
+                        continue;
+                    }
+                    due_ns
                 }
-            } else if engine.is_shut_down.load(Ordering::Acquire) != 0 {
-                return Err(ReportError::ShutDown);
-            }
+                Progress::Queued => {
+                    if engine.is_shut_down.load(Ordering::Acquire) != 0 {
+                        return Err(ReportError::ShutDown);
+                    }
+                    if nobody_takes_over(engine, now) {
+                        return Err(ReportError::Stuck);
+                    }
+                    if now >= give_up_ns {
+                        return Err(ReportError::Busy);
+                    }
+                    // Nobody says when it is taken.
+                    give_up_ns.min(now.saturating_add(SLICE_NS))
+                }
+            };
             let left_ns = look_again_ns.saturating_sub(now);
             futex::wait(&engine.stats.finished, seen, Some(left_ns));
         }
+    }
+
+    /// Whether the report in progress is overdue for so long that whoever could
+    /// take it over for an order that is queued had done so.
+    fn nobody_takes_over(engine: &Engine, now: u64) -> bool {
+        let Some(epoch) = engine.ownership.current() else { return false };
+        // Supervisors that give way to the program's threads may come late.
+        let patience_ns = MAX_REST_NS.saturating_add(report_deadline_ns(engine) >> 1);
+        let due_ns = crate::compose::due_ns(engine, epoch.bank());
+        now >= due_ns.saturating_add(patience_ns) && engine.ownership.is_current(epoch)
+    }
+
+    fn report_deadline_ns(engine: &Engine) -> u64 {
+        u64::try_from(engine.options.report_deadline.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

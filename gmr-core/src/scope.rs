@@ -655,10 +655,7 @@ mod tests {
         let full = pool(2);
         let before = UNRECORDED.count();
         let scopes: Vec<_> = (0..3)
-            .map(|_| Scope {
-                place: super::record(full, 1, "x", "", 0),
-                not_send: PhantomData,
-            })
+            .map(|_| Scope { place: super::record(full, 1, "x", "", 0), not_send: PhantomData })
             .collect();
         assert_eq!(labels(full, 1).len(), 2);
         assert_eq!(UNRECORDED.count(), before + 1);

@@ -310,6 +310,47 @@ fn when_nobody_can_take_over_callers_are_told_and_nothing_is_lost() {
     }
 }
 
+/// Reports that take more than half of their time, and as long a rest.
+const SLOW: [&str; 3] =
+    ["core-trigger report_ms=2000 supervisors=2 sections=slow", "run-thread", "run-thread"];
+
+#[test]
+fn callers_that_wait_for_their_turn_are_not_told_that_anything_is_stuck() {
+    const PLACES: usize = 4;
+    let log = ErrLog::new();
+    let mut daemon = start(&SLOW, &log);
+    for _ in 0..PLACES {
+        daemon.must("order-thread text /dev/null");
+    }
+    for _ in 0..PLACES {
+        let answer = answer(&mut daemon);
+        assert!(answer.starts_with("ok "), "{answer}");
+    }
+    assert_eq!(daemon.stats().abandoned, 0);
+}
+
+#[test]
+fn callers_whose_turn_does_not_come_are_told_that_reports_are_busy() {
+    const PLACES: usize = 4;
+    let log = ErrLog::new();
+    let mut daemon = start(&SLOW, &log);
+    // Every second report is for a request.
+    daemon.trigger();
+    for _ in 0..PLACES {
+        daemon.must("order-thread text /dev/null");
+    }
+    let mut answers: Vec<String> = Vec::new();
+    until("all answers", || {
+        daemon.trigger();
+        answers.extend(Some(daemon.ask("answer")).filter(|answer| answer != "not yet"));
+        (answers.len() == PLACES).then_some(())
+    });
+    let busy = answers.iter().filter(|answer| *answer == "Busy").count();
+    let served = answers.iter().filter(|answer| answer.starts_with("ok ")).count();
+    assert!(busy > 0 && served > 0 && busy + served == PLACES, "{answers:?}");
+    assert_eq!(daemon.stats().abandoned, 0);
+}
+
 #[test]
 fn a_forked_child_keeps_nothing_of_an_order_once_it_has_a_setup_or_releases() {
     for command in ["core-trigger", "release"] {

@@ -81,6 +81,13 @@ impl Ownership {
             .then_some(mine)
     }
 
+    /// The report in progress, if there is one.
+    #[cfg(any(all(gmr_engine, feature = "signal"), all(test, not(loom))))]
+    pub(crate) fn current(&self) -> Option<Epoch> {
+        let seen = self.0.load(Ordering::Acquire);
+        (seen & HOLDER_MASK != 0).then_some(Epoch(seen))
+    }
+
     /// Whether `epoch` still holds the report.
     pub(crate) fn is_current(&self, epoch: Epoch) -> bool {
         self.0.load(Ordering::Acquire) == epoch.0
@@ -94,7 +101,9 @@ mod tests {
     #[test]
     fn numbers_go_up_and_a_taken_report_cannot_be_finished_by_its_old_holder() {
         let ownership = Ownership::new();
+        assert_eq!(ownership.current(), None);
         let first = ownership.begin(0).unwrap();
+        assert_eq!(ownership.current(), Some(first));
         assert_eq!((first.sequence(), first.bank()), (1, 0));
         assert_eq!(ownership.begin(1), Err(first));
         let second = ownership.take_over(first, 1).unwrap();
@@ -103,6 +112,7 @@ mod tests {
         assert!(!ownership.finish(first));
         assert_eq!(ownership.begin(0), Err(second));
         assert!(ownership.finish(second));
+        assert_eq!(ownership.current(), None);
         assert_eq!(ownership.begin(0).unwrap().sequence(), 3);
     }
 }

@@ -119,6 +119,18 @@ unsafe impl SignalSafeSection for Asks {
     }
 }
 
+/// Takes its time, and less than it has.
+struct Slow;
+
+// SAFETY: sleeps (a system call) and writes literals.
+unsafe impl SignalSafeSection for Slow {
+    fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+        thread::sleep(Duration::from_millis(1200));
+        out.value("slept", true)?;
+        Ok(())
+    }
+}
+
 /// Nothing special.
 struct Filler;
 
@@ -174,6 +186,7 @@ pub(crate) fn find(name: &str) -> (&'static str, &'static dyn SignalSafeSection)
         "endless" => ("Endless", &Endless),
         "forger" => ("Forger", &Forger),
         "asks" => ("Asks", &Asks),
+        "slow" => ("Slow", &Slow),
         _ => {
             let number = name.strip_prefix("filler-").and_then(|number| number.parse().ok());
             (TITLES[number.unwrap_or(32_usize)], &Filler)
