@@ -576,8 +576,8 @@ fn value_after(policy: &Redaction, text: &[u8], sign: &Sign, name: &Range<usize>
             byte.is_ascii_whitespace() || matches!(byte, b'&' | b'#' | b'"' | b'\'')
         }));
     }
-    // `Password={a;b};`
-    let inside = if value.starts_with(b"{") {
+    // `Password={a;b};`, `passwords=[a, b]`
+    let inside = if matches!(value, [b'{' | b'[' | b'(', ..]) {
         let line = first(value, len_until(value, |byte| byte == b'\n'));
         bracketed_len(line).unwrap_or(line.len())
     } else {
@@ -669,7 +669,7 @@ fn lines_len(
         let key = core::str::from_utf8(text.get(name.clone()).unwrap_or_default());
         key.is_ok_and(|key| policy.is_secret_group(key))
     };
-    let is_marker = matches!(line, [] | [b'|' | b'>'] | [b'|' | b'>', _]);
+    let is_marker = matches!(line, [] | [b'|' | b'>', ..]);
     match line {
         // A map of settings: each is judged by itself.
         [.., b'{'] if !is_group() => return None,
@@ -814,7 +814,8 @@ fn object_ends(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
-/// What stands in an element of XML whose name is secret.
+/// What stands in an element of XML whose name is secret, or that has the name
+/// of a secret: `<property name="password">`.
 fn element_text(policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range<usize>> {
     const CDATA: &[u8] = b"<![CDATA[";
     loop {
@@ -828,7 +829,10 @@ fn element_text(policy: &Redaction, text: &[u8], at: &mut usize) -> Option<Range
         let name = from(name, name.len().saturating_sub(MAX_KEY_BYTES));
         let start = name_start.saturating_add(tag.len()).saturating_add(1);
         *at = start.saturating_sub(1);
-        if text.get(*at) != Some(&b'>') || !policy.names_secret(name) || tag.ends_with(b"/") {
+        if text.get(*at) != Some(&b'>') || tag.ends_with(b"/") {
+            continue;
+        }
+        if !policy.names_secret(name) && !names_a_secret(policy, tag) {
             continue;
         }
         let value = from(text, start);

@@ -81,12 +81,18 @@ pub const MASK: &str = "***";
 ///    user without a password, which is a token;
 /// 3. `user:password@host` without a scheme;
 /// 4. what is assigned to a secret key ([`is_secret_key`]): `password=…`,
-///    `"token": "…"`, also in a URL's query;
+///    `"token": "…"`, `user[password]=…`, `"password" => "…"`, also in a URL's
+///    query, escaped (`password%3D…`), and in the lines below the key that are
+///    indented deeper or in its brackets; `PWD` is a password here, unless a
+///    path is assigned to it;
 /// 5. what follows an option that is a secret key: `--token …`;
 /// 6. what follows `Bearer`, and `Basic` if it decodes to `user:password`;
 /// 7. tokens that providers gave a prefix of their own (`ghp_…`, `AKIA…`,
 ///    `xoxb-…`): what follows it;
-/// 8. JSON web tokens (`eyJ….eyJ….…`).
+/// 8. JSON web tokens (`eyJ….eyJ….…`);
+/// 9. what stands beside the name of a secret,
+///    `{"name": "DB_PASSWORD", "value": "…"}`, and in an element of XML,
+///    `<password>…</password>`.
 ///
 /// A [`MASK`] is no secret: a masked text stays as it is. If `text` is UTF-8,
 /// ranges begin and end between characters.

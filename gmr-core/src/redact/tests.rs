@@ -372,6 +372,9 @@ fn everyday_forms() {
         ("<n:Password a='b'>x y</n:Password>", "<n:Password a='b'>***</n:Password>"),
         ("<token><![CDATA[x<]]></token>", "<token><![CDATA[***]]></token>"),
         ("<password>x", "<password>***"),
+        ("<a name=\"db.password\">x</a>", "<a name=\"db.password\">***</a>"),
+        ("password: |2- # a\n  x\nb: c", "password: ***\nb: c"),
+        ("passwords=[x, y] a", "passwords=*** a"),
         // Ends.
         ("password='it''s x' y", "password='***' y"),
         (r#"password="a""x" y"#, r#"password="***" y"#),
@@ -880,8 +883,9 @@ proptest! {
         fn ranges_keep_characters_whole(
             text in ".*",
             marks in "([ :/@=&;,\"'\\\\?\n-]|é|[bearicpswodtkn]){0,60}",
+            words in "([ :/@=;<>{(\\[\\])}|\"'\n-]|é|%3[AD]|%2F|%40|token|auth|value|name|END|BEGIN|PRIVATE KEY|LS0tLS1CRUdJTi){0,60}",
         ) {
-            for text in [text, marks] {
+            for text in [text, marks, words] {
                 // Slicing panics within a character.
                 let once = masked(&text);
                 let _again = masked(&once);

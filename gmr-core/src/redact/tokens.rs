@@ -174,13 +174,13 @@ const KNOWN: [Pattern; 45] = [
     Pattern::prefixed("sk-proj-", 20),
     Pattern::prefixed("sk-svcacct-", 20),
     Pattern::prefixed("sk-admin-", 20),
-    Pattern::of("sk-", 48, Alphabet::Alphanumeric),
+    Pattern::of("sk-", 40, Alphabet::Alphanumeric),
     Pattern::of("dop_v1_", 32, Alphabet::Alphanumeric),
     // SendGrid, HashiCorp Vault, age.
     Pattern::of("SG.", 40, Alphabet::Dotted),
     Pattern::prefixed("hvs.", 20),
     Pattern::prefixed("hvb.", 20),
-    Pattern::of("AGE-SECRET-KEY-", 30, Alphabet::Upper),
+    Pattern::of("AGE-SECRET-KEY-", 20, Alphabet::Upper),
     // A PEM file in base64, as in a kubeconfig.
     Pattern::of(BASE64_PEM, 24, Alphabet::Base64),
 ];
