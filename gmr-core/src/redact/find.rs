@@ -557,12 +557,11 @@ fn value_after(policy: &Redaction, text: &[u8], sign: &Sign, name: &Range<usize>
         return of_len(len_until(value, |byte| is_gap(byte) || matches!(byte, b'&' | b'#')));
     }
     let is_colon = sign.kind == SignKind::Colon;
-    let line = first(
-        value,
-        len_until(value, |byte| {
-            matches!(byte, b'\n' | b'\r') || (!is_colon && matches!(byte, b' ' | b'\t'))
-        }),
-    );
+    // After `=` the value may end long before the line does: what is looked at
+    // again for the next is bounded.
+    let line = if is_colon { value } else { first(value, MAX_DSN_VALUE_BYTES) };
+    let ends = |byte| matches!(byte, b'\n' | b'\r') || (!is_colon && matches!(byte, b' ' | b'\t'));
+    let line = first(line, len_until(line, ends));
     let line = trim_end(line, b" \t");
     if let Some(len) = lines_len(policy, text, name, value, line.len()) {
         return of_len(len);

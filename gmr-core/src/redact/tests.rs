@@ -782,6 +782,7 @@ fn long_texts_take_linear_time() {
         "Bearer \"",
         "&quot;",
         "PWD=/",
+        "x,password=a,",
         "LS0tLS1CRUdJTi",
         "-LS0tLS1CRUdJTi+",
         "BEGIN+PRIVATE+KEY-",
