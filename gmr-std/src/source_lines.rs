@@ -40,8 +40,9 @@ use crate::workers::pool::Pool;
 /// Addresses of one report that are looked up; as many as the core names.
 const MOST_ADDRESSES: usize = 12 * 1024;
 
-/// Searches whose results are kept side by side.
-const MOST_SEARCHES: usize = 8;
+/// Searches whose results are kept side by side. Under load, reports keep meeting
+/// new addresses for a while.
+const MOST_SEARCHES: usize = 32;
 
 /// So often what was left out is looked up again with the next report.
 const MOST_CUT: u32 = 3;
@@ -143,7 +144,10 @@ impl Lines {
         let wanted = unsafe { &mut *self.wanted.get() };
         wanted.clear();
         self.known.read(|known| {
-            let known = known.filter(|known| known.generation == request.generation);
+            // When there is no room for another search, it looks for everything.
+            let known = known
+                .filter(|known| known.generation == request.generation)
+                .filter(|known| known.searches.len() < MOST_SEARCHES);
             request.addresses.each(&mut |address| {
                 // Within the capacity made at setup: never allocates.
                 if wanted.len() < wanted.capacity()
@@ -228,7 +232,7 @@ impl Lines {
             _ => (Vec::new(), 0),
         });
         if searches.len() >= MOST_SEARCHES {
-            // What is still wanted of them is looked up with the next report.
+            // It was asked for everything: see `post`.
             searches.clear();
         }
         wanted.sort_unstable();
