@@ -1244,7 +1244,9 @@ proptest! {
         impl EventSink for Nesting {
             fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
                 match event {
-                    Event::BeginGroup { .. } | Event::BeginList { .. } => self.0 += 1,
+                    Event::BeginGroup { .. }
+                    | Event::BeginList { .. }
+                    | Event::BeginBlocks { .. } => self.0 += 1,
                     Event::Close => self.0 = self.0.checked_sub(1).expect("Close without Begin"),
                     _ => {}
                 }
