@@ -202,8 +202,8 @@
 //! - A report on demand goes through memfd_create(2), and RLIMIT_FSIZE cuts it
 //!   like any file. Four callers are served at a time, one after the other.
 //! - In a program that locks its memory (`mlockall` with `MCL_FUTURE`) all of the
-//!   reporter's memory is resident: some 26 MiB, 10 MiB with
-//!   [`Setup::max_threads`]`(256)`; 2 MiB with `MCL_ONFAULT`.
+//!   reporter's memory is resident: some 32 MiB, 17 MiB with
+//!   [`Setup::max_threads`]`(256)`; 5 MiB with `MCL_ONFAULT`.
 //! - After chroot(2) into a root without /proc a report has no threads.
 //! - [The core's limitations](gmr_core#limitations) hold here too.
 
