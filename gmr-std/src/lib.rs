@@ -194,7 +194,7 @@
 //! - The panics of sections are kept out of the log by a panic hook in front of
 //!   the program's own, put there at setup. A program that replaces the hook later
 //!   gets them.
-//! - While a report waits for an ordinary section, it counts as the answer to what
+//! - While a report waits for an ordinary section, and 250 ms after, it counts as the answer to what
 //!   the process itself sends or asks for: else a section that triggers reports
 //!   would have them follow each other for ever.
 //! - Report files (a directory, a name for each report) are not there yet. A

@@ -246,7 +246,7 @@ fn on_trigger(signal: i32, info: &libc::siginfo_t) {
         let uid = unsafe { info.si_uid() };
         // A section that triggers a report would have reports follow each
         // other for ever: the one that waits for it answers.
-        if current.pool.is_waited_for() && pid.cast_unsigned() == std::process::id() {
+        if pid.cast_unsigned() == std::process::id() && current.pool.is_waited_for() {
             current.reporter.ignore_request();
             return;
         }

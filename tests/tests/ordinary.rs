@@ -263,6 +263,10 @@ fn a_closure_that_triggers_a_report_gets_none() {
         let report = report(&daemon, &log, sequence);
         assert!(report.is_complete, "{}", report.raw);
         assert!(report.section("Triggers").body.contains("triggered"));
+        // Nobody's but ours: one that the section asked for would come first.
+        let from_us = format!("SIGUSR2 from pid {} ", std::process::id());
+        let who = report.head("requested by").unwrap_or_default();
+        assert!(who.starts_with(&from_us), "{who}");
     }
     // What somebody else asks for comes, and is the next one.
     let last = report(&daemon, &log, 4);

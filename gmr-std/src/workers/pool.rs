@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "sections travel as pointers")]
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -56,6 +56,8 @@ pub(crate) struct Pool {
     is_silent: AtomicBool,
     /// Reports that wait for a section just now.
     waiting: AtomicU32,
+    /// Until when what the process sends itself counts as a section's.
+    answered_until_ns: AtomicU64,
     /// Counts sections that were handed back: what reports wait on. (Not a word
     /// of the section, which may be gone when its worker wakes the report.)
     delivered: AtomicU32,
@@ -78,6 +80,7 @@ impl Pool {
             started: AtomicU32::new(0),
             is_silent: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
+            answered_until_ns: AtomicU64::new(0),
             delivered: AtomicU32::new(0),
             spawn,
             lines,
@@ -109,13 +112,14 @@ impl Pool {
         self.alive.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Whether a report waits for a section just now.
+    /// Whether a report waits for a section just now, or did a moment ago.
     ///
     /// # Signal safety
     ///
     /// Safe.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Acquire) != 0
+            || wait::monotonic_ns() < self.answered_until_ns.load(Ordering::Acquire)
     }
 
     // ----- supervisors -----
@@ -155,6 +159,9 @@ impl Pool {
             wait::wait(&self.delivered, seen, WAIT_SLICE_NS);
         }
         let outcome = self.give_up(|| handoff.give_up(take_back));
+        // Before the count: a section's signal may reach its handler only now.
+        let until_ns = wait::monotonic_ns().saturating_add(DELIVERY_NS);
+        self.answered_until_ns.store(until_ns, Ordering::Release);
         self.waiting.fetch_sub(1, Ordering::AcqRel);
         if outcome == GaveUp::NotTaken {
             self.is_silent.store(true, Ordering::Release);
@@ -289,6 +296,9 @@ impl Pool {
                 .is_ok()
     }
 }
+
+/// How long a signal may take from its sender to its handler, on a busy machine.
+const DELIVERY_NS: u64 = 250_000_000;
 
 /// Longest single wait for a worker: a takeover must be noticed.
 const WAIT_SLICE_NS: u64 = 50_000_000;
