@@ -22,10 +22,11 @@ use ufmt::uwrite;
 
 use crate::bank::{Bank, BankCell, Lease};
 use crate::engine::{Ended, Engine, Order};
+use crate::findings::{self, Evidence};
 use crate::judge::judged;
 use crate::model::{Capture, Event, Incomplete, SectionOutcome, SectionStatus, Value};
 use crate::outcomes::Outcomes;
-use crate::procfs::{list, read};
+use crate::procfs::read;
 use crate::protocol::counted::Held;
 #[cfg(feature = "signal")]
 use crate::protocol::named;
@@ -754,69 +755,19 @@ impl Report<'_> {
         }
     }
 
-    /// What is proven to be abnormal, each with its evidence.
     fn findings(
         &mut self,
         facts: &threads_section::Facts<'_>,
         dirents: &mut [core::mem::MaybeUninit<u8>],
     ) {
-        let engine = self.engine;
+        let stuck: heapless::Vec<&str, { crate::protocol::ownership::MAX_BANKS }> =
+            self.stuck.iter().map(|step| step.title(self.engine)).collect();
         self.out.put(&Event::BeginFindings);
-        let mut text = heapless::String::<256>::new();
-        for step in &self.stuck {
-            text.clear();
-            let _ = uwrite!(
-                &mut text,
-                "stuck section: an earlier report has not come back from {}; it is skipped",
-                step.title(engine)
-            );
-            self.out.put(&Event::Item { value: Value::Text(&text) });
-        }
-        let mut after = 0;
-        while let Some(visit) = engine.registry.visit_after(after) {
-            after = visit.order;
-            let is_stuck = visit.registered.section.is_stuck();
-            let title = visit.registered.title;
-            engine.registry.leave(&visit);
-            if is_stuck {
-                text.clear();
-                let _ = uwrite!(
-                    &mut text,
-                    "stuck section: the worker of an earlier report has not come back from {}",
-                    title
-                );
-                self.out.put(&Event::Item { value: Value::Text(&text) });
-            }
-        }
-        for capture in [
-            Capture::Timeout,
-            Capture::Partial,
-            Capture::NoSlot,
-            Capture::QueueFull,
-            Capture::HandlerReplaced,
-            Capture::Refused,
-        ] {
-            let count = facts.records.iter().filter(|record| record.capture == capture).count();
-            if count > 0 {
-                text.clear();
-                let _ = uwrite!(
-                    &mut text,
-                    "capture: {} of {} threads {} ({}), see Threads",
-                    count,
-                    facts.listed.total,
-                    capture.code(),
-                    capture.explanation()
-                );
-                self.out.put(&Event::Item { value: Value::Text(&text) });
-            }
-        }
-        if let Some((open, limit)) = descriptors(dirents)
-            && open.saturating_mul(10) >= limit.saturating_mul(9)
-        {
-            text.clear();
-            let _ = uwrite!(&mut text, "descriptors: {} of {} open, see Processes", open, limit);
-            self.out.put(&Event::Item { value: Value::Text(&text) });
-        }
+        let out = &mut self.out;
+        let evidence = Evidence { engine: self.engine, threads: facts, stuck: &stuck };
+        findings::write(&evidence, dirents, &mut |text| {
+            out.put(&Event::Item { value: Value::Text(text) });
+        });
     }
 
     fn section(
@@ -1187,14 +1138,4 @@ fn outer_pids(bytes: &mut [u8]) -> heapless::Vec<u32, 8> {
     let status = crate::procfs::status::parse(content.bytes);
     let inner = status.ns_pids.len().saturating_sub(1);
     status.ns_pids.iter().take(inner).copied().take(8).collect()
-}
-
-/// Open descriptors and their limit.
-fn descriptors(dirents: &mut [core::mem::MaybeUninit<u8>]) -> Option<(u64, u64)> {
-    use rustix::fd::AsFd;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
-    let dir = read::open_dir(rustix::fs::CWD, c"/proc/self").ok()?;
-    let open = list::open_descriptors(dir.as_fd(), dirents).ok()?;
-    // `dir` itself is one of them.
-    Some((open.saturating_sub(1), limit))
 }

@@ -200,6 +200,8 @@ mod compose;
 #[cfg(gmr_engine)]
 mod engine;
 #[cfg(gmr_engine)]
+mod findings;
+#[cfg(gmr_engine)]
 mod judge;
 #[cfg(all(gmr_engine, feature = "stacks", feature = "symbols"))]
 mod names;

@@ -299,13 +299,13 @@ impl Collector<'_> {
         let first = self.frames.used;
         let limit = (self.frames.max_per_thread as usize)
             .min(self.frames.records.len().saturating_sub(first));
-        let window = Window {
+        let mut window = Window {
             base: snapshot.base,
             bytes: snapshot.window.get(..snapshot.used).unwrap_or_default(),
         };
         let mut count = 0_usize;
         let records = self.frames.records.get_mut(first..).unwrap_or_default();
-        let end = self.walker.walk(self.table, snapshot.registers, &window, |found| {
+        let end = self.walker.walk(self.table, snapshot.registers, &mut window, |found| {
             if count >= limit {
                 return false;
             }
@@ -373,9 +373,9 @@ mod tests {
         let registers = unsafe { capture::registers((&raw const context).cast()) };
         let mut bytes = std::vec![0; 64 * 1024];
         let used = crate::sys::vm::read(registers.sp, &mut bytes);
-        let window = Window { base: registers.sp, bytes: &bytes[..used] };
+        let mut window = Window { base: registers.sp, bytes: &bytes[..used] };
         let mut frames = Vec::new();
-        let end = Walker::new().walk(&Table::collect(), registers, &window, |found| {
+        let end = Walker::new().walk(&Table::collect(), registers, &mut window, |found| {
             frames.push(found);
             frames.len() < 200
         });
