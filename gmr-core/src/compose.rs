@@ -35,13 +35,13 @@ use crate::protocol::ownership::Epoch;
 use crate::protocol::requests::{Requester, Taken};
 use crate::scope::Snapshot;
 use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
+#[cfg(feature = "stacks")]
+use crate::sections::threads::Sampled;
 use crate::sections::{package, processes, threads as threads_section};
 use crate::sink::Sink;
 use crate::sink::destination::{Destination, OpenLine};
 use crate::sys::clock;
-#[cfg(feature = "stacks")]
-use crate::threads::ThreadRecord;
-use crate::threads::{self, Asking, Listed};
+use crate::threads::{self, Asking, Listed, ThreadRecord};
 use crate::view::{JsonStyle, JsonView, TextView, View, ViewKind};
 
 /// Where a report is: what a takeover names, and what the next report skips.
@@ -517,20 +517,42 @@ fn compose(
         excluded: engine.options.exclude_threads,
     };
     let is_skipped = report.stuck.contains(&Step::COLLECT);
-    let listed = if is_skipped {
-        Listed { count: 0, total: 0, error: None }
+    let mut list = |records: &mut [ThreadRecord], bytes: &mut [u8]| {
+        if is_skipped {
+            Listed { count: 0, total: 0, error: None }
+        } else {
+            threads::list(&asking, records, bytes, dirents)
+        }
+    };
+    let listed = list(records, bytes);
+    #[cfg(feature = "stacks")]
+    let mut sampled = None;
+    #[cfg(feature = "stacks")]
+    let (listed, stacks) = if is_skipped {
+        bank.stacks.frames.used = 0;
+        (listed, crate::stacks::collect::Collected::default())
     } else {
-        threads::list(&asking, records, bytes, dirents)
+        let mut listed = listed;
+        let described = records.get_mut(..listed.count).unwrap_or_default();
+        let mut collected =
+            report.capture(&mut bank.stacks, described, interrupted, &asking, bytes);
+        if let Some(interval) = engine.options.sample_interval {
+            bank.samples.remember(described, bank.stacks.frames.records);
+            report.rest(nanoseconds(interval));
+            listed = list(records, bytes);
+            let described = records.get_mut(..listed.count).unwrap_or_default();
+            bank.samples.read_cpu(described);
+            collected = report
+                .capture(&mut bank.stacks, described, interrupted, &asking, bytes)
+                .longer(collected);
+            let same_function = &mut |_: u64, _: u64| false;
+            bank.samples.compare(described, bank.stacks.frames.records, same_function);
+            sampled = Some(Sampled { ended: bank.samples.ended(described) });
+        }
+        (listed, collected)
     };
     let records = records.get_mut(..listed.count).unwrap_or_default();
     let scopes = Snapshot::take(scopes);
-    #[cfg(feature = "stacks")]
-    let stacks = if is_skipped {
-        bank.stacks.frames.used = 0;
-        crate::stacks::collect::Collected::default()
-    } else {
-        report.capture(&mut bank.stacks, records, interrupted, &asking, bytes)
-    };
     #[cfg(feature = "stacks")]
     let tables = engine.tables.current();
     #[cfg(all(feature = "stacks", feature = "symbols"))]
@@ -560,6 +582,8 @@ fn compose(
                 listed: &listed,
                 scopes: &scopes,
                 is_skipped,
+                #[cfg(feature = "stacks")]
+                sampled,
                 #[cfg(feature = "stacks")]
                 frames: bank.stacks.frames.records,
                 #[cfg(feature = "stacks")]
@@ -684,6 +708,22 @@ impl Report<'_> {
             out.value("complete", false);
             out.value("abandoned in", title);
             out.put(&Event::Close);
+        }
+    }
+
+    /// Lets the threads run for a while.
+    #[cfg(feature = "stacks")]
+    fn rest(&self, interval_ns: u64) {
+        /// How often a takeover is looked for.
+        const LOOK_NS: u64 = 50_000_000;
+        let never_woken = core::sync::atomic::AtomicU32::new(0);
+        let end_ns = clock::monotonic_ns().saturating_add(interval_ns).min(self.deadline_ns);
+        while (self.out.is_current)() {
+            let left_ns = end_ns.saturating_sub(clock::monotonic_ns());
+            if left_ns == 0 {
+                break;
+            }
+            crate::sys::futex::wait(&never_woken, 0, Some(left_ns.min(LOOK_NS)));
         }
     }
 

@@ -139,6 +139,47 @@ impl StackEnd {
     }
 }
 
+/// What a thread did between two samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Movement {
+    /// Its stack is another one.
+    Moved,
+    /// Its stack is the same and it had no CPU time (less than a hundredth of the
+    /// interval, or than 0.2 ms).
+    SameStackNoCpu,
+    /// Its stack is the same, and it had CPU time: it spins, or it is in a loop
+    /// that both samples met at the same place.
+    SameStackBurningCpu,
+    /// Its stack is the same; its CPU time could not be read.
+    SameStack,
+}
+
+impl Movement {
+    /// The stable words for it.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Movement::Moved => "moved",
+            Movement::SameStackNoCpu => "same stack, no CPU",
+            Movement::SameStackBurningCpu => "same stack, burning CPU",
+            Movement::SameStack => "same stack, CPU time not known",
+        }
+    }
+}
+
+/// Two samples of one thread compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Between {
+    /// `None` if one of the samples has no stack.
+    pub movement: Option<Movement>,
+    /// CPU time in between, in nanoseconds, if the kernel says (it was built with
+    /// SCHED_INFO).
+    pub cpu_ns: Option<u64>,
+    /// From one reading of the CPU time to the other, in nanoseconds.
+    pub interval_ns: u64,
+}
+
 /// The head of a thread's block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thread<'a> {

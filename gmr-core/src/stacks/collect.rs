@@ -42,6 +42,11 @@ const FLAG_SIGNAL_FRAME: u64 = 4;
 const FLAG_INTERRUPTED: u64 = 8;
 
 impl FrameRecord {
+    #[cfg(test)]
+    pub(crate) fn at(pc: u64) -> Self {
+        FrameRecord { pc, flags: 0 }
+    }
+
     fn of(found: &Found) -> Self {
         use crate::model::Certainty;
         let mut flags = match found.certainty {

@@ -30,6 +30,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) scopes: &'a Snapshot<'a>,
     /// An earlier report is stuck in the collection.
     pub(crate) is_skipped: bool,
+    /// If there were two samples.
+    #[cfg(feature = "stacks")]
+    pub(crate) sampled: Option<Sampled>,
     #[cfg(feature = "stacks")]
     pub(crate) frames: &'a [FrameRecord],
     #[cfg(feature = "stacks")]
@@ -38,6 +41,14 @@ pub(crate) struct Facts<'a> {
     pub(crate) names: &'a crate::names::Names,
     #[cfg(feature = "stacks")]
     pub(crate) lines: Option<&'static dyn crate::hosted::SourceLines>,
+}
+
+/// Two samples were taken: these are the second.
+#[cfg(feature = "stacks")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sampled {
+    /// Threads that were there at the first only.
+    pub(crate) ended: usize,
 }
 
 /// Every ending, in the order of the summary.
@@ -72,6 +83,11 @@ pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionRe
     let missing = facts.listed.total.saturating_sub(facts.listed.count as u64);
     if missing > 0 {
         out.value("left out (over max_threads)", missing)?;
+    }
+    #[cfg(feature = "stacks")]
+    if let Some(sampled) = facts.sampled {
+        out.value("samples", 2_u32)?;
+        out.value("threads that ended between samples", sampled.ended as u64)?;
     }
     if facts.scopes.unrecorded > 0 {
         out.value("scopes not recorded", facts.scopes.unrecorded)?;
@@ -130,11 +146,27 @@ pub(crate) fn write_thread(
     };
     out.thread(&thread, |out| {
         kernel::write(record, out)?;
+        #[cfg(feature = "stacks")]
+        write_between(record, out)?;
         write_scopes(facts, record, out)?;
         #[cfg(feature = "stacks")]
         frames::write(facts, record, out)?;
         Ok(())
     })
+}
+
+/// What it did since the first of two samples.
+#[cfg(feature = "stacks")]
+fn write_between(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
+    let Some(between) = record.between else { return Ok(()) };
+    if let Some(movement) = between.movement {
+        out.value("between samples", movement.words())?;
+    }
+    if let Some(cpu_ns) = between.cpu_ns {
+        out.value("CPU between samples", crate::model::Value::DurationNs(cpu_ns))?;
+    }
+    out.value("time between samples", crate::model::Value::DurationNs(between.interval_ns))?;
+    Ok(())
 }
 
 /// What the thread was doing.
