@@ -52,7 +52,7 @@ pub(crate) struct Sampled {
 }
 
 /// Every ending, in the order of the summary.
-const CAPTURES: [Capture; 14] = [
+const CAPTURES: [Capture; 15] = [
     Capture::Ok,
     Capture::Partial,
     Capture::Timeout,
@@ -64,6 +64,7 @@ const CAPTURES: [Capture; 14] = [
     Capture::Refused,
     Capture::Excluded,
     Capture::KernelWorker,
+    Capture::Uninterruptible,
     Capture::Changed,
     Capture::NotBuilt,
     Capture::Own,
