@@ -4,7 +4,8 @@
 //! 2. *Collect*, under its deadline: threads, stacks, names.
 //! 3. Findings: what the collected facts prove to be abnormal.
 //! 4. Sections: Package, Threads, Processes, then the registered ones in their
-//!    order. Each has a deadline, looked at with every event.
+//!    order, then Modules, which is for tools. Each has a deadline, looked at
+//!    with every event.
 //! 5. The end block says what is missing; the last line is the verdict.
 //!
 //! At each event and before each write the supervisor looks whether the report
@@ -36,7 +37,7 @@ use crate::protocol::requests::{Requester, Taken};
 use crate::scope::Snapshot;
 use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
 #[cfg(feature = "stacks")]
-use crate::sections::threads::Sampled;
+use crate::sections::{modules, threads::Sampled};
 use crate::sections::{package, processes, threads as threads_section};
 use crate::sink::Sink;
 use crate::sink::destination::{Destination, OpenLine};
@@ -56,6 +57,8 @@ impl Step {
     const THREADS: Self = Step(4);
     const PROCESSES: Self = Step(5);
     const END: Self = Step(6);
+    #[cfg(feature = "stacks")]
+    const MODULES: Self = Step(7);
     /// A registered section's step is this plus its order number.
     const FIRST_REGISTERED: u32 = 16;
 
@@ -77,6 +80,8 @@ impl Step {
             Step::THREADS => threads_section::TITLE,
             Step::PROCESSES => processes::TITLE,
             Step::END => "its end block",
+            #[cfg(feature = "stacks")]
+            Step::MODULES => modules::TITLE,
             Step(other) => {
                 let order = other.saturating_sub(Self::FIRST_REGISTERED);
                 engine.registry.title(order).unwrap_or("a section that was unregistered since")
@@ -647,6 +652,13 @@ fn compose(
         if !is_current() {
             return None;
         }
+    }
+    #[cfg(feature = "stacks")]
+    if engine.options.modules {
+        let table = tables.as_ref().map(|tables| tables.table);
+        report.section(Step::MODULES, modules::TITLE, |out| {
+            judged(policy, bank.masked, out, |out| modules::write(table, out))
+        });
     }
 
     report.end(

@@ -51,6 +51,10 @@ pub struct Options {
     pub(crate) supervisors: u32,
     pub(crate) exclude_threads: &'static [Exclude],
     pub(crate) redaction: &'static Redaction,
+    pub(crate) fold: bool,
+    pub(crate) full_names: bool,
+    pub(crate) entry_frames: bool,
+    pub(crate) modules: bool,
     pub(crate) report_deadline: Duration,
     pub(crate) section_deadline: Duration,
     pub(crate) thread_deadline: Duration,
@@ -101,6 +105,10 @@ impl Options {
             supervisors: 1,
             exclude_threads: &[],
             redaction: const { &Redaction::new() },
+            fold: true,
+            full_names: false,
+            entry_frames: false,
+            modules: true,
             report_deadline: Duration::from_secs(10),
             section_deadline: Duration::from_secs(2),
             thread_deadline: Duration::from_secs(1),
@@ -136,6 +144,18 @@ impl Options {
         /// What is taken for a secret, in every section; default: the rules that
         /// hold everywhere ([`redact`](crate::redact)).
         redaction: &'static Redaction,
+        /// Whether threads with equal stacks become one block; default true.
+        fold: bool,
+        /// Whether long generic arguments are shown whole; by default they are
+        /// `…`, so that the path of the function stays readable.
+        full_names: bool,
+        /// Whether the runtime's frames below the program's own (std's thread
+        /// start, libc's) are shown; by default they are one line.
+        entry_frames: bool,
+        /// Whether the report ends with the section Modules, which has what is
+        /// needed to find names and lines of its addresses later, on another
+        /// machine; default true.
+        modules: bool,
         /// How long one report may take; default 10 s, at least 10 ms. A
         /// supervisor past it is taken over.
         report_deadline: Duration,
