@@ -226,7 +226,6 @@ impl<'c> Setup<'c> {
     /// How often every thread is captured: once (default), or twice with
     /// `interval` in between ([`gmr_core::Options::samples`]). Two tell which
     /// threads moved, which stood still, and which burn CPU where they are.
-    #[must_use]
     pub fn samples(mut self, count: u32, interval: Duration) -> Self {
         self.0.options = self.0.options.samples(count, interval);
         self
