@@ -4,7 +4,7 @@
 #![no_main]
 
 use gmr_core::procfs::lines::Lines;
-use gmr_core::procfs::{cgroup, limits, maps, passwd, stat, status};
+use gmr_core::procfs::{cgroup, limits, maps, passwd, schedstat, stat, status, syscall};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -26,6 +26,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(stat.comm.len() < data.len());
     }
     let _status = status::parse(data);
+    let _standing = (syscall::parse(data), schedstat::parse(data));
     assert!(limits::parse(data).count() <= data.len());
 
     let _group = (cgroup::v2_path(data), cgroup::v1_path(data, b"memory"));

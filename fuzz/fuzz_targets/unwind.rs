@@ -107,7 +107,7 @@ fn walk(
     walker: &mut Walker,
     modules: &Fake,
     start: Registers,
-    window: &Window<'_>,
+    window: &mut Window<'_>,
 ) -> (Vec<Found>, StackEnd) {
     let mut frames = Vec::new();
     let end = walker.walk(modules, start, window, |found| {
@@ -159,14 +159,14 @@ fuzz_target!(|input: Input<'_>| {
     };
     let bytes: Vec<u8> = stack.iter().flat_map(|each| word(each).to_ne_bytes()).collect();
     let start = Registers { pc: word(&input.pc), sp: word(&input.sp), fp: word(&input.fp) };
-    let window = Window { base, bytes: &bytes };
+    let mut window = Window { base, bytes: &bytes };
     let shorter = Window { base, bytes: &bytes[..usize::from(input.cut).min(bytes.len())] };
 
     let mut walker = Walker::new();
-    let fresh = walk(&mut walker, &modules, start, &window);
-    assert_eq!(walk(&mut walker, &modules, start, &window), fresh);
+    let fresh = walk(&mut walker, &modules, start, &mut window);
+    assert_eq!(walk(&mut walker, &modules, start, &mut window), fresh);
 
     let mut used = Walker::new();
     walk(&mut used, &modules, start, &shorter);
-    assert_eq!(walk(&mut used, &modules, start, &window), fresh);
+    assert_eq!(walk(&mut used, &modules, start, &mut window), fresh);
 });

@@ -64,6 +64,8 @@ pub(crate) struct Bank {
     pub(crate) outcomes: &'static mut [SectionOutcome<'static>],
     #[cfg(feature = "stacks")]
     pub(crate) stacks: Stacks,
+    #[cfg(feature = "stacks")]
+    pub(crate) samples: crate::samples::Samples,
     #[cfg(all(feature = "stacks", feature = "symbols"))]
     pub(crate) names: crate::names::Names,
 }
@@ -153,6 +155,7 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
         let window = options.window_bytes as usize;
         bytes
             .saturating_add(Region::bytes_for::<FrameRecord>(frames))
+            .saturating_add(Region::bytes_for::<crate::samples::Sample>(threads))
             .saturating_add(Region::bytes_for::<Flight>(slots))
             .saturating_add(Region::bytes_for::<Slot<Snapshot>>(slots))
             .saturating_add(slots.saturating_add(1).saturating_mul(window.saturating_add(64)))
@@ -181,6 +184,11 @@ pub(crate) fn build(
         outcomes: region.carve_with(MAX_OUTCOMES, || NO_OUTCOME)?,
         #[cfg(feature = "stacks")]
         stacks: build_stacks(region, options)?,
+        #[cfg(feature = "stacks")]
+        samples: crate::samples::Samples {
+            places: region.carve::<crate::samples::Sample>(options.max_threads as usize)?,
+            used: 0,
+        },
         #[cfg(all(feature = "stacks", feature = "symbols"))]
         names: crate::names::Names::carve(region)?,
     };

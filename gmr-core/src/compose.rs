@@ -4,7 +4,8 @@
 //! 2. *Collect*, under its deadline: threads, stacks, names.
 //! 3. Findings: what the collected facts prove to be abnormal.
 //! 4. Sections: Package, Threads, Processes, then the registered ones in their
-//!    order. Each has a deadline, looked at with every event.
+//!    order, then Modules, which is for tools. Each has a deadline, looked at
+//!    with every event.
 //! 5. The end block says what is missing; the last line is the verdict.
 //!
 //! At each event and before each write the supervisor looks whether the report
@@ -22,10 +23,11 @@ use ufmt::uwrite;
 
 use crate::bank::{Bank, BankCell, Lease};
 use crate::engine::{Ended, Engine, Order};
+use crate::findings::{self, Evidence};
 use crate::judge::judged;
 use crate::model::{Capture, Event, Incomplete, SectionOutcome, SectionStatus, Value};
 use crate::outcomes::Outcomes;
-use crate::procfs::{list, read};
+use crate::procfs::read;
 use crate::protocol::counted::Held;
 #[cfg(feature = "signal")]
 use crate::protocol::named;
@@ -34,13 +36,13 @@ use crate::protocol::ownership::Epoch;
 use crate::protocol::requests::{Requester, Taken};
 use crate::scope::Snapshot;
 use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
+#[cfg(feature = "stacks")]
+use crate::sections::{modules, threads::Sampled};
 use crate::sections::{package, processes, threads as threads_section};
 use crate::sink::Sink;
 use crate::sink::destination::{Destination, OpenLine};
 use crate::sys::clock;
-#[cfg(feature = "stacks")]
-use crate::threads::ThreadRecord;
-use crate::threads::{self, Asking, Listed};
+use crate::threads::{self, Asking, Listed, ThreadRecord};
 use crate::view::{JsonStyle, JsonView, TextView, View, ViewKind};
 
 /// Where a report is: what a takeover names, and what the next report skips.
@@ -55,6 +57,8 @@ impl Step {
     const THREADS: Self = Step(4);
     const PROCESSES: Self = Step(5);
     const END: Self = Step(6);
+    #[cfg(feature = "stacks")]
+    const MODULES: Self = Step(7);
     /// A registered section's step is this plus its order number.
     const FIRST_REGISTERED: u32 = 16;
 
@@ -76,6 +80,8 @@ impl Step {
             Step::THREADS => threads_section::TITLE,
             Step::PROCESSES => processes::TITLE,
             Step::END => "its end block",
+            #[cfg(feature = "stacks")]
+            Step::MODULES => modules::TITLE,
             Step(other) => {
                 let order = other.saturating_sub(Self::FIRST_REGISTERED);
                 engine.registry.title(order).unwrap_or("a section that was unregistered since")
@@ -516,20 +522,42 @@ fn compose(
         excluded: engine.options.exclude_threads,
     };
     let is_skipped = report.stuck.contains(&Step::COLLECT);
-    let listed = if is_skipped {
-        Listed { count: 0, total: 0, error: None }
+    let mut list = |records: &mut [ThreadRecord], bytes: &mut [u8]| {
+        if is_skipped {
+            Listed { count: 0, total: 0, error: None }
+        } else {
+            threads::list(&asking, records, bytes, dirents)
+        }
+    };
+    let listed = list(records, bytes);
+    #[cfg(feature = "stacks")]
+    let mut sampled = None;
+    #[cfg(feature = "stacks")]
+    let (listed, stacks) = if is_skipped {
+        bank.stacks.frames.used = 0;
+        (listed, crate::stacks::collect::Collected::default())
     } else {
-        threads::list(&asking, records, bytes, dirents)
+        let mut listed = listed;
+        let described = records.get_mut(..listed.count).unwrap_or_default();
+        let mut collected =
+            report.capture(&mut bank.stacks, described, interrupted, &asking, bytes);
+        if let Some(interval) = engine.options.sample_interval {
+            bank.samples.remember(described, bank.stacks.frames.records);
+            report.rest(nanoseconds(interval));
+            listed = list(records, bytes);
+            let described = records.get_mut(..listed.count).unwrap_or_default();
+            bank.samples.read_cpu(described);
+            collected = report
+                .capture(&mut bank.stacks, described, interrupted, &asking, bytes)
+                .longer(collected);
+            let same_function = &mut |_: u64, _: u64| false;
+            bank.samples.compare(described, bank.stacks.frames.records, same_function);
+            sampled = Some(Sampled { ended: bank.samples.ended(described) });
+        }
+        (listed, collected)
     };
     let records = records.get_mut(..listed.count).unwrap_or_default();
     let scopes = Snapshot::take(scopes);
-    #[cfg(feature = "stacks")]
-    let stacks = if is_skipped {
-        bank.stacks.frames.used = 0;
-        crate::stacks::collect::Collected::default()
-    } else {
-        report.capture(&mut bank.stacks, records, interrupted, &asking, bytes)
-    };
     #[cfg(feature = "stacks")]
     let tables = engine.tables.current();
     #[cfg(all(feature = "stacks", feature = "symbols"))]
@@ -559,6 +587,8 @@ fn compose(
                 listed: &listed,
                 scopes: &scopes,
                 is_skipped,
+                #[cfg(feature = "stacks")]
+                sampled,
                 #[cfg(feature = "stacks")]
                 frames: bank.stacks.frames.records,
                 #[cfg(feature = "stacks")]
@@ -623,6 +653,13 @@ fn compose(
             return None;
         }
     }
+    #[cfg(feature = "stacks")]
+    if engine.options.modules {
+        let table = tables.as_ref().map(|tables| tables.table);
+        report.section(Step::MODULES, modules::TITLE, |out| {
+            judged(policy, bank.masked, out, |out| modules::write(table, out))
+        });
+    }
 
     report.end(
         &facts!(),
@@ -683,6 +720,22 @@ impl Report<'_> {
             out.value("complete", false);
             out.value("abandoned in", title);
             out.put(&Event::Close);
+        }
+    }
+
+    /// Lets the threads run for a while.
+    #[cfg(feature = "stacks")]
+    fn rest(&self, interval_ns: u64) {
+        /// How often a takeover is looked for.
+        const LOOK_NS: u64 = 50_000_000;
+        let never_woken = core::sync::atomic::AtomicU32::new(0);
+        let end_ns = clock::monotonic_ns().saturating_add(interval_ns).min(self.deadline_ns);
+        while (self.out.is_current)() {
+            let left_ns = end_ns.saturating_sub(clock::monotonic_ns());
+            if left_ns == 0 {
+                break;
+            }
+            crate::sys::futex::wait(&never_woken, 0, Some(left_ns.min(LOOK_NS)));
         }
     }
 
@@ -754,69 +807,19 @@ impl Report<'_> {
         }
     }
 
-    /// What is proven to be abnormal, each with its evidence.
     fn findings(
         &mut self,
         facts: &threads_section::Facts<'_>,
         dirents: &mut [core::mem::MaybeUninit<u8>],
     ) {
-        let engine = self.engine;
+        let stuck: heapless::Vec<&str, { crate::protocol::ownership::MAX_BANKS }> =
+            self.stuck.iter().map(|step| step.title(self.engine)).collect();
         self.out.put(&Event::BeginFindings);
-        let mut text = heapless::String::<256>::new();
-        for step in &self.stuck {
-            text.clear();
-            let _ = uwrite!(
-                &mut text,
-                "stuck section: an earlier report has not come back from {}; it is skipped",
-                step.title(engine)
-            );
-            self.out.put(&Event::Item { value: Value::Text(&text) });
-        }
-        let mut after = 0;
-        while let Some(visit) = engine.registry.visit_after(after) {
-            after = visit.order;
-            let is_stuck = visit.registered.section.is_stuck();
-            let title = visit.registered.title;
-            engine.registry.leave(&visit);
-            if is_stuck {
-                text.clear();
-                let _ = uwrite!(
-                    &mut text,
-                    "stuck section: the worker of an earlier report has not come back from {}",
-                    title
-                );
-                self.out.put(&Event::Item { value: Value::Text(&text) });
-            }
-        }
-        for capture in [
-            Capture::Timeout,
-            Capture::Partial,
-            Capture::NoSlot,
-            Capture::QueueFull,
-            Capture::HandlerReplaced,
-            Capture::Refused,
-        ] {
-            let count = facts.records.iter().filter(|record| record.capture == capture).count();
-            if count > 0 {
-                text.clear();
-                let _ = uwrite!(
-                    &mut text,
-                    "capture: {} of {} threads {} ({}), see Threads",
-                    count,
-                    facts.listed.total,
-                    capture.code(),
-                    capture.explanation()
-                );
-                self.out.put(&Event::Item { value: Value::Text(&text) });
-            }
-        }
-        if let Some((open, limit)) = descriptors(dirents)
-            && open.saturating_mul(10) >= limit.saturating_mul(9)
-        {
-            text.clear();
-            let _ = uwrite!(&mut text, "descriptors: {} of {} open, see Processes", open, limit);
-            self.out.put(&Event::Item { value: Value::Text(&text) });
-        }
+        let out = &mut self.out;
+        let evidence = Evidence { engine: self.engine, threads: facts, stuck: &stuck };
+        findings::write(&evidence, dirents, &mut |text| {
+            out.put(&Event::Item { value: Value::Text(text) });
+        });
     }
 
     fn section(
@@ -1187,14 +1190,4 @@ fn outer_pids(bytes: &mut [u8]) -> heapless::Vec<u32, 8> {
     let status = crate::procfs::status::parse(content.bytes);
     let inner = status.ns_pids.len().saturating_sub(1);
     status.ns_pids.iter().take(inner).copied().take(8).collect()
-}
-
-/// Open descriptors and their limit.
-fn descriptors(dirents: &mut [core::mem::MaybeUninit<u8>]) -> Option<(u64, u64)> {
-    use rustix::fd::AsFd;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
-    let dir = read::open_dir(rustix::fs::CWD, c"/proc/self").ok()?;
-    let open = list::open_descriptors(dir.as_fd(), dirents).ok()?;
-    // `dir` itself is one of them.
-    Some((open.saturating_sub(1), limit))
 }

@@ -200,11 +200,15 @@ mod compose;
 #[cfg(gmr_engine)]
 mod engine;
 #[cfg(gmr_engine)]
+mod findings;
+#[cfg(gmr_engine)]
 mod judge;
 #[cfg(all(gmr_engine, feature = "stacks", feature = "symbols"))]
 mod names;
 #[cfg(gmr_engine)]
 mod outcomes;
+#[cfg(all(gmr_engine, feature = "stacks"))]
+mod samples;
 #[cfg(all(gmr_engine, feature = "signal"))]
 mod signal;
 #[cfg(all(feature = "stacks", target_arch = "x86_64"))]

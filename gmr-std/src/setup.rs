@@ -223,6 +223,43 @@ impl<'c> Setup<'c> {
         self
     }
 
+    /// How often every thread is captured: once (default), or twice with
+    /// `interval` in between ([`gmr_core::Options::samples`]). Two tell which
+    /// threads moved, which stood still, and which burn CPU where they are.
+    #[must_use]
+    pub fn samples(mut self, count: u32, interval: Duration) -> Self {
+        self.0.options = self.0.options.samples(count, interval);
+        self
+    }
+
+    /// Whether threads with equal stacks become one block; they do by default.
+    pub fn fold(mut self, are_folded: bool) -> Self {
+        self.0.options = self.0.options.fold(are_folded);
+        self
+    }
+
+    /// Whether long generic arguments in the names of functions are shown whole.
+    /// By default they are `…`: `<hyper::server::conn::Http<…>>::serve_connection`.
+    pub fn full_names(mut self, are_full: bool) -> Self {
+        self.0.options = self.0.options.full_names(are_full);
+        self
+    }
+
+    /// Whether the runtime's frames below the program's own (std's thread start,
+    /// libc's) are shown. By default they are one line that counts them.
+    pub fn entry_frames(mut self, are_shown: bool) -> Self {
+        self.0.options = self.0.options.entry_frames(are_shown);
+        self
+    }
+
+    /// Whether the report ends with the Modules section: what is loaded where,
+    /// with build-ids, so that names and lines of the report's addresses can be
+    /// found later, on another machine. It does by default.
+    pub fn modules(mut self, are_listed: bool) -> Self {
+        self.0.options = self.0.options.modules(are_listed);
+        self
+    }
+
     /// Threads that no capture may interrupt: the report describes them without
     /// a stack.
     pub fn exclude_threads(mut self, threads: &'static [Exclude]) -> Self {

@@ -5,6 +5,9 @@ mod text;
 
 use core::fmt::Write as _;
 
+/// The section that ends a report.
+const MODULES: &str = "Modules";
+
 /// Everything that a destination got.
 #[derive(Debug, Default)]
 pub struct Stream {
@@ -135,10 +138,14 @@ impl Stream {
 }
 
 impl Report {
-    /// The titles, in order.
+    /// The titles, in order, but for Modules, with which a whole report ends.
     #[must_use]
     pub fn titles(&self) -> Vec<&str> {
-        self.sections.iter().map(|section| &*section.title).collect()
+        let mut titles: Vec<_> = self.sections.iter().map(|section| &*section.title).collect();
+        if titles.last() == Some(&MODULES) {
+            titles.pop();
+        }
+        titles
     }
 
     /// A section by its title.
@@ -185,8 +192,8 @@ impl Report {
     }
 
     /// Asserts what holds for every whole report: it is complete, begins with
-    /// `sections` in this order, all of them ok, and every thread of `alive`
-    /// is in it, with a whole stack or a reason that excuses it.
+    /// `sections` in this order and ends with Modules, all of them ok, and every
+    /// thread of `alive` is in it, with a whole stack or a reason that excuses it.
     ///
     /// # Panics
     ///
@@ -196,6 +203,9 @@ impl Report {
         let mut wrong = String::new();
         if !self.is_complete {
             let _ = writeln!(wrong, "incomplete: {}", self.reasons);
+        }
+        if self.sections.last().is_none_or(|section| section.title != MODULES) {
+            let _ = writeln!(wrong, "it does not end with {MODULES}");
         }
         if self.titles() != sections {
             let _ = writeln!(wrong, "sections {:?}, expected {sections:?}", self.titles());

@@ -30,7 +30,7 @@ pub use frame::{Certainty, Frame};
 pub use scope::ActiveScope;
 pub use status::{Incomplete, SectionOutcome, SectionStatus};
 pub use table::{Column, MAX_COLUMN_WIDTH, MAX_COLUMNS};
-pub use thread::{Capture, Process, StackEnd, Thread, state_name};
+pub use thread::{Between, Capture, Movement, Process, StackEnd, Thread, state_name};
 pub use value::{Timestamp, Value};
 
 /// How many groups, lists and blocks may be open inside one section.

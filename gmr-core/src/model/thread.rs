@@ -28,6 +28,9 @@ pub enum Capture {
     Excluded,
     /// A worker of the kernel (io_uring): it has no user stack.
     KernelWorker,
+    /// The thread is in an uninterruptible sleep (state D), in which it cannot
+    /// run a handler.
+    Uninterruptible,
     /// The thread changed while it was read.
     Changed,
     /// A thread of the reporter itself.
@@ -53,6 +56,7 @@ impl Capture {
             Capture::Refused => "refused",
             Capture::Excluded => "excluded",
             Capture::KernelWorker => "kernel_worker",
+            Capture::Uninterruptible => "uninterruptible",
             Capture::Changed => "changed",
             Capture::Own => "own",
             Capture::NotBuilt => "not_built",
@@ -74,6 +78,9 @@ impl Capture {
             Capture::Refused => "the kernel refused to send the capture signal",
             Capture::Excluded => "excluded by the program's set-up",
             Capture::KernelWorker => "a kernel worker has no user stack",
+            Capture::Uninterruptible => {
+                "the thread is in an uninterruptible sleep; it cannot run a handler"
+            }
             Capture::Changed => "the thread changed while it was read",
             Capture::Own => "a thread of the reporter itself",
             Capture::NotBuilt => "this build captures no stacks (gmr-core feature `stacks`)",
@@ -91,6 +98,7 @@ impl Capture {
                 | Capture::Exited
                 | Capture::Excluded
                 | Capture::KernelWorker
+                | Capture::Uninterruptible
                 | Capture::Own
                 | Capture::NotBuilt
         )
@@ -137,6 +145,47 @@ impl StackEnd {
             StackEnd::Inconsistent => "inconsistent",
         }
     }
+}
+
+/// What a thread did between two samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Movement {
+    /// Its stack is another one.
+    Moved,
+    /// Its stack is the same and it had no CPU time (less than a hundredth of the
+    /// interval, or than 0.2 ms).
+    SameStackNoCpu,
+    /// Its stack is the same, and it had CPU time: it spins, or it is in a loop
+    /// that both samples met at the same place.
+    SameStackBurningCpu,
+    /// Its stack is the same; its CPU time could not be read.
+    SameStack,
+}
+
+impl Movement {
+    /// The stable words for it.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Movement::Moved => "moved",
+            Movement::SameStackNoCpu => "same stack, no CPU",
+            Movement::SameStackBurningCpu => "same stack, burning CPU",
+            Movement::SameStack => "same stack, CPU time not known",
+        }
+    }
+}
+
+/// Two samples of one thread compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Between {
+    /// `None` if one of the samples has no stack.
+    pub movement: Option<Movement>,
+    /// CPU time in between, in nanoseconds, if the kernel says (it was built with
+    /// SCHED_INFO).
+    pub cpu_ns: Option<u64>,
+    /// From one reading of the CPU time to the other, in nanoseconds.
+    pub interval_ns: u64,
 }
 
 /// The head of a thread's block.

@@ -6,8 +6,8 @@
 //! - *readers*, which speak to the kernel: [`read`] (one small file),
 //!   [`list`] (a directory), [`lines`] (a file of any length, line by line);
 //! - *parsers*, pure functions from bytes to a struct, one file per format:
-//!   [`stat`], [`status`], [`limits`], [`cgroup`], [`maps`], [`passwd`],
-//!   [`uptime`].
+//!   [`stat`], [`status`], [`syscall`], [`schedstat`], [`limits`], [`cgroup`],
+//!   [`maps`], [`passwd`], [`uptime`].
 //!
 //! Every buffer is the caller's. What a file does not say is `None`, what does
 //! not fit is marked as cut; nothing is an error that loses the rest.
@@ -33,8 +33,10 @@ pub mod maps;
 pub mod passwd;
 pub mod path;
 pub mod read;
+pub mod schedstat;
 pub mod stat;
 pub mod status;
+pub mod syscall;
 pub mod uptime;
 
 /// The kernel's error, as rustix has it.

@@ -26,7 +26,7 @@ use framehop::{FrameAddress, MustNotAllocateDuringUnwind, Unwinder as _};
 
 pub use super::rules::Registers;
 use super::rules::{self, Base, CallFrameInfo, Context, Rule};
-use super::window::Window;
+use super::window::StackMemory;
 use crate::model::{Certainty, StackEnd};
 
 /// The bytes of call frame information as framehop holds them: mapped for
@@ -168,7 +168,7 @@ impl Walker {
         &mut self,
         modules: &impl Modules,
         start: Registers,
-        window: &Window<'_>,
+        memory: &mut impl StackMemory,
         mut emit: impl FnMut(Found) -> bool,
     ) -> StackEnd {
         if self.generation != modules.generation() {
@@ -191,7 +191,7 @@ impl Walker {
             if !emit(found) {
                 return StackEnd::FrameLimit { frames: 0 };
             }
-            let step = self.step(modules, rule, &found, &registers, window, is_first);
+            let step = self.step(modules, rule, &found, &registers, memory, is_first);
             match step {
                 Step::End(end) => return end,
                 Step::To { registers: next, certainty: how, is_interrupted: exact } => {
@@ -237,21 +237,14 @@ impl Walker {
         rule: Rule,
         found: &Found,
         registers: &Registers,
-        window: &Window<'_>,
+        memory: &mut impl StackMemory,
         is_first: bool,
     ) -> Step {
-        let unreadable = |address: u64| {
-            Step::End(if address >= window.end() || address.wrapping_add(8) > window.end() {
-                StackEnd::WindowFull { window_bytes: window_size(window) }
-            } else {
-                StackEnd::Unreadable
-            })
-        };
         let cfa = match rule {
             Rule::EndOfStack => return Step::End(StackEnd::Complete),
-            Rule::SignalFrame => return interrupted(registers, window, unreadable),
+            Rule::SignalFrame => return interrupted(registers, memory),
             Rule::Refused => return Step::End(StackEnd::NoUnwindInfo),
-            Rule::Uncovered => return guess(modules, registers, window, is_first),
+            Rule::Uncovered => return guess(modules, registers, memory, is_first),
             Rule::Step { base, offset } => {
                 let from = match base {
                     Base::StackPointer => registers.sp,
@@ -281,8 +274,8 @@ impl Walker {
             return Step::End(StackEnd::Inconsistent);
         }
         let return_slot = cfa.wrapping_sub(8);
-        if window.word(return_slot).is_none() {
-            return unreadable(return_slot);
+        if memory.word(return_slot).is_none() {
+            return Step::End(memory.end_at(return_slot));
         }
         let address = if found.is_interrupted {
             FrameAddress::from_instruction_pointer(found.pc)
@@ -296,7 +289,7 @@ impl Walker {
         let mut missed = None;
         let stepped =
             modules.framehop().unwind_frame(address, &mut next, &mut self.framehop, &mut |at| {
-                window.word(at).ok_or_else(|| missed = Some(at))
+                memory.word(at).ok_or_else(|| missed = Some(at))
             });
         match (stepped, missed) {
             // framehop: a null return address.
@@ -307,7 +300,7 @@ impl Walker {
                 let registers = Registers { pc: return_address, sp: next.sp(), fp: next.bp() };
                 Step::To { registers, certainty: Certainty::Exact, is_interrupted: false }
             }
-            (Err(_), Some(at)) => unreadable(at),
+            (Err(_), Some(at)) => Step::End(memory.end_at(at)),
             (Err(_), None) => Step::End(StackEnd::NoUnwindInfo),
         }
     }
@@ -323,7 +316,7 @@ impl Walker {
 fn guess(
     modules: &impl Modules,
     registers: &Registers,
-    window: &Window<'_>,
+    memory: &mut impl StackMemory,
     is_first: bool,
 ) -> Step {
     let is_code = |pc: &u64| modules.lookup(pc.wrapping_sub(1)).is_some();
@@ -332,32 +325,24 @@ fn guess(
         certainty: Certainty::FramePointer,
         is_interrupted: false,
     };
-    if is_first && let Some(pc) = window.word(registers.sp).filter(is_code) {
+    if is_first && let Some(pc) = memory.word(registers.sp).filter(is_code) {
         return to(Registers { pc, sp: registers.sp.wrapping_add(8), fp: registers.fp });
     }
-    let next = || {
+    let mut next = || {
         let sp = registers.fp.checked_add(16).filter(|sp| *sp > registers.sp)?;
-        let pc = window.word(registers.fp.wrapping_add(8)).filter(is_code)?;
-        Some(Registers { pc, sp, fp: window.word(registers.fp)? })
+        let pc = memory.word(registers.fp.wrapping_add(8)).filter(is_code)?;
+        Some(Registers { pc, sp, fp: memory.word(registers.fp)? })
     };
     next().map_or(Step::End(StackEnd::NoUnwindInfo), to)
 }
 
-fn window_size(window: &Window<'_>) -> u32 {
-    u32::try_from(window.bytes.len()).unwrap_or(u32::MAX)
-}
-
 /// Step 3: the registers that the signal interrupted.
-fn interrupted(
-    registers: &Registers,
-    window: &Window<'_>,
-    unreadable: impl Fn(u64) -> Step,
-) -> Step {
-    let word = |offset: u64| {
+fn interrupted(registers: &Registers, memory: &mut impl StackMemory) -> Step {
+    let mut word = |offset: u64| {
         let at = registers.sp.wrapping_add(offset);
-        window.word(at).ok_or(at)
+        memory.word(at).ok_or(at)
     };
-    let read = || {
+    let mut read = || {
         Ok(Registers {
             pc: word(signal_frame::RIP)?,
             sp: word(signal_frame::RSP)?,
@@ -366,13 +351,14 @@ fn interrupted(
     };
     match read() {
         Ok(registers) => Step::To { registers, certainty: Certainty::Exact, is_interrupted: true },
-        Err(at) => unreadable(at),
+        Err(at) => Step::End(memory.end_at(at)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Function, Image};
+    use super::super::window::Window;
     use super::*;
     use std::vec::Vec;
 
@@ -397,10 +383,11 @@ mod tests {
     fn walk(start: Registers, base: u64, words: &[u64]) -> (Vec<Found>, StackEnd) {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut frames = Vec::new();
-        let end = Walker::new().walk(&image(), start, &Window { base, bytes: &bytes }, |found| {
-            frames.push(found);
-            frames.len() < 16
-        });
+        let end =
+            Walker::new().walk(&image(), start, &mut Window { base, bytes: &bytes }, |found| {
+                frames.push(found);
+                frames.len() < 16
+            });
         (frames, end)
     }
 
@@ -542,9 +529,9 @@ mod tests {
         let image = image();
         let mut walker = Walker::new();
         for cut in (0..=bytes.len()).chain([bytes.len()]) {
-            let window = Window { base: STACK, bytes: &bytes[..cut] };
+            let mut window = Window { base: STACK, bytes: &bytes[..cut] };
             let mut count = 0;
-            let end = walker.walk(&image, at(first, STACK, frame), &window, |_| {
+            let end = walker.walk(&image, at(first, STACK, frame), &mut window, |_| {
                 count += 1;
                 true
             });

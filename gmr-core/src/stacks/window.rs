@@ -1,4 +1,16 @@
-//! The copied piece of a stack that the unwinder may read, and nothing else.
+//! The stack memory that the unwinder may read, and nothing else.
+
+use crate::model::StackEnd;
+
+/// Stack memory as the unwinder sees it: a copy, or the live stack of a thread
+/// that does not run. Reading never faults.
+pub trait StackMemory {
+    /// The word at `address`, if all of it can be read.
+    fn word(&mut self, address: u64) -> Option<u64>;
+
+    /// How a stack ends for which the word at `address` is missing.
+    fn end_at(&self, address: u64) -> StackEnd;
+}
 
 /// A copy of stack memory: `bytes` were at `base`.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +34,21 @@ impl Window<'_> {
         let offset = usize::try_from(address.checked_sub(self.base)?).ok()?;
         let bytes = self.bytes.get(offset..)?.first_chunk::<8>()?;
         Some(u64::from_ne_bytes(*bytes))
+    }
+}
+
+impl StackMemory for Window<'_> {
+    fn word(&mut self, address: u64) -> Option<u64> {
+        Window::word(self, address)
+    }
+
+    fn end_at(&self, address: u64) -> StackEnd {
+        if address >= self.end() || address.wrapping_add(8) > self.end() {
+            let window_bytes = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+            StackEnd::WindowFull { window_bytes }
+        } else {
+            StackEnd::Unreadable
+        }
     }
 }
 

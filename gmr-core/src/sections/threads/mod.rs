@@ -15,9 +15,11 @@ use crate::section::{SectionResult, SectionWriter};
 use crate::threads::{Listed, ThreadRecord};
 
 #[cfg(feature = "stacks")]
-use crate::{
-    model::Frame, stacks::collect::FrameRecord, stacks::modules::Table, stacks::unwind::Modules,
-};
+use crate::{stacks::collect::FrameRecord, stacks::modules::Table};
+
+#[cfg(feature = "stacks")]
+mod frames;
+mod kernel;
 
 pub(crate) const TITLE: &str = "Threads";
 
@@ -28,6 +30,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) scopes: &'a Snapshot<'a>,
     /// An earlier report is stuck in the collection.
     pub(crate) is_skipped: bool,
+    /// If there were two samples.
+    #[cfg(feature = "stacks")]
+    pub(crate) sampled: Option<Sampled>,
     #[cfg(feature = "stacks")]
     pub(crate) frames: &'a [FrameRecord],
     #[cfg(feature = "stacks")]
@@ -38,8 +43,16 @@ pub(crate) struct Facts<'a> {
     pub(crate) lines: Option<&'static dyn crate::hosted::SourceLines>,
 }
 
+/// Two samples were taken: these are the second.
+#[cfg(feature = "stacks")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sampled {
+    /// Threads that were there at the first only.
+    pub(crate) ended: usize,
+}
+
 /// Every ending, in the order of the summary.
-const CAPTURES: [Capture; 14] = [
+const CAPTURES: [Capture; 15] = [
     Capture::Ok,
     Capture::Partial,
     Capture::Timeout,
@@ -51,6 +64,7 @@ const CAPTURES: [Capture; 14] = [
     Capture::Refused,
     Capture::Excluded,
     Capture::KernelWorker,
+    Capture::Uninterruptible,
     Capture::Changed,
     Capture::NotBuilt,
     Capture::Own,
@@ -70,6 +84,11 @@ pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionRe
     let missing = facts.listed.total.saturating_sub(facts.listed.count as u64);
     if missing > 0 {
         out.value("left out (over max_threads)", missing)?;
+    }
+    #[cfg(feature = "stacks")]
+    if let Some(sampled) = facts.sampled {
+        out.value("samples", 2_u32)?;
+        out.value("threads that ended between samples", sampled.ended as u64)?;
     }
     if facts.scopes.unrecorded > 0 {
         out.value("scopes not recorded", facts.scopes.unrecorded)?;
@@ -127,11 +146,28 @@ pub(crate) fn write_thread(
         is_triggering: record.is_triggering,
     };
     out.thread(&thread, |out| {
+        kernel::write(record, out)?;
+        #[cfg(feature = "stacks")]
+        write_between(record, out)?;
         write_scopes(facts, record, out)?;
         #[cfg(feature = "stacks")]
-        write_frames(facts, record, out)?;
+        frames::write(facts, record, out)?;
         Ok(())
     })
+}
+
+/// What it did since the first of two samples.
+#[cfg(feature = "stacks")]
+fn write_between(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
+    let Some(between) = record.between else { return Ok(()) };
+    if let Some(movement) = between.movement {
+        out.value("between samples", movement.words())?;
+    }
+    if let Some(cpu_ns) = between.cpu_ns {
+        out.value("CPU between samples", crate::model::Value::DurationNs(cpu_ns))?;
+    }
+    out.value("time between samples", crate::model::Value::DurationNs(between.interval_ns))?;
+    Ok(())
 }
 
 /// What the thread was doing.
@@ -151,57 +187,4 @@ fn write_scopes(
         }
         Ok(())
     })
-}
-
-#[cfg(feature = "stacks")]
-fn write_frames(
-    facts: &Facts<'_>,
-    record: &ThreadRecord,
-    out: &mut SectionWriter<'_>,
-) -> SectionResult {
-    let first = record.first_frame as usize;
-    let last = first.saturating_add(record.frame_count as usize);
-    let records = facts.frames.get(first..last).unwrap_or_default();
-    let mut index = 0_u32;
-    for frame_record in records {
-        let found = frame_record.found();
-        let mut frame = Frame::bare(index, found.pc);
-        frame.certainty = found.certainty;
-        frame.is_signal_frame = found.is_signal_frame;
-        let module = facts.table.and_then(|table| table.find(found.lookup_address()));
-        if let Some((_, module)) = module.filter(|(_, module)| !module.is_stale()) {
-            frame.module = Some(module.file_name());
-            frame.module_offset = found.pc.wrapping_sub(module.bias);
-        }
-        #[cfg(feature = "symbols")]
-        if let Some((name, is_cut)) = facts.names.of(&found) {
-            frame.function = Some(name);
-            frame.function_truncated = is_cut;
-        }
-        let has_lines = match (facts.lines, facts.table) {
-            (Some(lines), Some(table)) => {
-                let address = found.lookup_address();
-                lines.lines(table.generation(), address, &mut |line| {
-                    let mut frame = Frame { index, ..frame };
-                    // The symbol table's name is the better one: line tables
-                    // alone name functions without their modules.
-                    if line.is_inlined || frame.function.is_none() {
-                        frame.function = line.function;
-                        frame.function_truncated = line.function_truncated;
-                    }
-                    frame.inlined = line.is_inlined;
-                    frame.file = line.file.map(str::as_bytes);
-                    frame.line = line.line;
-                    index = index.saturating_add(1);
-                    out.event(&Event::Frame(frame))
-                })?
-            }
-            _ => false,
-        };
-        if !has_lines {
-            index = index.saturating_add(1);
-            out.event(&Event::Frame(frame))?;
-        }
-    }
-    Ok(())
 }
