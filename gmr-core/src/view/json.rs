@@ -563,7 +563,7 @@ impl JsonLayout {
 }
 
 /// A frame is one line in either style: stacks are most of a report.
-fn frame_object(out: &mut Output<'_>, frame: &Frame<'_>, style: JsonStyle) {
+pub(super) fn frame_object(out: &mut Output<'_>, frame: &Frame<'_>, style: JsonStyle) {
     let member = |out: &mut Output<'_>, key: &str| {
         put(out, if style == JsonStyle::Pretty { ", \"" } else { ",\"" });
         put(out, key);

@@ -648,7 +648,7 @@ fn process_line(out: &mut Output<'_>, process: &Process<'_>) {
     }
 }
 
-fn frame_line(out: &mut Output<'_>, frame: &Frame<'_>) {
+pub(super) fn frame_line(out: &mut Output<'_>, frame: &Frame<'_>) {
     put(out, "#");
     let index = u64::from(frame.index);
     decimal(out, index);

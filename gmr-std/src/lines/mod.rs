@@ -47,6 +47,7 @@ mod dwarf;
 mod file;
 mod locate;
 mod names;
+pub mod offline;
 mod paths;
 mod sections;
 mod table;
