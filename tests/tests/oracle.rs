@@ -1,0 +1,181 @@
+//! Every stack of a report against gdb's, of the same process at the same time.
+//!
+//! The program is `tests/corpus`: a hundred threads, each of another kind, each
+//! at rest. It is built in the ways that programs are built ([`build`]), run,
+//! asked for a report, and looked at by gdb ([`observe`]). Then each frame of
+//! each thread is compared: address, function, file, line, whether it is
+//! inlined ([`compare`]). What differs is in a list, with the reason
+//! ([`known`]); anything else fails.
+//!
+//! Each build prints how many of its frames are equal:
+//!
+//! ```text
+//! cargo test -p gmr-tests --test oracle -- --ignored --nocapture
+//! ```
+//!
+//! Limits: x86-64, this machine's libc, without the system's debug files.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+#[path = "oracle/build.rs"]
+mod build;
+#[path = "oracle/compare.rs"]
+mod compare;
+#[path = "oracle/known.rs"]
+mod known;
+#[path = "oracle/names.rs"]
+mod names;
+#[path = "oracle/observe.rs"]
+mod observe;
+
+use std::collections::BTreeSet;
+
+use build::Corpus;
+use compare::{Difference, Field, compare};
+use known::{KNOWN, Known, Verdict};
+use names::Aliases;
+use observe::observe;
+
+/// Of a release build's frames, so many have to be equal.
+const LEAST_RATE: f64 = 0.999;
+
+/// Fewer threads or frames than these: the comparison itself is broken.
+const LEAST_THREADS: usize = 80;
+const LEAST_FRAMES: usize = 1500;
+
+/// What came of one build.
+#[derive(Default)]
+struct Tally {
+    threads: usize,
+    moved: Vec<String>,
+    compared: usize,
+    equal: usize,
+    set_aside: usize,
+    beyond: usize,
+    tail_calls: usize,
+    unexplained: Vec<Difference>,
+    used: BTreeSet<usize>,
+}
+
+impl Tally {
+    fn rate(&self) -> f64 {
+        self.equal as f64 / self.compared as f64
+    }
+
+    fn print(&self, name: &str) {
+        println!(
+            "{name}: {} of {} frames equal ({:.3} %), {} set aside, {} beyond the window, \
+             {} tail calls left out; {} threads, {} moved {:?}",
+            self.equal,
+            self.compared,
+            100.0 * self.rate(),
+            self.set_aside,
+            self.beyond,
+            self.tail_calls,
+            self.threads,
+            self.moved.len(),
+            self.moved,
+        );
+    }
+}
+
+/// Compares all threads of one process.
+fn look_at(corpus: &Corpus, arguments: &[&str]) -> Tally {
+    let observed = observe(corpus, arguments);
+    let mut aliases = Aliases::new(&corpus.whole);
+    let mut tally = Tally::default();
+    for (tid, theirs) in &observed.theirs {
+        let ours = observed.ours.get(tid).unwrap_or_else(|| panic!("thread {tid} is not reported"));
+        if ours.capture == "own" {
+            continue;
+        }
+        let is_captured = ["ok", "partial"].contains(&&*ours.capture);
+        assert!(is_captured, "{}: {}", ours.name, ours.capture);
+        if !observed.after.get(tid).is_some_and(|after| ours.rests_as(after)) {
+            tally.moved.push(ours.name.clone());
+            continue;
+        }
+        let outcome = compare(ours, theirs, &mut aliases);
+        tally.threads += 1;
+        tally.compared += outcome.compared;
+        tally.equal += outcome.compared - outcome.differences.len();
+        tally.beyond += outcome.beyond;
+        tally.tail_calls += outcome.tail_calls;
+        for difference in outcome.differences {
+            let mut entries = KNOWN.iter().enumerate();
+            match entries.find(|(_, known)| known.explains(corpus.name, &difference)) {
+                // An unmarked frame that is not there has no excuse.
+                Some(_) if difference.field == Field::Invented && !difference.is_marked => {
+                    tally.unexplained.push(difference);
+                }
+                Some((index, known)) => {
+                    tally.used.insert(index);
+                    if known.verdict == Verdict::GdbIsWrong {
+                        tally.set_aside += 1;
+                        tally.compared -= 1;
+                    }
+                }
+                None => tally.unexplained.push(difference),
+            }
+        }
+        if let Some(error) = &theirs.error {
+            println!("{}: gdb: {error}", ours.name);
+        }
+    }
+    for (tid, ours) in &observed.ours {
+        assert!(observed.theirs.contains_key(tid), "{}: gdb does not see it", ours.name);
+    }
+    tally.print(corpus.name);
+    tally
+}
+
+/// Fails for what no entry explains.
+fn judge(name: &str, tally: &Tally) {
+    let shown: Vec<_> = tally.unexplained.iter().take(40).map(Difference::to_string).collect();
+    assert!(
+        shown.is_empty(),
+        "{name}: {} differences that no entry explains:\n{}",
+        tally.unexplained.len(),
+        shown.join("\n")
+    );
+    assert!(tally.moved.is_empty(), "{name}: threads at rest moved: {:?}", tally.moved);
+    assert!(tally.threads >= LEAST_THREADS, "{name}: {} threads", tally.threads);
+    assert!(tally.compared >= LEAST_FRAMES, "{name}: {} frames", tally.compared);
+}
+
+#[test]
+fn the_stacks_of_usual_builds_are_gdbs() {
+    for build in &build::USUAL {
+        let tally = look_at(&build::make(build), &[]);
+        judge(build.name, &tally);
+        if build.name == "release" {
+            assert!(tally.rate() >= LEAST_RATE, "{:.3} %", 100.0 * tally.rate());
+        }
+    }
+}
+
+#[test]
+#[ignore = "builds the corpus five more times"]
+fn the_stacks_of_all_builds_are_gdbs() {
+    let mut tallies = Vec::new();
+    let mut look = |corpus: &Corpus, arguments: &[&str]| {
+        tallies.push((corpus.name, look_at(corpus, arguments)));
+    };
+    for build in build::USUAL.iter().chain(&build::FURTHER) {
+        let corpus = build::make(build);
+        look(&corpus, &[]);
+        if build.name == "release" {
+            look(&build::linked(&corpus), &[]);
+            look(&build::by_build_id(&corpus), &[]);
+            look(&Corpus { name: "undumpable", ..corpus }, &["--undumpable"]);
+        }
+    }
+    let mut used = BTreeSet::<usize>::new();
+    for (name, tally) in &tallies {
+        judge(name, tally);
+        used.extend(&tally.used);
+    }
+    for (index, known) in KNOWN.iter().enumerate() {
+        let Known { kind, function, reason, .. } = known;
+        assert!(used.contains(&index), "never seen: {kind}, {function}: {reason}");
+    }
+}

@@ -1,0 +1,92 @@
+//! When two names are one.
+//!
+//! Reports show the symbol's name, demangled (rustc-demangle, without hashes);
+//! gdb shows a name that it puts together from the debug information
+//! (`{impl#2}::call_once<(), …>`), but it also knows the symbol's name. So:
+//!
+//! 1. Where gdb has a symbol's name, that is demangled as ours is, and the two
+//!    are equal or not.
+//! 2. Otherwise its own name is compared as it stands: C, assembly. Of a
+//!    function that is not mangled (`no_mangle`) the path goes, since the symbol
+//!    has none.
+//! 3. Names that differ are one if the symbol tables have both at the same
+//!    address: libc has `raise` and `gsignal`, and linkers fold equal functions.
+//! 4. A name that was cut (and says so) is as good as its beginning.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::observe::{Ours, Theirs};
+
+/// The symbol tables of some objects.
+pub(crate) struct Aliases {
+    objects: Vec<PathBuf>,
+    /// The addresses of each demangled name; read when it is first asked.
+    addresses: Option<BTreeMap<String, BTreeSet<(usize, String)>>>,
+}
+
+/// The name that gdb has, as a report would show it.
+pub(crate) fn shown(theirs: &Theirs) -> Option<String> {
+    match &theirs.linkage {
+        Some(linkage) => Some(demangle(linkage)),
+        None => theirs.function.clone(),
+    }
+}
+
+fn demangle(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}
+
+impl Aliases {
+    /// Of these objects, and of libc, wherever it is.
+    pub(crate) fn new(program: &Path) -> Self {
+        let mut objects = vec![program.to_owned(), program.with_file_name("libcorpus_plugin.so")];
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("our maps");
+        let libc = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+        objects.extend(libc.filter(|path| path.ends_with("/libc.so.6")).take(1).map(PathBuf::from));
+        Aliases { objects, addresses: None }
+    }
+
+    /// Whether the names are one.
+    pub(crate) fn are_one(&mut self, ours: &Ours, theirs: &Theirs) -> bool {
+        let shown = shown(theirs);
+        match (&ours.function, &shown) {
+            (Some(ours), Some(theirs)) if ours == theirs => true,
+            (Some(cut), Some(theirs)) if ours.function_truncated => theirs.starts_with(cut),
+            (Some(ours), Some(theirs)) if theirs.rsplit("::").next() == Some(ours) => true,
+            (Some(ours), Some(theirs)) => self.share_an_address(ours, theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        }
+    }
+
+    fn share_an_address(&mut self, a: &str, b: &str) -> bool {
+        let objects = &self.objects;
+        let addresses = self.addresses.get_or_insert_with(|| read(objects));
+        match (addresses.get(a), addresses.get(b)) {
+            (Some(a), Some(b)) => !a.is_disjoint(b),
+            _ => false,
+        }
+    }
+}
+
+fn read(objects: &[PathBuf]) -> BTreeMap<String, BTreeSet<(usize, String)>> {
+    let mut addresses: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
+    for (index, object) in objects.iter().enumerate() {
+        for table in [&[][..], &["--dynamic"]] {
+            let arguments = ["--defined-only", "--portability"];
+            let mut nm = Command::new("nm");
+            let output = nm.args(arguments).args(table).arg(object).output().expect("nm");
+            for line in String::from_utf8_lossy(&output.stdout).lines() {
+                let mut fields = line.split(' ');
+                if let (Some(name), Some(_kind), Some(value)) =
+                    (fields.next(), fields.next(), fields.next())
+                {
+                    let name = name.split('@').next().unwrap_or(name);
+                    addresses.entry(demangle(name)).or_default().insert((index, value.to_owned()));
+                }
+            }
+        }
+    }
+    addresses
+}
