@@ -4,6 +4,7 @@
 ///
 /// The words of [`Capture::code`] are stable: grep and JSON may rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 #[non_exhaustive]
 pub enum Capture {
     /// The stack is whole, down to the thread's entry.
@@ -28,6 +29,9 @@ pub enum Capture {
     Excluded,
     /// A worker of the kernel (io_uring): it has no user stack.
     KernelWorker,
+    /// The thread is in an uninterruptible sleep (state D), in which it cannot
+    /// run a handler.
+    Uninterruptible,
     /// The thread changed while it was read.
     Changed,
     /// A thread of the reporter itself.
@@ -53,6 +57,7 @@ impl Capture {
             Capture::Refused => "refused",
             Capture::Excluded => "excluded",
             Capture::KernelWorker => "kernel_worker",
+            Capture::Uninterruptible => "uninterruptible",
             Capture::Changed => "changed",
             Capture::Own => "own",
             Capture::NotBuilt => "not_built",
@@ -74,6 +79,9 @@ impl Capture {
             Capture::Refused => "the kernel refused to send the capture signal",
             Capture::Excluded => "excluded by the program's set-up",
             Capture::KernelWorker => "a kernel worker has no user stack",
+            Capture::Uninterruptible => {
+                "the thread is in an uninterruptible sleep; it cannot run a handler"
+            }
             Capture::Changed => "the thread changed while it was read",
             Capture::Own => "a thread of the reporter itself",
             Capture::NotBuilt => "this build captures no stacks (gmr-core feature `stacks`)",
@@ -91,6 +99,7 @@ impl Capture {
                 | Capture::Exited
                 | Capture::Excluded
                 | Capture::KernelWorker
+                | Capture::Uninterruptible
                 | Capture::Own
                 | Capture::NotBuilt
         )
@@ -99,6 +108,7 @@ impl Capture {
 
 /// Where a stack ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 #[non_exhaustive]
 pub enum StackEnd {
     /// At the thread's entry function: the stack is whole.

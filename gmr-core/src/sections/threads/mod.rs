@@ -41,7 +41,7 @@ pub(crate) struct Facts<'a> {
 }
 
 /// Every ending, in the order of the summary.
-const CAPTURES: [Capture; 14] = [
+const CAPTURES: [Capture; 15] = [
     Capture::Ok,
     Capture::Partial,
     Capture::Timeout,
@@ -53,6 +53,7 @@ const CAPTURES: [Capture; 14] = [
     Capture::Refused,
     Capture::Excluded,
     Capture::KernelWorker,
+    Capture::Uninterruptible,
     Capture::Changed,
     Capture::NotBuilt,
     Capture::Own,
@@ -69,6 +70,7 @@ pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionRe
         out.value("list of threads", text.as_str())?;
     }
     out.value("summary", summary(facts).as_str())?;
+    kernel::write_refusal(&facts.listed.calls, out)?;
     let missing = facts.listed.total.saturating_sub(facts.listed.count as u64);
     if missing > 0 {
         out.value("left out (over max_threads)", missing)?;
