@@ -12,8 +12,8 @@ use core::convert::Infallible;
 
 use arbitrary::Unstructured;
 use gmr_core::model::{
-    ActiveScope, Capture, Certainty, Column, Event, Frame, Incomplete, Process, SectionOutcome,
-    SectionStatus, StackEnd, Thread, Timestamp, Value,
+    ActiveScope, Capture, Certainty, Column, Event, Finding, FindingCode, Frame, Incomplete,
+    Process, SectionOutcome, SectionStatus, StackEnd, Thread, Timestamp, Value,
 };
 use gmr_core::view::View;
 use ufmt::uWrite;
@@ -212,7 +212,7 @@ impl<'a> Input<'a> {
     }
 
     fn op(&mut self) -> Op<'a> {
-        match self.byte() % 22 {
+        match self.byte() % 24 {
             20 => Op::TableHead(self.columns()),
             21 => Op::Row(self.columns(), self.values()),
             kind => Op::Event(self.event(kind)),
@@ -246,6 +246,13 @@ impl<'a> Input<'a> {
                 title: self.text(),
                 status: self.status(),
                 elapsed_ns: self.number(),
+            }),
+            22 => Event::BeginSummary { key: self.text(), text: self.text() },
+            23 => Event::Finding(Finding {
+                code: FindingCode::LockWait,
+                text: self.text(),
+                tids: &[1, 2],
+                tids_left_out: self.small(),
             }),
             _ => Event::Text(self.bytes()),
         }

@@ -179,7 +179,7 @@ pub(crate) fn build(
         masked: region.carve::<u8>(MASKED_BYTES)?,
         dirents: region.carve_with(DIRENTS_BYTES, || MaybeUninit::new(0))?,
         processes: region.carve_with(processes::TABLE_ENTRIES, || processes::Entry::EMPTY)?,
-        threads: region.carve_with(options.max_threads as usize, || ThreadRecord::EMPTY)?,
+        threads: region.carve::<ThreadRecord>(options.max_threads as usize)?,
         scopes: region.carve::<scope::Record>(scope::SLOTS)?,
         outcomes: region.carve_with(MAX_OUTCOMES, || NO_OUTCOME)?,
         #[cfg(feature = "stacks")]

@@ -520,11 +520,12 @@ fn compose(
         interrupted_tid: interrupted.map(|interrupted| interrupted.tid),
         has_context: interrupted.is_some_and(|interrupted| !interrupted.context.is_null()),
         excluded: engine.options.exclude_threads,
+        ticks_per_second: engine.facts.ticks_per_second(),
     };
     let is_skipped = report.stuck.contains(&Step::COLLECT);
     let mut list = |records: &mut [ThreadRecord], bytes: &mut [u8]| {
         if is_skipped {
-            Listed { count: 0, total: 0, error: None }
+            Listed::default()
         } else {
             threads::list(&asking, records, bytes, dirents)
         }
@@ -817,8 +818,8 @@ impl Report<'_> {
         self.out.put(&Event::BeginFindings);
         let out = &mut self.out;
         let evidence = Evidence { engine: self.engine, threads: facts, stuck: &stuck };
-        findings::write(&evidence, dirents, &mut |text| {
-            out.put(&Event::Item { value: Value::Text(text) });
+        findings::write(&evidence, dirents, &mut |finding| {
+            out.put(&Event::Finding(*finding));
         });
     }
 

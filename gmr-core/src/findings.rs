@@ -1,12 +1,22 @@
 //! Findings: what the collected facts prove to be abnormal, each with its
 //! evidence and where to look. Nothing here is a guess.
+//!
+//! Limits: [`MAX_FINDINGS`] are shown, and of each [`MAX_TIDS`] threads; what is
+//! left out is counted.
 
 use ufmt::uwrite;
 
 use crate::engine::Engine;
-use crate::model::Capture;
+use crate::line::Line;
+use crate::model::{Capture, Finding, FindingCode};
 use crate::procfs::{list, read};
 use crate::sections::threads::Facts;
+
+/// More would push the report itself off the operator's screen.
+const MAX_FINDINGS: u32 = 32;
+
+/// Threads that one finding names.
+const MAX_TIDS: usize = 16;
 
 /// What there is to judge by.
 pub(crate) struct Evidence<'a> {
@@ -16,21 +26,72 @@ pub(crate) struct Evidence<'a> {
     pub(crate) stuck: &'a [&'a str],
 }
 
+/// Takes findings up to their limit.
+struct Report<'a> {
+    give: &'a mut dyn FnMut(&Finding<'_>),
+    shown: u32,
+    left_out: u32,
+}
+
+impl Report<'_> {
+    /// One finding about the process.
+    fn add(&mut self, code: FindingCode, text: &str) {
+        self.add_of(code, text, core::iter::empty());
+    }
+
+    /// One finding about threads.
+    fn add_of(&mut self, code: FindingCode, text: &str, threads: impl Iterator<Item = u32>) {
+        if self.shown >= MAX_FINDINGS {
+            self.left_out = self.left_out.saturating_add(1);
+            return;
+        }
+        let mut tids = heapless::Vec::<u32, MAX_TIDS>::new();
+        let mut tids_left_out = 0_u32;
+        for tid in threads {
+            if tids.push(tid).is_err() {
+                tids_left_out = tids_left_out.saturating_add(1);
+            }
+        }
+        self.shown = self.shown.saturating_add(1);
+        (self.give)(&Finding { code, text, tids: &tids, tids_left_out });
+    }
+}
+
 /// Reports each finding.
 pub(crate) fn write(
     evidence: &Evidence<'_>,
     dirents: &mut [core::mem::MaybeUninit<u8>],
-    report: &mut dyn FnMut(&str),
+    give: &mut dyn FnMut(&Finding<'_>),
 ) {
-    let mut text = heapless::String::<256>::new();
+    let mut report = Report { give, shown: 0, left_out: 0 };
+    stuck_sections(evidence, &mut report);
+    captures(evidence, &mut report);
+    if let Some((open, limit)) = descriptors(dirents)
+        && open.saturating_mul(10) >= limit.saturating_mul(9)
+    {
+        let mut text = Line::<256>::new();
+        let _ = uwrite!(&mut text, "{} of {} open, see Processes", open, limit);
+        report.add(FindingCode::Descriptors, text.as_str());
+    }
+    if report.left_out > 0 {
+        let mut text = Line::<256>::new();
+        let _ = uwrite!(&mut text, "{} more findings, see Threads", report.left_out);
+        (report.give)(&Finding {
+            code: FindingCode::LeftOut,
+            text: text.as_str(),
+            tids: &[],
+            tids_left_out: 0,
+        });
+    }
+}
+
+fn stuck_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
+    let mut text = Line::<256>::new();
     for title in evidence.stuck {
         text.clear();
-        let _ = uwrite!(
-            &mut text,
-            "stuck section: an earlier report has not come back from {}; it is skipped",
-            title
-        );
-        report(&text);
+        let _ =
+            uwrite!(&mut text, "an earlier report has not come back from {}; it is skipped", title);
+        report.add(FindingCode::StuckSection, text.as_str());
     }
     let mut after = 0;
     while let Some(visit) = evidence.engine.registry.visit_after(after) {
@@ -42,12 +103,16 @@ pub(crate) fn write(
             text.clear();
             let _ = uwrite!(
                 &mut text,
-                "stuck section: the worker of an earlier report has not come back from {}",
+                "the worker of an earlier report has not come back from {}",
                 title
             );
-            report(&text);
+            report.add(FindingCode::StuckSection, text.as_str());
         }
     }
+}
+
+fn captures(evidence: &Evidence<'_>, report: &mut Report<'_>) {
+    let mut text = Line::<256>::new();
     for capture in [
         Capture::Timeout,
         Capture::Partial,
@@ -56,27 +121,21 @@ pub(crate) fn write(
         Capture::HandlerReplaced,
         Capture::Refused,
     ] {
-        let count =
-            evidence.threads.records.iter().filter(|record| record.capture == capture).count();
+        let records = evidence.threads.records.iter();
+        let threads = records.filter(|record| record.capture == capture);
+        let count = threads.clone().count();
         if count > 0 {
             text.clear();
             let _ = uwrite!(
                 &mut text,
-                "capture: {} of {} threads {} ({}), see Threads",
+                "{} of {} threads {} ({}), see Threads",
                 count,
                 evidence.threads.listed.total,
                 capture.code(),
                 capture.explanation()
             );
-            report(&text);
+            report.add_of(FindingCode::Capture, text.as_str(), threads.map(|record| record.tid));
         }
-    }
-    if let Some((open, limit)) = descriptors(dirents)
-        && open.saturating_mul(10) >= limit.saturating_mul(9)
-    {
-        text.clear();
-        let _ = uwrite!(&mut text, "descriptors: {} of {} open, see Processes", open, limit);
-        report(&text);
     }
 }
 

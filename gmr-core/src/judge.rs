@@ -232,10 +232,16 @@ impl EventSink for Judge<'_, '_> {
             Event::Row { columns, values } => return self.row(columns, values),
             _ => self.follow(event),
         }
+        // Of the container that this event has opened, if it has.
+        let is_secret = self.innermost().hides == Hides::Everything;
         let Judge { out, policy, key_scratch, scratch, .. } = self;
         out.event(&match *event {
             Event::BeginGroup { key: Some(key) } => {
                 Event::BeginGroup { key: Some(masked_key(policy, key, key_scratch)) }
+            }
+            Event::BeginSummary { key, text } => {
+                let text = if is_secret { MASK } else { masked_text(policy, text, scratch) };
+                Event::BeginSummary { key: masked_key(policy, key, key_scratch), text }
             }
             Event::BeginList { key: Some(key) } => {
                 Event::BeginList { key: Some(masked_key(policy, key, key_scratch)) }
@@ -276,6 +282,7 @@ impl Judge<'_, '_> {
     fn follow(&mut self, event: &Event<'_>) {
         match *event {
             Event::BeginGroup { key } => self.begin(key, false),
+            Event::BeginSummary { key, .. } => self.begin(Some(key), false),
             Event::BeginList { key } => self.begin(key, true),
             Event::BeginBlocks { key } => self.begin(Some(key), false),
             Event::BeginThread(_) | Event::BeginProcess(_) => self.begin(None, false),
@@ -374,6 +381,11 @@ fn masked_cut<'s>(policy: &Redaction, text: &[u8], scratch: &'s mut [u8]) -> &'s
 fn masked_bytes<'s>(policy: &Redaction, text: &'s [u8], scratch: &'s mut [u8]) -> &'s [u8] {
     let mut fill = Fill::new(scratch);
     if fill.push_masked(policy, text) { fill.into_bytes() } else { text }
+}
+
+/// The same for text; what cannot be cut between characters is hidden.
+fn masked_text<'s>(policy: &Redaction, text: &'s str, scratch: &'s mut [u8]) -> &'s str {
+    core::str::from_utf8(masked_bytes(policy, text.as_bytes(), scratch)).unwrap_or(MASK)
 }
 
 fn masked_key<'s>(policy: &Redaction, key: &'s str, scratch: &'s mut [u8]) -> &'s str {

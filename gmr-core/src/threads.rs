@@ -1,7 +1,8 @@
 //! The threads of this process, as /proc describes them.
 //!
 //! 1. List /proc/self/task.
-//! 2. Of each, read `status`: name, state, blocked and pending signals.
+//! 2. Of each, read `status`: name, state, blocked and pending signals; and what
+//!    else the kernel says of it ([`facts`]).
 //! 3. Say of each whether it can be asked for its stack: not our own, not a
 //!    kernel worker, not one that blocks the capture signal or already has one
 //!    pending.
@@ -20,6 +21,11 @@ use crate::model::{Capture, StackEnd};
 use crate::options::Exclude;
 use crate::procfs::path::SmallPath;
 use crate::procfs::{list, read, status};
+use crate::sys::memory::Zeroable;
+
+pub(crate) mod facts;
+
+use facts::{Calls, KernelFacts};
 
 /// Longest name of a thread (TASK_COMM_LEN - 1); io_uring's and kernel
 /// workers' longer ones are cut.
@@ -51,7 +57,14 @@ pub(crate) struct ThreadRecord {
     /// It blocks nearly everything, as inside a handler or while it starts:
     /// that may be over soon.
     blocks_all: bool,
+    /// What the kernel says of it.
+    pub(crate) kernel: KernelFacts,
 }
+
+#[expect(unsafe_code, reason = "zero is a value of each field")]
+// SAFETY: plain numbers and truth values; the enums have a defined layout
+// (`repr(u8)`), in which zero is the first variant.
+unsafe impl Zeroable for ThreadRecord {}
 
 impl ThreadRecord {
     pub(crate) const EMPTY: Self = ThreadRecord {
@@ -67,6 +80,7 @@ impl ThreadRecord {
         #[cfg(feature = "stacks")]
         between: None,
         blocks_all: false,
+        kernel: KernelFacts::EMPTY,
     };
 
     pub(crate) fn name(&self) -> &[u8] {
@@ -89,7 +103,7 @@ impl ThreadRecord {
 }
 
 /// What the listing found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Listed {
     /// Threads described.
     pub(crate) count: usize,
@@ -97,6 +111,8 @@ pub(crate) struct Listed {
     pub(crate) total: u64,
     /// Why there is no list.
     pub(crate) error: Option<Errno>,
+    /// Whether the threads' system calls could be read.
+    pub(crate) calls: Calls,
 }
 
 /// Who is not asked.
@@ -112,6 +128,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) has_context: bool,
     /// Threads that the program keeps to itself.
     pub(crate) excluded: &'a [Exclude],
+    /// Clock ticks per second, for processor times.
+    pub(crate) ticks_per_second: u64,
 }
 
 /// Lists and describes all threads.
@@ -123,10 +141,11 @@ pub(crate) fn list(
 ) -> Listed {
     match list_task(records, dirents) {
         Ok((task, count, total)) => {
+            let mut calls = Calls::default();
             for record in records.iter_mut().take(count) {
-                describe(asking, record, task.as_fd(), bytes);
+                describe(asking, record, task.as_fd(), &mut calls, bytes);
             }
-            Listed { count, total, error: None }
+            Listed { count, total, error: None, calls }
         }
         Err(error) => {
             // Without /proc there is still the thread we run on.
@@ -135,7 +154,8 @@ pub(crate) fn list(
                 *first = ThreadRecord { tid, ..ThreadRecord::EMPTY };
                 judge(asking, first, 0, 0);
             }
-            Listed { count: records.len().min(1), total: 1, error: Some(error) }
+            let calls = Calls { error: Some(error) };
+            Listed { count: records.len().min(1), total: 1, error: Some(error), calls }
         }
     }
 }
@@ -147,7 +167,9 @@ pub(crate) fn describe_own(asking: &Asking<'_>, tid: u32, bytes: &mut [u8]) -> T
     let mut record = ThreadRecord { tid, ..ThreadRecord::EMPTY };
     let asking = Asking { own_tids: &[], excluded: &[], ..*asking };
     match read::open_dir(rustix::fs::CWD, c"/proc/self/task") {
-        Ok(task) => describe(&asking, &mut record, task.as_fd(), bytes),
+        Ok(task) => {
+            describe(&asking, &mut record, task.as_fd(), &mut Calls::default(), bytes);
+        }
         Err(_) => judge(&asking, &mut record, 0, 0),
     }
     record
@@ -163,9 +185,10 @@ pub(crate) fn look_again(asking: &Asking<'_>, records: &mut [ThreadRecord], byte
         return;
     }
     let Ok(task) = read::open_dir(rustix::fs::CWD, c"/proc/self/task") else { return };
+    let mut calls = Calls::default();
     for record in records.iter_mut().filter(is_passing) {
         record.capture = Capture::NotBuilt;
-        describe(asking, record, task.as_fd(), bytes);
+        describe(asking, record, task.as_fd(), &mut calls, bytes);
     }
 }
 
@@ -206,6 +229,7 @@ fn describe(
     asking: &Asking<'_>,
     record: &mut ThreadRecord,
     task: BorrowedFd<'_>,
+    calls: &mut Calls,
     bytes: &mut [u8],
 ) {
     let mut path = SmallPath::of_number(record.tid, "status");
@@ -216,9 +240,17 @@ fn describe(
             let status = status::parse(content.bytes);
             record.set_name(status.name.as_deref().unwrap_or_default());
             record.state = status.state.unwrap_or(b'?');
+            record.kernel.take_status(&status);
             let blocked = status.sig_blocked.unwrap_or(0);
             let pending = status.sig_pending.unwrap_or(0);
             judge(asking, record, blocked, pending);
+            let tid = record.tid;
+            record.kernel.read_stat(task, tid, asking.ticks_per_second, bytes);
+            if record.state == b'D' {
+                record.kernel.read_wchan(task, tid, bytes);
+            }
+            // Last, and before the thread is sent a signal: closest to its stack.
+            record.kernel.call = calls.read(task, tid, bytes);
         }
         Err(Errno::NOENT | Errno::SRCH) => record.capture = Capture::Exited,
         // Not described, but it may still answer.
@@ -292,6 +324,7 @@ mod tests {
             interrupted_tid: None,
             has_context: false,
             excluded: &[],
+            ticks_per_second: 100,
         };
         let listed = super::list(&asking, &mut records, &mut bytes, &mut dirents);
         drop(go);

@@ -83,6 +83,9 @@ pub struct Thread {
     pub is_triggering: bool,
     /// What it was doing: `LABEL: DETAIL`, outermost first.
     pub scopes: Vec<String>,
+    /// What the kernel says of it: `syscall`, `waits for`, `cpu`, …: in text the
+    /// line, in JSON the member.
+    pub facts: Vec<(String, String)>,
     /// Innermost first.
     pub frames: Vec<Frame>,
 }
@@ -247,6 +250,12 @@ impl Report {
 }
 
 impl Thread {
+    /// What the kernel says of it under `key`.
+    #[must_use]
+    pub fn fact(&self, key: &str) -> Option<&str> {
+        self.facts.iter().find(|(found, _)| found == key).map(|(_, value)| &**value)
+    }
+
     /// The functions on the stack, innermost first.
     pub fn functions(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.frames.iter().filter_map(|frame| frame.function.as_deref())

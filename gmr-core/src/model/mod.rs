@@ -8,7 +8,7 @@
 //!
 //! 1. [`Event::BeginReport`];
 //! 2. [`Event::BeginHead`], values: who asked, when, of what;
-//! 3. [`Event::BeginFindings`], items: what is proven to be abnormal;
+//! 3. [`Event::BeginFindings`], findings: what is proven to be abnormal;
 //! 4. for each section [`Event::BeginSection`] … [`Event::EndSection`];
 //! 5. [`Event::BeginEnd`], values: what the report says of itself;
 //! 6. [`Event::EndReport`].
@@ -19,6 +19,7 @@
 //! [`MAX_DEPTH`]; what is opened beyond it is flattened into the innermost
 //! container that is still allowed, never lost.
 
+mod finding;
 mod frame;
 mod scope;
 mod status;
@@ -26,6 +27,7 @@ mod table;
 mod thread;
 mod value;
 
+pub use finding::{Finding, FindingCode};
 pub use frame::{Certainty, Frame};
 pub use scope::ActiveScope;
 pub use status::{Incomplete, SectionOutcome, SectionStatus};
@@ -51,7 +53,8 @@ pub enum Event<'a> {
     BeginReport,
     /// The head block begins: values follow.
     BeginHead,
-    /// The findings block begins: items follow, none means "none found".
+    /// The findings block begins: [`Event::Finding`]s follow, none means "none
+    /// found".
     BeginFindings,
     /// A section begins.
     BeginSection {
@@ -93,6 +96,15 @@ pub enum Event<'a> {
         /// The group's key; without one the group is an item of a list.
         key: Option<&'a str>,
     },
+    /// Opens a group that people read as one line, `key = text`: the text view
+    /// shows that line and nothing of what is inside, JSON the group without
+    /// the text. Both must say the same.
+    BeginSummary {
+        /// The group's key.
+        key: &'a str,
+        /// The line.
+        text: &'a str,
+    },
     /// Opens a list of items.
     BeginList {
         /// The list's key; without one the list is an item of a list.
@@ -128,6 +140,8 @@ pub enum Event<'a> {
         /// JSON), one without a column is shown behind the others.
         values: &'a [Value<'a>],
     },
+    /// What is abnormal, in the findings block.
+    Finding(Finding<'a>),
     /// How a section of this report went, for a list in the end block.
     Outcome(SectionOutcome<'a>),
     /// Closes the innermost group, list, block list, thread or process.
@@ -146,6 +160,7 @@ impl Event<'_> {
             Event::BeginReport
                 | Event::BeginHead
                 | Event::BeginFindings
+                | Event::Finding(_)
                 | Event::BeginSection { .. }
                 | Event::EndSection { .. }
                 | Event::BeginEnd

@@ -4,6 +4,7 @@
 ///
 /// The words of [`Capture::code`] are stable: grep and JSON may rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 #[non_exhaustive]
 pub enum Capture {
     /// The stack is whole, down to the thread's entry.
@@ -107,6 +108,7 @@ impl Capture {
 
 /// Where a stack ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 #[non_exhaustive]
 pub enum StackEnd {
     /// At the thread's entry function: the stack is whole.

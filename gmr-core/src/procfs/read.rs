@@ -73,6 +73,18 @@ pub fn file<'b>(
     to_end(fd.as_fd(), buffer)
 }
 
+/// Opens, reads once and closes the file at `path`: for the short files of /proc
+/// that the kernel gives whole by one read. What does not fit is not seen.
+///
+/// # Errors
+///
+/// The kernel's: ENOENT or ESRCH for a process that is gone.
+pub fn once<'b>(dir: BorrowedFd<'_>, path: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    let fd = open(dir, path)?;
+    let len = some(fd.as_fd(), buffer)?;
+    Ok(buffer.get(..len).unwrap_or_default())
+}
+
 /// Reads an open file from its position to its end.
 ///
 /// # Errors

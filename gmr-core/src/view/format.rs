@@ -105,7 +105,7 @@ pub(super) fn decimal_width(number: u64) -> usize {
 }
 
 /// Writes a length of time for eyes, rounded down.
-pub(super) fn duration(out: &mut Output<'_>, nanoseconds: u64) {
+pub(crate) fn duration(out: &mut Output<'_>, nanoseconds: u64) {
     const US: u64 = 1_000;
     const MS: u64 = 1_000_000;
     const SECOND: u64 = 1_000_000_000;

@@ -27,7 +27,9 @@
 //!    `section times`; what is not ok has an `explanation`, as in `sections`.
 //! 6. A row of a table is an object, its keys the names of the columns; the head
 //!    of a table is not shown.
-//! 7. Facts that are usual are left out of frames: `inlined`, `signal_frame`
+//! 7. A finding is `{"code": …, "text": …, "threads": [TID, …]}`; threads beyond
+//!    its limit are counted in `threads_left_out`.
+//! 8. Facts that are usual are left out of frames: `inlined`, `signal_frame`
 //!    and `function_truncated` are there if true, names and places if known.
 
 use super::escape;
@@ -35,8 +37,8 @@ use super::format::{address, decimal, hex_bytes, is_json_number, put, signed, sp
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
 use super::{Output, View};
 use crate::model::{
-    ActiveScope, Capture, Column, Event, Frame, Incomplete, Process, StackEnd, Thread, Value,
-    state_name,
+    ActiveScope, Capture, Column, Event, Finding, Frame, Incomplete, Process, StackEnd, Thread,
+    Value, state_name,
 };
 
 /// Version of the schema: grows when a member changes its meaning or goes.
@@ -158,6 +160,8 @@ fn is_numbered(text: &str) -> bool {
 }
 
 impl Layout for JsonLayout {
+    const SHOWS_MEMBERS: bool = true;
+
     fn begin_report(&mut self, out: &mut Output<'_>) {
         self.open_bracket(out, "{");
         self.member(out, "schema_version");
@@ -312,6 +316,26 @@ impl Layout for JsonLayout {
         self.unitless(&scope.detail, out);
         self.member(out, "age_ns");
         decimal(out, scope.age_ns);
+        self.close_bracket(out, "}");
+        self.end_entry(is_wrapped, out);
+    }
+
+    fn finding(&mut self, finding: &Finding<'_>, out: &mut Output<'_>) {
+        let is_wrapped = self.begin_entry(None, "", out);
+        self.open_bracket(out, "{");
+        self.string_member(out, "code", finding.code.code().as_bytes());
+        self.string_member(out, "text", finding.text.as_bytes());
+        self.member(out, "threads");
+        self.open_bracket(out, "[");
+        for tid in finding.tids {
+            self.separate(out);
+            decimal(out, u64::from(*tid));
+        }
+        self.close_bracket(out, "]");
+        if finding.tids_left_out > 0 {
+            self.member(out, "threads_left_out");
+            decimal(out, u64::from(finding.tids_left_out));
+        }
         self.close_bracket(out, "}");
         self.end_entry(is_wrapped, out);
     }

@@ -10,8 +10,8 @@ use ufmt::uWrite;
 
 use super::{JsonStyle, JsonView, Output, TextView, View};
 use crate::model::{
-    ActiveScope, Capture, Certainty, Column, Event, Frame, Incomplete, MAX_DEPTH, Process,
-    SectionOutcome, SectionStatus, StackEnd, Thread, Timestamp, Value,
+    ActiveScope, Capture, Certainty, Column, Event, Finding, FindingCode, Frame, Incomplete,
+    MAX_DEPTH, Process, SectionOutcome, SectionStatus, StackEnd, Thread, Timestamp, Value,
 };
 
 /// A string to write into.
@@ -92,8 +92,18 @@ pub(super) fn sample() -> Vec<Event<'static>> {
         value("uptime", Value::DurationNs(274_269_000_000_000)),
         value("pid", 10172u32),
         Event::BeginFindings,
-        item("descriptors: 1012 of 1024 open"),
-        item("lock: 38 threads wait for futex 0x7f21c0a41e10\nits owner is #10190 (writer)"),
+        Event::Finding(Finding {
+            code: FindingCode::Descriptors,
+            text: "1012 of 1024 open",
+            tids: &[],
+            tids_left_out: 0,
+        }),
+        Event::Finding(Finding {
+            code: FindingCode::LockWait,
+            text: "38 threads wait for futex 0x7f21c0a41e10,\nits owner is #10190 (writer)",
+            tids: &[10203, 10204],
+            tids_left_out: 36,
+        }),
         Event::BeginSection { id: 1, title: "Package" },
         value("product", "heat-api"),
         value("vendor", Value::None),
@@ -104,7 +114,10 @@ pub(super) fn sample() -> Vec<Event<'static>> {
         Event::Text(b"3 threads: 1 ok, 1 partial, 1 signal_blocked"),
         Event::BeginBlocks { key: "threads" },
         Event::BeginThread(Thread { is_main: true, is_triggering: true, ..THREAD }),
-        value("cpu", Value::DurationNs(12_100_000_000)),
+        Event::BeginSummary { key: "cpu", text: "12.1 s user, 300.0 ms system" },
+        value("user", Value::DurationNs(12_100_000_000)),
+        value("system", Value::DurationNs(300_000_000)),
+        Event::Close,
         Event::BeginBlocks { key: "scopes" },
         Event::Scope(ActiveScope {
             label: "request",
@@ -284,7 +297,7 @@ impl Op {
     fn event<'a>(&'a self, table: &'a Table<'a>) -> Event<'a> {
         let small = (self.number >> 32) as u32;
         let key = self.flag.then_some(self.text.as_str());
-        match self.kind % 25 {
+        match self.kind % 28 {
             0 => Event::BeginReport,
             1 => Event::BeginHead,
             2 => Event::BeginFindings,
@@ -345,6 +358,13 @@ impl Op {
                 elapsed_ns: self.number,
             }),
             21 => Event::TableHead { columns: &table.columns },
+            24 | 25 => Event::BeginSummary { key: &self.text, text: &self.text },
+            26 => Event::Finding(Finding {
+                code: FindingCode::LockWait,
+                text: &self.text,
+                tids: &[1, 2],
+                tids_left_out: small,
+            }),
             22 | 23 => Event::Row { columns: &table.columns, values: &table.values },
             _ => Event::Text(&self.bytes),
         }
@@ -450,6 +470,12 @@ proptest! {
     fn both_views_carry_the_same_facts(ops in marked_ops()) {
         let tables = tables(&ops);
         let mut events = events(&ops, &tables);
+        // What is in a summary is for machines alone.
+        for event in &mut events {
+            if let Event::BeginSummary { key, .. } = *event {
+                *event = Event::BeginGroup { key: Some(key) };
+            }
+        }
         events.push(END);
         let text = rendered(TextView::new(), &events);
         let json = json(JsonStyle::Line, &events).to_string();
@@ -539,6 +565,9 @@ fn the_sample_says_the_same_in_both_views() {
     let facts = [
         ("SIGUSR2 from pid 20711 (bash), uid 1000", "SIGUSR2 from pid 20711 (bash), uid 1000"),
         ("2026-11-22T14:03:11.482913000Z", "2026-11-22T14:03:11.482913000Z"),
+        ("descriptors: 1012 of 1024 open\n", "\"code\":\"descriptors\""),
+        ("lock wait: 38 threads", "\"threads\":[10203,10204],\"threads_left_out\":36"),
+        ("cpu = 12.1 s user, 300.0 ms system", "\"user_ns\":12100000000"),
         ("uptime = 3d 04:11:09", "\"uptime_ns\":274269000000000"),
         ("vendor = None", "\"vendor\":null"),
         ("build-id = 9f3ce1", "\"build-id\":\"9f3ce1\""),
@@ -578,6 +607,30 @@ fn the_sample_says_the_same_in_both_views() {
     for (in_text, in_json) in facts {
         assert!(text.contains(in_text), "{in_text} in {text}");
         assert!(json.contains(in_json), "{in_json} in {json}");
+    }
+}
+
+/// Whatever is in a summary, and however it ends, text shows its line alone.
+#[test]
+fn a_summary_is_a_line_for_people_and_a_group_for_machines() {
+    let inside = [value("secret of machines", 1u64), item("x"), group("g"), Event::Text(b"y")];
+    let summary = Event::BeginSummary { key: "call", text: "read(fd 7)" };
+    for closes in [2, 1, 0] {
+        let mut events = vec![SECTION, summary];
+        events.extend(inside);
+        events.extend(vec![Event::Close; closes]);
+        if closes == 2 {
+            events.push(value("after", 2u64));
+        }
+        events.extend([SECTION_OK, END]);
+        let text = rendered(TextView::new(), &events);
+        assert!(text.contains("call = read(fd 7)\n"), "{text}");
+        assert!(!text.contains("secret of machines") && !text.contains('y'), "{text}");
+        assert_eq!(text.contains("after = 2\n"), closes == 2, "{text}");
+        let json = json(JsonStyle::Line, &events);
+        let call = &json["sections"][0]["data"]["call"];
+        assert_eq!(call["secret of machines"], 1, "{json}");
+        assert_eq!(call["g"]["item_1"], "y", "{json}");
     }
 }
 

@@ -15,7 +15,8 @@
 //!    each, and a line for each row. Two spaces part the columns; what is wider
 //!    than its column moves the rest of its line as little as need be. Its values
 //!    are one line each.
-//! 5. A section that is not whole ends with `[section CODE: EXPLANATION]`, the
+//! 5. A finding is one line, the words of its code and its text.
+//! 6. A section that is not whole ends with `[section CODE: EXPLANATION]`, the
 //!    report with `End of report N: complete` or `… incomplete (REASONS)`.
 //!    In the end block each section is a line `TITLE: CODE, TIME`, and what went
 //!    wrong in it.
@@ -35,8 +36,8 @@ use super::format::{
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
 use super::{Output, View};
 use crate::model::{
-    ActiveScope, Capture, Certainty, Column, Event, Frame, Incomplete, MAX_COLUMN_WIDTH, Process,
-    StackEnd, Thread, Value, state_name,
+    ActiveScope, Capture, Certainty, Column, Event, Finding, Frame, Incomplete, MAX_COLUMN_WIDTH,
+    Process, StackEnd, Thread, Value, state_name,
 };
 
 /// Columns of a heading, a title within it, and a thread's title.
@@ -118,6 +119,8 @@ enum Findings {
 }
 
 impl Layout for TextLayout {
+    const SHOWS_MEMBERS: bool = false;
+
     fn begin_report(&mut self, out: &mut Output<'_>) {
         heading(out, "Guru Meditation");
         repeat(out, "|", WIDTH);
@@ -294,6 +297,17 @@ impl Layout for TextLayout {
             put(out, " (");
             duration(out, scope.age_ns);
             put(out, ")");
+        });
+    }
+
+    fn finding(&mut self, finding: &Finding<'_>, out: &mut Output<'_>) {
+        self.one_line(b"", out, |out| {
+            for (number, word) in finding.code.code().split('_').enumerate() {
+                put(out, if number > 0 { " " } else { "" });
+                put(out, word);
+            }
+            put(out, ": ");
+            escape::line(out, finding.text.as_bytes());
         });
     }
 
@@ -760,8 +774,7 @@ uptime = 3d 04:11:09
 pid = 10172
 findings =·
   descriptors: 1012 of 1024 open
-  lock: 38 threads wait for futex 0x7f21c0a41e10
-    its owner is #10190 (writer)
+  lock wait: 38 threads wait for futex 0x7f21c0a41e10,\\nits owner is #10190 (writer)
 
 ========================================================================
 ====                            Package                             ====
@@ -778,7 +791,7 @@ build-id = 9f3ce1
 ------               Thread #10181 tokio-rt-worker                ------
 state = sleeping
 role = main thread, triggering thread
-cpu = 12.1 s
+cpu = 12.1 s user, 300.0 ms system
 doing = request: GET /heat{...cut from 90 B} (2.3 s)
 doing = query (7.0 us)
 

@@ -50,7 +50,7 @@ fn report(value: &Value, raw: String) -> Report {
         is_complete: end["complete"].as_bool().expect("a truth value"),
         reasons: reasons.join(", "),
         head: pairs(&value["head"], ""),
-        findings: array(&value["findings"]).iter().map(text).collect(),
+        findings: array(&value["findings"]).iter().map(finding).collect(),
         sections: sections.iter().map(section).collect(),
         threads: threads.iter().map(thread).collect(),
         end: pairs(end, ""),
@@ -80,6 +80,13 @@ fn outcome(value: &Value) -> Outcome {
     }
 }
 
+/// As the text has it: `WORDS OF THE CODE: TEXT`.
+#[track_caller]
+fn finding(value: &Value) -> String {
+    assert!(array(&value["threads"]).iter().all(Value::is_u64), "{value}");
+    format!("{}: {}", text(&value["code"]).replace('_', " "), text(&value["text"]))
+}
+
 #[track_caller]
 fn scope(value: &Value) -> String {
     assert!(value["age_ns"].is_u64(), "{value}");
@@ -107,6 +114,10 @@ fn thread(value: &Value) -> Thread {
         is_whole: value["stack_end"] == "complete",
         is_triggering: value["is_triggering"] == true,
         scopes: value["scopes"].as_array().into_iter().flatten().map(scope).collect(),
+        facts: ["syscall", "waits for", "cpu", "switches", "wchan", "scheduling"]
+            .into_iter()
+            .filter_map(|key| Some((key.to_owned(), text(value.get(key)?))))
+            .collect(),
         frames: frames.iter().map(frame).collect(),
     }
 }

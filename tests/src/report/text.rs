@@ -205,6 +205,7 @@ fn threads(lines: &[&str], is_abandoned: bool) -> Vec<Thread> {
                 is_whole: true,
                 is_triggering: false,
                 scopes: Vec::new(),
+                facts: Vec::new(),
                 frames: Vec::new(),
             });
             continue;
@@ -232,6 +233,8 @@ fn threads(lines: &[&str], is_abandoned: bool) -> Vec<Thread> {
                     assert!(age.ends_with("s)") || age.matches(':').count() == 2, "{line}");
                     thread.scopes.push(scope.to_owned());
                 }
+                "syscall" | "waits for" | "cpu" | "switches" | "wchan" | "scheduling"
+                | "traced by process" => thread.facts.push((key, value)),
                 _ => panic!("of a thread: {line}"),
             }
         } else {

@@ -81,6 +81,7 @@ pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionRe
         out.value("list of threads", text.as_str())?;
     }
     out.value("summary", summary(facts).as_str())?;
+    kernel::write_refusal(&facts.listed.calls, out)?;
     let missing = facts.listed.total.saturating_sub(facts.listed.count as u64);
     if missing > 0 {
         out.value("left out (over max_threads)", missing)?;
