@@ -566,6 +566,7 @@ fn compose(
                 records,
                 listed: &listed,
                 scopes: &scopes,
+                options: &engine.options,
                 is_skipped,
                 #[cfg(feature = "stacks")]
                 frames: bank.stacks.frames.records,
@@ -596,7 +597,7 @@ fn compose(
                 "an earlier report is still stuck in the collection of threads",
             ));
         }
-        judged(policy, bank.masked, out, |out| threads_section::write(&facts, out))
+        judged(policy, bank.masked, out, |out| threads_section::write(&facts, bank.places, out))
     });
     let mut scratch = processes::Scratch { table, bytes, dirents, limit_hit: false };
     report.section(Step::PROCESSES, processes::TITLE, |out| {

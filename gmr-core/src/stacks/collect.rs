@@ -26,7 +26,7 @@ use crate::threads::ThreadRecord;
 const LOOK_NS: u64 = 5_000_000;
 
 /// One frame in the arena.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameRecord {
     pub(crate) pc: u64,
     flags: u64,

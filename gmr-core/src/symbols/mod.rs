@@ -9,7 +9,8 @@
 //!    in one pass over its symbol tables.
 //! 4. [`demangle`] makes Rust names readable, within bounds; [`shorten`] leaves
 //!    long generic arguments out of them.
-//! 5. [`arena`] keeps the names until the report ends.
+//! 5. [`entry`] knows the runtime's frames by their names.
+//! 6. [`arena`] keeps the names until the report ends.
 //!
 //! Nothing here allocates, locks, panics or contains `unsafe`, so all of it
 //! may run in a signal handler; the only system call is `pread`. What it does
@@ -52,6 +53,8 @@ pub mod arena;
 #[cfg(feature = "symbols")]
 pub mod demangle;
 pub mod elf;
+#[cfg(feature = "symbols")]
+pub mod entry;
 #[cfg(feature = "symbols")]
 pub mod resolve;
 #[cfg(feature = "symbols")]

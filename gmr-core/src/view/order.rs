@@ -19,7 +19,8 @@
 
 use super::Output;
 use crate::model::{
-    ActiveScope, Column, Event, Frame, Incomplete, MAX_DEPTH, SectionOutcome, SectionStatus, Value,
+    ActiveScope, Column, EntryFrames, Event, Frame, Incomplete, MAX_DEPTH, SectionOutcome,
+    SectionStatus, Value,
 };
 
 /// Room for the containers of a layout: the block, [`MAX_DEPTH`] inside it, and
@@ -67,6 +68,8 @@ pub(super) trait Layout {
     fn begin_frames(&mut self, out: &mut Output<'_>);
     fn frame(&mut self, frame: &Frame<'_>, out: &mut Output<'_>);
     fn end_frames(&mut self, out: &mut Output<'_>);
+    /// Behind a run of frames, or where one would be.
+    fn entry_frames(&mut self, frames: &EntryFrames<'_>, out: &mut Output<'_>);
     fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>);
     fn outcome(&mut self, title: &str, end: SectionEnd, out: &mut Output<'_>);
     fn table_head(&mut self, columns: &[Column<'_>], out: &mut Output<'_>);
@@ -80,6 +83,8 @@ pub(super) enum Container<'a> {
     List(Option<&'a str>),
     Blocks(&'a str),
     Thread(&'a crate::model::Thread<'a>),
+    ThreadGroup(&'a crate::model::ThreadGroup<'a>),
+    Member(&'a crate::model::ThreadMember<'a>),
     Process(&'a crate::model::Process<'a>),
 }
 
@@ -151,6 +156,11 @@ impl<L: Layout> Ordered<L> {
                     self.layout.frame(frame, out);
                 }
             }
+            Event::EntryFrames(ref frames) => {
+                if self.has_place_without_frames(out) {
+                    self.layout.entry_frames(frames, out);
+                }
+            }
             Event::Value { key, ref value } => {
                 if self.has_place_without_frames(out) {
                     self.layout.value(Some(key), value, out);
@@ -190,6 +200,8 @@ impl<L: Layout> Ordered<L> {
             Event::BeginList { key } => self.open(Container::List(key), out),
             Event::BeginBlocks { key } => self.open(Container::Blocks(key), out),
             Event::BeginThread(ref thread) => self.open(Container::Thread(thread), out),
+            Event::BeginThreadGroup(ref group) => self.open(Container::ThreadGroup(group), out),
+            Event::BeginMember(ref member) => self.open(Container::Member(member), out),
             Event::BeginProcess(ref process) => self.open(Container::Process(process), out),
         }
     }
