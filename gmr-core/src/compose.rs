@@ -524,11 +524,7 @@ fn compose(
     };
     let is_skipped = report.stuck.contains(&Step::COLLECT);
     let mut list = |records: &mut [ThreadRecord], bytes: &mut [u8]| {
-        if is_skipped {
-            Listed::default()
-        } else {
-            threads::list(&asking, records, bytes, dirents)
-        }
+        if is_skipped { Listed::default() } else { threads::list(&asking, records, bytes, dirents) }
     };
     let listed = list(records, bytes);
     #[cfg(feature = "stacks")]
@@ -587,6 +583,7 @@ fn compose(
                 records,
                 listed: &listed,
                 scopes: &scopes,
+                options: &engine.options,
                 is_skipped,
                 #[cfg(feature = "stacks")]
                 sampled,
@@ -619,7 +616,7 @@ fn compose(
                 "an earlier report is still stuck in the collection of threads",
             ));
         }
-        judged(policy, bank.masked, out, |out| threads_section::write(&facts, out))
+        judged(policy, bank.masked, out, |out| threads_section::write(&facts, bank.places, out))
     });
     let mut scratch = processes::Scratch { table, bytes, dirents, limit_hit: false };
     report.section(Step::PROCESSES, processes::TITLE, |out| {

@@ -210,6 +210,39 @@ pub struct Thread<'a> {
     pub is_triggering: bool,
 }
 
+/// The head of a block of threads that are shown together.
+///
+/// Its members follow, each as [`Event::BeginMember`](super::Event::BeginMember),
+/// then the frames that they have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThreadGroup<'a> {
+    /// How many threads they are, those included that are not listed.
+    pub count: u64,
+    /// Thread id of the first.
+    pub first_tid: u32,
+    /// Its name, raw.
+    pub first_name: &'a [u8],
+    /// How the capture of each of them ended. [`Capture::Own`]: they are the
+    /// reporter's own and have no stack; else their stacks are the same.
+    pub capture: Capture,
+    /// Where each of their stacks ends.
+    pub stack_end: StackEnd,
+}
+
+/// One thread of a block of several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThreadMember<'a> {
+    /// Thread id.
+    pub tid: u32,
+    /// The thread's name (`comm`), raw.
+    pub name: &'a [u8],
+    /// The kernel's state letter, or `?`.
+    pub state: u8,
+    /// What the kernel says of it in a few words, its state among them; empty if
+    /// there is nothing to add to that.
+    pub summary: &'a str,
+}
+
 /// One process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Process<'a> {

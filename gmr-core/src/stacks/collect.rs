@@ -33,7 +33,7 @@ const LOOK_NS: u64 = 5_000_000;
 const UNINTERRUPTIBLE_SHIFT: u32 = 2;
 
 /// One frame in the arena.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameRecord {
     pub(crate) pc: u64,
     flags: u64,

@@ -239,6 +239,7 @@ pub fn fuzzing(path: &Path, svmas: &[u64], memory_bytes: u64) -> usize {
         is_wanted: &|| true,
         debug_dirs: &[],
         system_libraries: false,
+        full_names: false,
     };
     let table = resolve(vec![object], &limits);
     assert!(!table.summary().contains("not in time"), "{}", table.summary());
