@@ -785,7 +785,11 @@ impl Report<'_> {
         }
         let collected = collector.run(records, is_current);
         crate::threads::look_again(asking, records, bytes);
-        collector.run(records, is_current).longer(collected)
+        let collected = collector.run(records, is_current).longer(collected);
+        if !crate::stacks::fresh::look_back(engine, table.table, bytes) {
+            collector.cut(records);
+        }
+        collected
     }
 
     fn judge_threads(&mut self, facts: &threads_section::Facts<'_>) {

@@ -102,7 +102,7 @@ pub(crate) fn run_worker(engine: &Engine, work: &mut dyn FnMut() -> bool) {
     engine.add_own_thread(tid);
     engine.workers.run(
         &|| {
-            engine.tables.refresh();
+            engine.tables.refresh_if_changed();
         },
         work,
         &|| engine.is_shut_down.load(Ordering::Acquire) != 0,

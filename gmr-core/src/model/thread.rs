@@ -131,6 +131,9 @@ pub enum StackEnd {
     NoUnwindInfo,
     /// The step contradicts itself (a stack pointer that does not advance).
     Inconsistent,
+    /// In code that may have been unloaded, or exchanged for other code, while the
+    /// stack was taken.
+    Unloaded,
 }
 
 impl StackEnd {
@@ -145,6 +148,7 @@ impl StackEnd {
             StackEnd::Unreadable => "unreadable",
             StackEnd::NoUnwindInfo => "no_unwind_info",
             StackEnd::Inconsistent => "inconsistent",
+            StackEnd::Unloaded => "unloaded",
         }
     }
 }

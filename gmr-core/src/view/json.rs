@@ -632,7 +632,8 @@ impl JsonLayout {
             | StackEnd::NoStack
             | StackEnd::Unreadable
             | StackEnd::NoUnwindInfo
-            | StackEnd::Inconsistent => {}
+            | StackEnd::Inconsistent
+            | StackEnd::Unloaded => {}
         }
     }
 

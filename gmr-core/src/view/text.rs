@@ -812,6 +812,9 @@ fn stack_end_line(out: &mut Output<'_>, end: StackEnd) {
         StackEnd::Unreadable => put(out, "(memory beyond this frame could not be read)"),
         StackEnd::NoUnwindInfo => put(out, "(no unwind information beyond this frame)"),
         StackEnd::Inconsistent => put(out, "(stack pointer does not advance beyond this frame)"),
+        StackEnd::Unloaded => {
+            put(out, "(ends here: objects were unloaded while the stack was taken)");
+        }
     }
 }
 

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut paths = std::env::args().skip(1);
     let mut next = || CString::new(paths.next().unwrap_or_default());
     let (a, b) = (next()?, next()?);
-    Builder::new().name("loader".into()).spawn(move || {
+    Builder::new().name("visitor".into()).spawn(move || {
         loop {
             visit(&a, c"in_library_a", called_from_a);
             visit(&b, c"in_library_b", called_from_b);
