@@ -121,6 +121,13 @@ pub enum StackEnd {
     NoUnwindInfo,
     /// The step contradicts itself (a stack pointer that does not advance).
     Inconsistent,
+    /// The next step needs the frame pointer, which nobody knows without
+    /// interrupting the thread.
+    FramePointerUnknown,
+    /// At the thread's entry function, but at least one frame on the way was
+    /// guessed ([`Certainty::FramePointer`](super::Certainty::FramePointer)):
+    /// frames may be missing or wrong.
+    Guessed,
 }
 
 impl StackEnd {
@@ -135,6 +142,8 @@ impl StackEnd {
             StackEnd::Unreadable => "unreadable",
             StackEnd::NoUnwindInfo => "no_unwind_info",
             StackEnd::Inconsistent => "inconsistent",
+            StackEnd::FramePointerUnknown => "frame_pointer_unknown",
+            StackEnd::Guessed => "guessed",
         }
     }
 }

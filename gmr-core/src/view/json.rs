@@ -538,7 +538,9 @@ impl JsonLayout {
             | StackEnd::NoStack
             | StackEnd::Unreadable
             | StackEnd::NoUnwindInfo
-            | StackEnd::Inconsistent => {}
+            | StackEnd::Inconsistent
+            | StackEnd::FramePointerUnknown
+            | StackEnd::Guessed => {}
         }
     }
 

@@ -716,6 +716,11 @@ fn stack_end_line(out: &mut Output<'_>, end: StackEnd) {
         StackEnd::Unreadable => put(out, "(memory beyond this frame could not be read)"),
         StackEnd::NoUnwindInfo => put(out, "(no unwind information beyond this frame)"),
         StackEnd::Inconsistent => put(out, "(stack pointer does not advance beyond this frame)"),
+        StackEnd::FramePointerUnknown => put(
+            out,
+            "(the stack ends here: the frame pointer is not known without asking the thread)",
+        ),
+        StackEnd::Guessed => put(out, "(a frame was guessed: the stack may lack frames)"),
     }
 }
 
