@@ -146,7 +146,7 @@ impl StackMemory for LiveStack {
 }
 
 /// First the copied window, then the live stack behind it.
-#[cfg_attr(not(test), expect(dead_code, reason = "the collector does not use it yet"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "the collector does not use it yet"))]
 #[derive(Debug)]
 pub(crate) struct Joined<'a> {
     /// The copy.

@@ -12,7 +12,7 @@ pub(crate) mod fresh;
 #[cfg(gmr_engine)]
 #[cfg_attr(
     not(any(test, feature = "passive")),
-    expect(dead_code, reason = "the collector does not use it yet")
+    allow(dead_code, reason = "the collector does not use it yet")
 )]
 pub(crate) mod live;
 #[cfg(gmr_engine)]

@@ -172,7 +172,7 @@ pub(super) enum Mode {
     /// known, guess.
     Captured,
     /// A parked thread was read from outside: every step has to be proven.
-    #[cfg_attr(not(feature = "passive"), expect(dead_code, reason = "the other feature's"))]
+    #[cfg_attr(not(feature = "passive"), allow(dead_code, reason = "that feature's"))]
     Parked,
 }
 
