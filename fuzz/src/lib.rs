@@ -139,14 +139,16 @@ impl<'a> Input<'a> {
                 2 => Capture::Timeout,
                 _ => Capture::NotBuilt,
             },
-            stack_end: match self.byte() % 7 {
+            stack_end: match self.byte() % 9 {
                 0 => StackEnd::Complete,
                 1 => StackEnd::NoStack,
                 2 => StackEnd::WindowFull { window_bytes: self.small() << 10 },
                 3 => StackEnd::FrameLimit { frames: self.small() },
                 4 => StackEnd::Unreadable,
                 5 => StackEnd::NoUnwindInfo,
-                _ => StackEnd::Inconsistent,
+                6 => StackEnd::Inconsistent,
+                7 => StackEnd::FramePointerUnknown,
+                _ => StackEnd::Guessed,
             },
             is_main: self.flag(),
             is_triggering: self.flag(),

@@ -134,6 +134,13 @@ pub enum StackEnd {
     /// In code that may have been unloaded, or exchanged for other code, while the
     /// stack was taken.
     Unloaded,
+    /// The next step needs the frame pointer, which nobody knows without
+    /// interrupting the thread.
+    FramePointerUnknown,
+    /// At the thread's entry function, but at least one frame on the way was
+    /// guessed ([`Certainty::FramePointer`](super::Certainty::FramePointer)):
+    /// frames may be missing or wrong.
+    Guessed,
 }
 
 impl StackEnd {
@@ -149,6 +156,8 @@ impl StackEnd {
             StackEnd::NoUnwindInfo => "no_unwind_info",
             StackEnd::Inconsistent => "inconsistent",
             StackEnd::Unloaded => "unloaded",
+            StackEnd::FramePointerUnknown => "frame_pointer_unknown",
+            StackEnd::Guessed => "guessed",
         }
     }
 }

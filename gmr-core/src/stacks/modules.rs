@@ -292,6 +292,10 @@ impl Modules for Table {
         (!module.is_stale()).then(|| (module.bias, module.info()))
     }
 
+    fn code(&self, address: u64, into: &mut [u8]) -> usize {
+        crate::sys::vm::read_foreign(address, into).unwrap_or(0)
+    }
+
     fn generation(&self) -> u64 {
         (self.generation << 32) | (self.stale_set.load(Ordering::Relaxed) & 0xffff_ffff)
     }

@@ -633,7 +633,9 @@ impl JsonLayout {
             | StackEnd::Unreadable
             | StackEnd::NoUnwindInfo
             | StackEnd::Inconsistent
-            | StackEnd::Unloaded => {}
+            | StackEnd::Unloaded
+            | StackEnd::FramePointerUnknown
+            | StackEnd::Guessed => {}
         }
     }
 

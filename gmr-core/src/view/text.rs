@@ -815,6 +815,11 @@ fn stack_end_line(out: &mut Output<'_>, end: StackEnd) {
         StackEnd::Unloaded => {
             put(out, "(ends here: objects were unloaded while the stack was taken)");
         }
+        StackEnd::FramePointerUnknown => put(
+            out,
+            "(the stack ends here: the frame pointer is not known without asking the thread)",
+        ),
+        StackEnd::Guessed => put(out, "(a frame was guessed: the stack may lack frames)"),
     }
 }
 
