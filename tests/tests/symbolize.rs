@@ -220,7 +220,7 @@ fn frame_by_frame_as_the_unstripped_daemon_in_text() {
         assert!(expected[thread].len() > bare[thread].len(), "{thread}: {expected:#?}");
         assert!(bare[thread].iter().all(|line| !line.contains(".rs:")), "{bare:#?}");
     }
-    assert!(expected["inlined"].iter().any(|line| line.ends_with("parked::innermost (inlined)")));
+    assert!(expected["inlined"].iter().any(|line| line.ends_with("innermost (inlined)")));
     let after_signal = |lines: &[String]| {
         let at = lines.iter().position(|it| it.contains("<signal handler called>")).expect("it");
         lines[at + 1].clone()
