@@ -22,7 +22,9 @@ use gmr_core::hosted::SourceLine;
 use gmr_std::offline::Found;
 
 mod find;
-pub(crate) mod input;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+mod input;
 mod json;
 mod modules;
 mod notes;

@@ -2,8 +2,8 @@
 //!
 //! 1. A stack begins below a thread's rule (`------ … #TID … ------`, which may
 //!    name several threads) with the line `#0`, and each further frame has the
-//!    next number. It ends at an empty line, a heading or the next rule. Other
-//!    lines in between belong to somebody else.
+//!    next number. It ends at an empty line, a heading, the next rule, or a
+//!    frame out of order. Other lines in between belong to somebody else.
 //! 2. A frame without file and line has `MODULE+0xOFFSET` as its place. The
 //!    names of modules are known, so what they hold does not matter.
 //! 3. What is found is written by gmr-core's own view.
@@ -97,13 +97,17 @@ pub(super) fn rewrite(
             stack = Stack::new();
         } else if bare.starts_with(b"====") || (bare.is_empty() && expected > Some(0)) {
             expected = None;
-        } else if let Some(number) = expected
-            && let Some(frame) = FrameLine::parse(bare, modules)
-            && frame.index == number
-        {
-            expected = number.checked_add(1);
-            frame.rewrite(line, &mut stack, lookup, out)?;
-            continue;
+        } else if let Some(number) = expected {
+            let frame = FrameLine::parse(bare, modules).filter(|frame| frame.index == number);
+            if let Some(frame) = frame {
+                expected = number.checked_add(1);
+                frame.rewrite(line, &mut stack, lookup, out)?;
+                continue;
+            }
+            // A frame that should not be there: what follows is not certain.
+            if has_number(bare) {
+                expected = None;
+            }
         }
         out.write_all(line)?;
     }
@@ -239,6 +243,12 @@ impl<'l> FrameLine<'l> {
         }
         Ok(())
     }
+}
+
+/// Whether a line begins as a frame does.
+fn has_number(line: &[u8]) -> bool {
+    let number = line.trim_ascii_start().strip_prefix(b"#");
+    number.and_then(<[u8]>::first).is_some_and(u8::is_ascii_digit)
 }
 
 /// How many blanks follow the number of a frame.
@@ -395,6 +405,7 @@ no row
             "#0\n",
             "#0 a+0x10\n",
             "# a+0x10\n",
+            "#0  0x1\n#2  a+0x10\n#1  a+0x10\n",
             "\n#0 (behind an empty line, before any frame)\n",
             "====\n#0  a+0x10\n",
         ] {
