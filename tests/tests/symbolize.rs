@@ -220,7 +220,7 @@ fn frame_by_frame_as_the_unstripped_daemon_in_text() {
         assert!(expected[thread].len() > bare[thread].len(), "{thread}: {expected:#?}");
         assert!(bare[thread].iter().all(|line| !line.contains(".rs:")), "{bare:#?}");
     }
-    assert!(expected["inlined"].iter().any(|line| line.ends_with("parked::innermost (inlined)")));
+    assert!(expected["inlined"].iter().any(|line| line.ends_with("innermost (inlined)")));
     let after_signal = |lines: &[String]| {
         let at = lines.iter().position(|it| it.contains("<signal handler called>")).expect("it");
         lines[at + 1].clone()
@@ -376,4 +376,102 @@ fn all_resolved_is_0_and_no_report_is_2() {
     assert!(!output.stderr.is_empty());
     let output = Command::new(GMR).args(["symbolize"]).output().expect("gmr");
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// Functions of which one is inlined.
+const PROGRAM: &str = r#"
+#[inline(always)]
+fn inner(number: u64) -> u64 {
+    std::hint::black_box(number) ^ std::hint::black_box(3)
+}
+#[inline(never)]
+#[unsafe(no_mangle)]
+fn outer(number: u64) -> u64 {
+    std::hint::black_box(inner(number)) + 1
+}
+fn main() {
+    println!("{}", outer(std::env::args().count() as u64));
+}
+"#;
+
+/// A report by hand: return addresses in the function `outer` of a program.
+fn report_by_hand(program: &Path) -> String {
+    let symbols = run("nm", &["-S"], &[program]);
+    let line = symbols.lines().find(|line| line.ends_with(" outer")).expect("the function");
+    let numbers: Vec<u64> = line
+        .split_whitespace()
+        .take(2)
+        .map(|digits| u64::from_str_radix(digits, 16).expect("a number"))
+        .collect();
+    let [start, bytes] = numbers[..] else { panic!("{line}") };
+    let mut report = format!(
+        "====  Guru Meditation  ====\n====  Threads  ====\n------ Thread #7 x ------\n\n#0  0x10\n"
+    );
+    for (index, offset) in (1..=bytes).enumerate() {
+        report += &format!("#{:<2} program+{:#x}\n", index + 1, start + offset);
+    }
+    report += "\n====  Modules  ====\nstart end load_bias build_id file\n";
+    report += &format!("0x1000 0x9000000 0x0 {} /nowhere/program\n", build_id(program));
+    report + "End of report 1: complete\n"
+}
+
+#[test]
+fn split_debug_information_is_found_in_the_package_beside() {
+    let directory = Directory::new();
+    let frames_of = |split: &str| {
+        let place = directory.inside(split);
+        let (source, program) = (directory.0.join("program.rs"), place.join("program"));
+        fs::write(&source, PROGRAM).expect("a source");
+        let option = format!("-Csplit-debuginfo={split}");
+        run(
+            "rustc",
+            &["-Cdebuginfo=2", "-Copt-level=1", "--edition=2024", &option, "-o"],
+            &[&program, &source],
+        );
+        let dir = directory.inside(&format!("debug of {split}"));
+        run("objcopy", &["--only-keep-debug"], &[&program, &dir.join("program.debug")]);
+        let report = report_by_hand(&program);
+        let missing = symbolize(&report, &[&dir]);
+        if split == "packed" {
+            fs::copy(place.join("program.dwp"), dir.join("program.dwp")).expect("a package");
+        }
+        let run = symbolize(&report, &[&dir]);
+        assert_eq!((run.code, &*run.said), (0, ""), "{split}");
+        let is_frame = |line: &&str| line.starts_with('#');
+        let frames = |text: &str| text.lines().filter(is_frame).map(str::to_owned).collect();
+        let (missing, found): (Vec<_>, Vec<_>) = (frames(&missing.out), frames(&run.out));
+        (missing, found)
+    };
+    let (_, whole) = frames_of("off");
+    let (missing, packed) = frames_of("packed");
+    let is_inlined = |lines: &[String]| lines.iter().any(|it| it.ends_with("::inner (inlined)"));
+    assert!(is_inlined(&whole), "{whole:#?}");
+    assert_eq!(packed, whole);
+    assert!(!is_inlined(&missing), "{missing:#?}");
+}
+
+#[test]
+fn what_the_report_does_not_tell_is_said() {
+    let one = |table: &str| {
+        let report = format!(
+            "====  Guru Meditation  ====\nreport = 1\n------ Thread #7 x ------\n\n\
+             #0  a+0x10\n#1  0x77\n#2  b+0x10 in f\n{table}End of report 1: complete\n"
+        );
+        let run = symbolize(&report, &[]);
+        assert_eq!((run.code, &run.out), (1, &report), "{}", run.said);
+        run.said
+    };
+    assert!(one("").contains("it has no section Modules"));
+    let head = "====  Modules  ====\nstart end load_bias build_id file\n";
+    let said = one(&format!("{head}0x1000 0x2000 0x1000 0a /x/a\n0x3000 0x4000 0x3000 0b /y/a\n"));
+    assert!(said.contains("a: several modules have this name"), "{said}");
+    assert!(said.contains("b: not in the report's section Modules"), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
+    // No file can be meant by this.
+    let said = one(&format!("{head}0x1000 0x2000 0x1000 0a0b /../a\n0x1 0x2 0x1 0a0b /etc/b\n"));
+    assert!(
+        said.contains("a: no file with build-id 0a0b found; looked in /usr/lib/debug;"),
+        "{said}"
+    );
+    assert!(said.contains("b: no file with build-id 0a0b found; looked in /etc/b, /usr"), "{said}");
 }

@@ -22,7 +22,9 @@ use gmr_core::hosted::SourceLine;
 use gmr_std::offline::Found;
 
 mod find;
-pub(crate) mod input;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+mod input;
 mod json;
 mod modules;
 mod notes;
@@ -88,8 +90,10 @@ pub(crate) fn run(report: &Path, debug_dirs: Vec<PathBuf>) -> u8 {
             }
             outcome.exit_code()
         }
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 2,
         Err(error) => {
-            eprintln!("gmr: {}: {error}", report.display());
+            eprintln!("gmr: from {} to standard output: {error}", report.display());
             2
         }
     }

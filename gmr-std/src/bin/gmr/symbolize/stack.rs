@@ -109,6 +109,61 @@ pub(super) fn written(frame: &Frame<'_>, kind: ViewKind) -> String {
 }
 
 #[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// A question, kept.
+    #[derive(Debug)]
+    pub(in super::super) struct Asked {
+        pub(in super::super) name: String,
+        pub(in super::super) module: Result<usize, Unknown>,
+        pub(in super::super) svma: u64,
+        /// With a mark if it was cut.
+        pub(in super::super) shown: Option<String>,
+    }
+
+    /// Gives every frame of a known module the same functions; all but the last
+    /// are inlined.
+    #[derive(Debug)]
+    pub(in super::super) struct Fixed {
+        functions: Vec<&'static str>,
+        pub(in super::super) asked: Vec<Asked>,
+    }
+
+    impl Fixed {
+        pub(in super::super) fn answering(functions: &[&'static str]) -> Self {
+            Fixed { functions: functions.to_vec(), asked: Vec::new() }
+        }
+    }
+
+    impl Lookup for Fixed {
+        fn look_up(
+            &mut self,
+            question: &Question<'_>,
+            each: &mut dyn FnMut(&SourceLine<'_>),
+        ) -> bool {
+            let mark = |is_cut| if is_cut { "{...cut}" } else { "" };
+            self.asked.push(Asked {
+                name: question.name.to_owned(),
+                module: question.module,
+                svma: question.svma,
+                shown: question.shown.map(|(name, is_cut)| format!("{name}{}", mark(is_cut))),
+            });
+            for (index, function) in self.functions.iter().enumerate() {
+                each(&SourceLine {
+                    function: Some(function),
+                    file: Some(&format!("{function}.rs")),
+                    line: u32::try_from(index + 1).ok(),
+                    is_inlined: index + 1 < self.functions.len(),
+                    ..SourceLine::default()
+                });
+            }
+            question.module.is_ok()
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
