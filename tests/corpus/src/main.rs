@@ -7,8 +7,9 @@
 //!    `main` waits for it: in `join`, as a kind of its own.
 //!
 //! `--undumpable` clears PR_SET_DUMPABLE before READY, which closes most of
-//! /proc/self to a process without privileges. Other arguments are directories
-//! with separate debug files.
+//! /proc/self to a process without privileges. `--system` reads the debug
+//! information of system libraries, too. Other arguments are directories with
+//! separate debug files.
 
 mod asm;
 mod deep;
@@ -27,24 +28,26 @@ use std::{panic, process, thread};
 static MAIN_WAITS: AtomicBool = AtomicBool::new(false);
 
 /// The reports: everything shown as it is, nothing folded or shortened.
-fn set_up(debug_dirs: Vec<PathBuf>) {
+fn set_up(debug_dirs: Vec<PathBuf>, reads_system: bool) {
     let setup = gmr_std::setup_autorun(gmr_std::package!())
         .view(gmr_std::View::JsonLine)
+        .source_lines_of_system(reads_system)
         .debug_dirs(debug_dirs);
     setup.install().expect("a setup");
 }
 
 fn main() {
     gmr_std::arm();
-    let mut is_undumpable = false;
+    let (mut is_undumpable, mut reads_system) = (false, false);
     let mut debug_dirs = Vec::new();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--undumpable" => is_undumpable = true,
+            "--system" => reads_system = true,
             directory => debug_dirs.push(PathBuf::from(directory)),
         }
     }
-    set_up(debug_dirs);
+    set_up(debug_dirs, reads_system);
     // Standard error is for reports.
     panic::set_hook(Box::new(panics::hook));
 

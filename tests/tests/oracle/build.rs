@@ -11,6 +11,9 @@ use std::process::Command;
 /// Files of a build that are looked at: the program and what it loads.
 const OBJECTS: [&str; 2] = ["corpus", "libcorpus_plugin.so"];
 
+/// Where distributions put separate debug files.
+pub(crate) const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";
+
 /// One way to build.
 pub(crate) struct Build {
     /// What it is called, here and in the list of known differences.
@@ -36,6 +39,7 @@ pub(crate) const FURTHER: [Build; 5] = [
 ];
 
 /// A build that can be run.
+#[derive(Clone)]
 pub(crate) struct Corpus {
     /// The build's name.
     pub(crate) name: &'static str,
@@ -101,15 +105,24 @@ pub(crate) fn by_build_id(release: &Corpus) -> Corpus {
     let debug_dir = directory.join("debug");
     for object in OBJECTS {
         let (from, to) = (release.program.with_file_name(object), directory.join(object));
-        let id = build_id(&from);
-        let below = debug_dir.join(".build-id").join(&id[..2]);
-        fs::create_dir_all(&below).expect("a directory");
-        let debug = below.join(format!("{}.debug", &id[2..]));
+        let debug = debug_file(&from, &debug_dir);
+        fs::create_dir_all(debug.parent().expect("a directory")).expect("a directory");
         run("objcopy", &["--only-keep-debug".as_ref(), from.as_ref(), debug.as_ref()]);
         run("objcopy", &["--strip-all".as_ref(), from.as_ref(), to.as_ref()]);
     }
     let program = directory.join(OBJECTS[0]);
     Corpus { name: "build-id", program, debug_dir: Some(debug_dir), whole: release.whole.clone() }
+}
+
+/// What a program consists of.
+pub(crate) fn objects_beside(program: &Path) -> Vec<PathBuf> {
+    OBJECTS.iter().map(|object| program.with_file_name(object)).collect()
+}
+
+/// Where the debug file of an object is, or would be.
+pub(crate) fn debug_file(object: &Path, debug_dir: &Path) -> PathBuf {
+    let id = build_id(object);
+    debug_dir.join(".build-id").join(&id[..2]).join(format!("{}.debug", &id[2..]))
 }
 
 fn build_id(object: &Path) -> String {

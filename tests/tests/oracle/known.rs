@@ -31,34 +31,15 @@ pub(crate) struct Known {
 }
 
 /// The list.
-pub(crate) const KNOWN: &[Known] = &[
-    Known {
-        kind: "asm_no_cfi",
-        field: None,
-        function: "",
-        build: "",
-        verdict: Verdict::GdbIsWrong,
-        reason: "nothing says where the caller is: the report follows the frame pointer, gdb \
+pub(crate) const KNOWN: &[Known] = &[Known {
+    kind: "asm_no_cfi",
+    field: None,
+    function: "",
+    build: "",
+    verdict: Verdict::GdbIsWrong,
+    reason: "nothing says where the caller is: the report follows the frame pointer, gdb \
                  reads the code; the report marks the frame",
-    },
-    Known {
-        kind: "*",
-        field: Some(Field::Function),
-        function: "",
-        build: "linked",
-        verdict: Verdict::ToBeMended,
-        reason: "the symbol table of a separate debug file is not read: functions without \
-                 debug information have no name",
-    },
-    Known {
-        kind: "*",
-        field: Some(Field::Function),
-        function: "",
-        build: "build-id",
-        verdict: Verdict::ToBeMended,
-        reason: "the same",
-    },
-];
+}];
 
 impl Known {
     /// Whether this entry explains a difference.

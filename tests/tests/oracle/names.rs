@@ -14,9 +14,10 @@
 //! 4. A name that was cut (and says so) is as good as its beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
+use super::build::{self, Corpus};
 use super::observe::{Ours, Theirs};
 
 /// The symbol tables of some objects.
@@ -39,12 +40,16 @@ fn demangle(name: &str) -> String {
 }
 
 impl Aliases {
-    /// Of these objects, and of libc, wherever it is.
-    pub(crate) fn new(program: &Path) -> Self {
-        let mut objects = vec![program.to_owned(), program.with_file_name("libcorpus_plugin.so")];
+    /// Of a program, and of libc, wherever it is, with its debug file.
+    pub(crate) fn new(corpus: &Corpus) -> Self {
+        let mut objects = build::objects_beside(&corpus.whole);
         let maps = std::fs::read_to_string("/proc/self/maps").expect("our maps");
-        let libc = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
-        objects.extend(libc.filter(|path| path.ends_with("/libc.so.6")).take(1).map(PathBuf::from));
+        let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+        let libc = paths.find(|path| path.ends_with("/libc.so.6")).map(PathBuf::from);
+        if let (Some(libc), Some(directory)) = (&libc, &corpus.debug_dir) {
+            objects.push(build::debug_file(libc, directory));
+        }
+        objects.extend(libc);
         Aliases { objects, addresses: None }
     }
 

@@ -17,6 +17,7 @@ use gmr_tests::{Daemon, ErrLog, until};
 use serde::Deserialize;
 
 use super::build::Corpus;
+use super::modules::Modules;
 
 /// Reports that may differ until two agree.
 const MOST_REPORTS: usize = 10;
@@ -25,6 +26,8 @@ const MOST_REPORTS: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Ours {
     pub(crate) pc: String,
+    pub(crate) module: Option<String>,
+    pub(crate) module_offset: Option<String>,
     pub(crate) function: Option<String>,
     #[serde(default)]
     pub(crate) function_truncated: bool,
@@ -76,12 +79,22 @@ pub(crate) struct Observed {
     pub(crate) ours: BTreeMap<u32, OurThread>,
     pub(crate) after: BTreeMap<u32, OurThread>,
     pub(crate) theirs: BTreeMap<u32, TheirThread>,
+    pub(crate) modules: Modules,
 }
 
 impl Ours {
     pub(crate) fn address(&self) -> u64 {
-        u64::from_str_radix(self.pc.trim_start_matches("0x"), 16).expect("an address")
+        number(&self.pc)
     }
+
+    /// The object and the offset in it.
+    pub(crate) fn place(&self) -> Option<(&str, u64)> {
+        Some((self.module.as_deref()?, number(self.module_offset.as_deref()?)))
+    }
+}
+
+fn number(text: &str) -> u64 {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("an address")
 }
 
 /// The threads of the report with this number, from 1.
@@ -128,8 +141,9 @@ pub(crate) fn observe(corpus: &Corpus, arguments: &[&str]) -> Observed {
     }
     let theirs = gdb(daemon.pid(), corpus);
     let after = report();
+    let modules = Modules::of(daemon.pid());
     assert!(daemon.finish().success());
-    Observed { ours, after, theirs }
+    Observed { ours, after, theirs, modules }
 }
 
 /// Only threads that never stand still differ.
