@@ -158,6 +158,10 @@ fn judge(name: &str, tally: &Tally) {
 
 #[test]
 fn the_stacks_of_usual_builds_are_gdbs() {
+    if !observe::has_gdb() {
+        eprintln!("gdb is not installed: nothing to compare with");
+        return;
+    }
     for build in &build::USUAL {
         let tally = look_at(&build::make(build), &[]);
         judge(build.name, &tally);
@@ -191,8 +195,10 @@ fn the_stacks_of_all_builds_are_gdbs() {
         if build.name == "release" {
             look(&build::linked(&corpus), &[]);
             look(&build::by_build_id(&corpus), &[]);
-            let system = Some(build::SYSTEM_DEBUG_DIR.into());
-            look(&Corpus { name: "system", debug_dir: system, ..corpus.clone() }, &["--system"]);
+            match build::with_system(&corpus) {
+                Some(corpus) => look(&corpus, &["--system"]),
+                None => println!("system: libc's debug file is not installed (libc6-dbg)"),
+            }
             look(&Corpus { name: "undumpable", ..corpus }, &["--undumpable"]);
         }
     }
@@ -202,7 +208,9 @@ fn the_stacks_of_all_builds_are_gdbs() {
         used.extend(&tally.used);
     }
     for (index, known) in KNOWN.iter().enumerate().filter(|_| takes_all) {
-        let Known { kind, function, reason, .. } = known;
-        assert!(used.contains(&index), "never seen: {kind}, {function}: {reason}");
+        let Known { kind, function, build, reason, .. } = known;
+        let was_built = tallies.iter().any(|(name, _)| name.contains(build));
+        let was_seen = used.contains(&index) || !was_built;
+        assert!(was_seen, "never seen: {kind}, {function}: {reason}");
     }
 }

@@ -12,7 +12,7 @@ use std::process::Command;
 const OBJECTS: [&str; 2] = ["corpus", "libcorpus_plugin.so"];
 
 /// Where distributions put separate debug files.
-pub(crate) const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";
+const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";
 
 /// One way to build.
 pub(crate) struct Build {
@@ -112,6 +112,20 @@ pub(crate) fn by_build_id(release: &Corpus) -> Corpus {
     }
     let program = directory.join(OBJECTS[0]);
     Corpus { name: "build-id", program, debug_dir: Some(debug_dir), whole: release.whole.clone() }
+}
+
+/// The same program, with the debug information of libc.
+pub(crate) fn with_system(release: &Corpus) -> Option<Corpus> {
+    let debug_dir = PathBuf::from(SYSTEM_DEBUG_DIR);
+    let is_there = debug_file(&libc()?, &debug_dir).exists();
+    is_there.then(|| Corpus { name: "system", debug_dir: Some(debug_dir), ..release.clone() })
+}
+
+/// The libc of this process, and of every other.
+pub(crate) fn libc() -> Option<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").expect("our maps");
+    let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    paths.find(|path| path.ends_with("/libc.so.6")).map(PathBuf::from)
 }
 
 /// What a program consists of.

@@ -11,7 +11,9 @@
 //!    has none.
 //! 3. Names that differ are one if the symbol tables have both at the same
 //!    address: libc has `raise` and `gsignal`, and linkers fold equal functions.
-//! 4. A name that was cut (and says so) is as good as its beginning.
+//! 4. gcc splits functions: `f.part.0`, `f.cold`. The symbol says so, the debug
+//!    information does not.
+//! 5. A name that was cut (and says so) is as good as its beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -35,6 +37,13 @@ pub(crate) fn shown(theirs: &Theirs) -> Option<String> {
     }
 }
 
+/// Whether `name` is of a part of a C function.
+fn is_part(name: &str, function: &str) -> bool {
+    let suffix = name.strip_prefix(function).and_then(|rest| rest.strip_prefix('.'));
+    let parts = ["part.", "cold", "isra.", "constprop."];
+    suffix.is_some_and(|suffix| parts.iter().any(|part| suffix.starts_with(part)))
+}
+
 fn demangle(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
 }
@@ -43,9 +52,7 @@ impl Aliases {
     /// Of a program, and of libc, wherever it is, with its debug file.
     pub(crate) fn new(corpus: &Corpus) -> Self {
         let mut objects = build::objects_beside(&corpus.whole);
-        let maps = std::fs::read_to_string("/proc/self/maps").expect("our maps");
-        let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
-        let libc = paths.find(|path| path.ends_with("/libc.so.6")).map(PathBuf::from);
+        let libc = build::libc();
         if let (Some(libc), Some(directory)) = (&libc, &corpus.debug_dir) {
             objects.push(build::debug_file(libc, directory));
         }
@@ -60,6 +67,7 @@ impl Aliases {
             (Some(ours), Some(theirs)) if ours == theirs => true,
             (Some(cut), Some(theirs)) if ours.function_truncated => theirs.starts_with(cut),
             (Some(ours), Some(theirs)) if theirs.rsplit("::").next() == Some(ours) => true,
+            (Some(ours), Some(theirs)) if is_part(ours, theirs) => true,
             (Some(ours), Some(theirs)) => self.share_an_address(ours, theirs),
             (ours, theirs) => ours.is_none() && theirs.is_none(),
         }

@@ -168,6 +168,13 @@ impl OurThread {
     }
 }
 
+/// Whether there is a gdb that runs Python.
+pub(crate) fn has_gdb() -> bool {
+    let script = ["-nx", "-batch", "-ex", "python print(6 * 7)"];
+    let output = Command::new("gdb").args(script).stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.stdout.starts_with(b"42"))
+}
+
 fn gdb(pid: u32, corpus: &Corpus) -> BTreeMap<u32, TheirThread> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/frames.py");
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("oracle-{pid}.jsonl"));
