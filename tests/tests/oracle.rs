@@ -117,7 +117,7 @@ fn look_at(corpus: &Corpus, arguments: &[&str]) -> Tally {
                 }
                 Some((index, known)) => {
                     tally.used.insert(index);
-                    if known.verdict == Verdict::GdbIsWrong {
+                    if known.verdict == Verdict::Guess {
                         tally.set_aside += 1;
                         tally.compared -= 1;
                     }

@@ -8,8 +8,8 @@
 //!
 //! `--undumpable` clears PR_SET_DUMPABLE before READY, which closes most of
 //! /proc/self to a process without privileges. `--system` reads the debug
-//! information of system libraries, too. Other arguments are directories with
-//! separate debug files.
+//! information of system libraries, too. `--c=DIRECTORY` has libraries of C to
+//! load. Other arguments are directories with separate debug files.
 
 mod asm;
 mod deep;
@@ -39,12 +39,15 @@ fn set_up(debug_dirs: Vec<PathBuf>, reads_system: bool) {
 fn main() {
     gmr_std::arm();
     let (mut is_undumpable, mut reads_system) = (false, false);
-    let mut debug_dirs = Vec::new();
+    let (mut debug_dirs, mut c_dirs) = (Vec::new(), Vec::new());
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--undumpable" => is_undumpable = true,
             "--system" => reads_system = true,
-            directory => debug_dirs.push(PathBuf::from(directory)),
+            other => match other.strip_prefix("--c=") {
+                Some(directory) => c_dirs.push(PathBuf::from(directory)),
+                None => debug_dirs.push(PathBuf::from(other)),
+            },
         }
     }
     set_up(debug_dirs, reads_system);
@@ -64,6 +67,9 @@ fn main() {
         for &(name, run) in kinds {
             rest::start(name, run);
         }
+    }
+    for directory in &c_dirs {
+        foreign::start_c(directory);
     }
     if is_undumpable {
         // SAFETY: changes a flag of this process.

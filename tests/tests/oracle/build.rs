@@ -4,6 +4,7 @@
 //! directory of its own, so that none makes another stale. What has separate
 //! debug files is made from the release build by objcopy.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,7 +77,7 @@ pub(crate) fn make(build: &Build) -> Corpus {
     Corpus { name: build.name, whole: program.clone(), program, debug_dir: None }
 }
 
-fn run(program: &str, arguments: &[&std::ffi::OsStr]) {
+fn run(program: &str, arguments: &[&OsStr]) {
     let status = Command::new(program).args(arguments).status();
     let is_done = status.as_ref().is_ok_and(std::process::ExitStatus::success);
     assert!(is_done, "{program} {arguments:?}: {status:?}");
@@ -91,7 +92,7 @@ pub(crate) fn linked(release: &Corpus) -> Corpus {
         let (from, to) = (release.program.with_file_name(object), directory.join(object));
         let debug = directory.join(format!("{object}.debug"));
         run("objcopy", &["--only-keep-debug".as_ref(), from.as_ref(), debug.as_ref()]);
-        let mut link = std::ffi::OsString::from("--add-gnu-debuglink=");
+        let mut link = OsString::from("--add-gnu-debuglink=");
         link.push(&debug);
         run("objcopy", &["--strip-all".as_ref(), &link, from.as_ref(), to.as_ref()]);
     }
@@ -119,6 +120,30 @@ pub(crate) fn with_system(release: &Corpus) -> Option<Corpus> {
     let debug_dir = PathBuf::from(SYSTEM_DEBUG_DIR);
     let is_there = debug_file(&libc()?, &debug_dir).exists();
     is_there.then(|| Corpus { name: "system", debug_dir: Some(debug_dir), ..release.clone() })
+}
+
+/// Flags of C, and what the threads in it are called after.
+const C_FLAGS: [(&str, &str); 5] = [
+    ("c_o0", "-g -O0"),
+    ("c_o2", "-g -O2"),
+    ("c_bare", "-O2"),
+    ("c_none", "-g -O2 -fno-asynchronous-unwind-tables -fomit-frame-pointer"),
+    ("c_fp", "-g -O2 -fno-asynchronous-unwind-tables -fno-omit-frame-pointer"),
+];
+
+/// C, compiled in each of several ways; the directory of the libraries.
+pub(crate) fn make_c() -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/src/shapes.c");
+    let directory = home().join("c");
+    fs::create_dir_all(&directory).expect("a directory");
+    for (name, flags) in C_FLAGS {
+        let library = directory.join(format!("libc_{name}.so"));
+        let mut arguments: Vec<&OsStr> = flags.split(' ').map(OsStr::new).collect();
+        arguments.extend(["-shared", "-fPIC", "-o"].map(OsStr::new));
+        arguments.extend([library.as_os_str(), source.as_os_str()]);
+        run("cc", &arguments);
+    }
+    directory
 }
 
 /// The libc of this process, and of every other.

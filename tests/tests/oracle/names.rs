@@ -11,8 +11,8 @@
 //!    has none.
 //! 3. Names that differ are one if the symbol tables have both at the same
 //!    address: libc has `raise` and `gsignal`, and linkers fold equal functions.
-//! 4. gcc splits functions: `f.part.0`, `f.cold`. The symbol says so, the debug
-//!    information does not.
+//! 4. gcc splits and clones functions: `f.part.0`, `f.cold`. The symbol says so;
+//!    the debug information does not, and gdb leaves the number out.
 //! 5. A name that was cut (and says so) is as good as its beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,11 +37,13 @@ pub(crate) fn shown(theirs: &Theirs) -> Option<String> {
     }
 }
 
-/// Whether `name` is of a part of a C function.
+/// Whether `name` is of a part or a clone of a C function.
 fn is_part(name: &str, function: &str) -> bool {
-    let suffix = name.strip_prefix(function).and_then(|rest| rest.strip_prefix('.'));
-    let parts = ["part.", "cold", "isra.", "constprop."];
-    suffix.is_some_and(|suffix| parts.iter().any(|part| suffix.starts_with(part)))
+    let mut parts = name.strip_prefix(function).unwrap_or_default().split('.');
+    let is_known = |part: &str| {
+        ["part", "cold", "isra", "constprop"].contains(&part) || part.parse::<u32>().is_ok()
+    };
+    parts.next() == Some("") && parts.all(is_known)
 }
 
 fn demangle(name: &str) -> String {

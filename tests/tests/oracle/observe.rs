@@ -3,8 +3,11 @@
 //! 1. Reports are asked for until two agree: the first ones look source lines
 //!    and loaded libraries up.
 //! 2. gdb attaches, writes what it knows ([`frames.py`]) and leaves.
-//! 3. One more report: a thread that is not where it was before gdb came has
-//!    moved, and is not compared.
+//! 3. More reports, until one agrees with those before gdb came. A thread that
+//!    is elsewhere in all of them has moved, and is not compared.
+//!
+//! Reports can differ because the main thread gets the trigger, and may be seen
+//! in its handler.
 //!
 //! [`frames.py`]: ../../frames.py
 
@@ -16,7 +19,7 @@ use std::process::{Command, Stdio};
 use gmr_tests::{Daemon, ErrLog, until};
 use serde::Deserialize;
 
-use super::build::Corpus;
+use super::build::{self, Corpus};
 use super::modules::Modules;
 
 /// Reports that may differ until two agree.
@@ -116,7 +119,7 @@ fn threads(log: &ErrLog, number: usize) -> BTreeMap<u32, OurThread> {
 pub(crate) fn observe(corpus: &Corpus, arguments: &[&str]) -> Observed {
     let log = ErrLog::new();
     let mut command = Command::new(&corpus.program);
-    command.args(arguments);
+    command.args(arguments).arg(format!("--c={}", build::make_c().display()));
     if let Some(directory) = &corpus.debug_dir {
         command.arg(directory);
     }
@@ -132,25 +135,30 @@ pub(crate) fn observe(corpus: &Corpus, arguments: &[&str]) -> Observed {
     let mut ours = report();
     for number in 0.. {
         let again = report();
-        let agree = again == ours || differs_by_busy(&again, &ours);
+        let is_settled = agree(&again, &ours);
         ours = again;
-        if agree {
+        if is_settled {
             break;
         }
         assert!(number < MOST_REPORTS, "no two reports agree");
     }
     let theirs = gdb(daemon.pid(), corpus);
-    let after = report();
+    let mut after = report();
+    for _ in 0..MOST_REPORTS {
+        if agree(&after, &ours) {
+            break;
+        }
+        after = report();
+    }
     let modules = Modules::of(daemon.pid());
     assert!(daemon.finish().success());
     Observed { ours, after, theirs, modules }
 }
 
-/// Only threads that never stand still differ.
-fn differs_by_busy(a: &BTreeMap<u32, OurThread>, b: &BTreeMap<u32, OurThread>) -> bool {
-    let differ =
-        |(tid, thread): (&u32, &OurThread)| b.get(tid).is_none_or(|other| !thread.rests_as(other));
-    a.len() == b.len() && !a.iter().any(differ)
+/// Whether every thread is where it was.
+fn agree(a: &BTreeMap<u32, OurThread>, b: &BTreeMap<u32, OurThread>) -> bool {
+    a.len() == b.len()
+        && a.iter().all(|(tid, thread)| b.get(tid).is_some_and(|other| thread.rests_as(other)))
 }
 
 impl OurThread {
