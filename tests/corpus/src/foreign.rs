@@ -1,10 +1,11 @@
 //! C that calls back, and threads that C starts.
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::ptr;
 
-use crate::rest::{Kind, expect, rest};
+use crate::rest::{Kind, expect, rest, start};
 
 pub(crate) const KINDS: &[Kind] = &[
     ("qsort", qsort),
@@ -63,16 +64,44 @@ extern "C" fn called_back() -> u64 {
     rest()
 }
 
-fn dlopen() {
-    let program = std::env::current_exe().unwrap();
-    let library = program.with_file_name("libcorpus_plugin.so");
+/// Loads a library; the address of one of its functions.
+fn load(library: PathBuf, function: &CStr) -> *mut c_void {
     let library = CString::new(library.into_os_string().into_encoded_bytes()).unwrap();
-    // SAFETY: our own library, which is built beside the program.
+    // SAFETY: our own libraries.
     let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     assert!(!handle.is_null(), "{library:?} is not there");
     // SAFETY: a handle, and a name that ends in 0.
-    let enter = unsafe { libc::dlsym(handle, c"plugin_enter".as_ptr()) };
-    assert!(!enter.is_null());
+    let found = unsafe { libc::dlsym(handle, function.as_ptr()) };
+    assert!(!found.is_null(), "{library:?} does not have {function:?}");
+    found
+}
+
+/// The shapes of frames in `shapes.c`, by number.
+const C_SHAPES: [&str; 4] = ["plain", "var", "align", "inline"];
+
+/// Starts threads for each library `libc_NAME.so` in a directory: `NAME_plain`
+/// and so on.
+pub(crate) fn start_c(directory: &Path) {
+    for entry in directory.read_dir().unwrap() {
+        let library = entry.unwrap().path();
+        let name = library.file_stem().and_then(|name| name.to_str()).unwrap();
+        let Some(name) = name.strip_prefix("libc_") else { continue };
+        for (number, shape) in (0..).zip(C_SHAPES) {
+            let library = library.clone();
+            start(&format!("{name}_{shape}"), move || {
+                let enter = load(library, c"c_enter");
+                // SAFETY: its signature.
+                let enter: extern "C" fn(c_int, extern "C" fn() -> u64) -> u64 =
+                    unsafe { core::mem::transmute(enter) };
+                black_box(enter(number, called_back));
+            });
+        }
+    }
+}
+
+fn dlopen() {
+    let program = std::env::current_exe().unwrap();
+    let enter = load(program.with_file_name("libcorpus_plugin.so"), c"plugin_enter");
     // SAFETY: its signature.
     let enter: extern "C" fn(extern "C" fn() -> u64) -> u64 =
         unsafe { core::mem::transmute(enter) };

@@ -7,8 +7,9 @@
 //!    `main` waits for it: in `join`, as a kind of its own.
 //!
 //! `--undumpable` clears PR_SET_DUMPABLE before READY, which closes most of
-//! /proc/self to a process without privileges. Other arguments are directories
-//! with separate debug files.
+//! /proc/self to a process without privileges. `--system` reads the debug
+//! information of system libraries, too. `--c=DIRECTORY` has libraries of C to
+//! load. Other arguments are directories with separate debug files.
 
 mod asm;
 mod deep;
@@ -27,24 +28,29 @@ use std::{panic, process, thread};
 static MAIN_WAITS: AtomicBool = AtomicBool::new(false);
 
 /// The reports: everything shown as it is, nothing folded or shortened.
-fn set_up(debug_dirs: Vec<PathBuf>) {
+fn set_up(debug_dirs: Vec<PathBuf>, reads_system: bool) {
     let setup = gmr_std::setup_autorun(gmr_std::package!())
         .view(gmr_std::View::JsonLine)
+        .source_lines_of_system(reads_system)
         .debug_dirs(debug_dirs);
     setup.install().expect("a setup");
 }
 
 fn main() {
     gmr_std::arm();
-    let mut is_undumpable = false;
-    let mut debug_dirs = Vec::new();
+    let (mut is_undumpable, mut reads_system) = (false, false);
+    let (mut debug_dirs, mut c_dirs) = (Vec::new(), Vec::new());
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--undumpable" => is_undumpable = true,
-            directory => debug_dirs.push(PathBuf::from(directory)),
+            "--system" => reads_system = true,
+            other => match other.strip_prefix("--c=") {
+                Some(directory) => c_dirs.push(PathBuf::from(directory)),
+                None => debug_dirs.push(PathBuf::from(other)),
+            },
         }
     }
-    set_up(debug_dirs);
+    set_up(debug_dirs, reads_system);
     // Standard error is for reports.
     panic::set_hook(Box::new(panics::hook));
 
@@ -61,6 +67,9 @@ fn main() {
         for &(name, run) in kinds {
             rest::start(name, run);
         }
+    }
+    for directory in &c_dirs {
+        foreign::start_c(directory);
     }
     if is_undumpable {
         // SAFETY: changes a flag of this process.

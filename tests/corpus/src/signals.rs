@@ -91,8 +91,13 @@ fn undefined(value: u64) -> u64 {
     unsafe { core::arch::asm!("ud2", in("rax") value, options(noreturn)) }
 }
 
-fn handler_fault() {
+/// A thread that meets an undefined instruction stays in a handler.
+pub(crate) fn handle_faults() {
     install(libc::SIGILL, reading_handler, 0);
+}
+
+fn handler_fault() {
+    handle_faults();
     black_box(undefined(black_box(1)));
 }
 

@@ -4,12 +4,16 @@
 //! directory of its own, so that none makes another stale. What has separate
 //! debug files is made from the release build by objcopy.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Files of a build that are looked at: the program and what it loads.
 const OBJECTS: [&str; 2] = ["corpus", "libcorpus_plugin.so"];
+
+/// Where distributions put separate debug files.
+const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";
 
 /// One way to build.
 pub(crate) struct Build {
@@ -36,6 +40,7 @@ pub(crate) const FURTHER: [Build; 5] = [
 ];
 
 /// A build that can be run.
+#[derive(Clone)]
 pub(crate) struct Corpus {
     /// The build's name.
     pub(crate) name: &'static str,
@@ -72,7 +77,7 @@ pub(crate) fn make(build: &Build) -> Corpus {
     Corpus { name: build.name, whole: program.clone(), program, debug_dir: None }
 }
 
-fn run(program: &str, arguments: &[&std::ffi::OsStr]) {
+fn run(program: &str, arguments: &[&OsStr]) {
     let status = Command::new(program).args(arguments).status();
     let is_done = status.as_ref().is_ok_and(std::process::ExitStatus::success);
     assert!(is_done, "{program} {arguments:?}: {status:?}");
@@ -87,7 +92,7 @@ pub(crate) fn linked(release: &Corpus) -> Corpus {
         let (from, to) = (release.program.with_file_name(object), directory.join(object));
         let debug = directory.join(format!("{object}.debug"));
         run("objcopy", &["--only-keep-debug".as_ref(), from.as_ref(), debug.as_ref()]);
-        let mut link = std::ffi::OsString::from("--add-gnu-debuglink=");
+        let mut link = OsString::from("--add-gnu-debuglink=");
         link.push(&debug);
         run("objcopy", &["--strip-all".as_ref(), &link, from.as_ref(), to.as_ref()]);
     }
@@ -101,15 +106,62 @@ pub(crate) fn by_build_id(release: &Corpus) -> Corpus {
     let debug_dir = directory.join("debug");
     for object in OBJECTS {
         let (from, to) = (release.program.with_file_name(object), directory.join(object));
-        let id = build_id(&from);
-        let below = debug_dir.join(".build-id").join(&id[..2]);
-        fs::create_dir_all(&below).expect("a directory");
-        let debug = below.join(format!("{}.debug", &id[2..]));
+        let debug = debug_file(&from, &debug_dir);
+        fs::create_dir_all(debug.parent().expect("a directory")).expect("a directory");
         run("objcopy", &["--only-keep-debug".as_ref(), from.as_ref(), debug.as_ref()]);
         run("objcopy", &["--strip-all".as_ref(), from.as_ref(), to.as_ref()]);
     }
     let program = directory.join(OBJECTS[0]);
     Corpus { name: "build-id", program, debug_dir: Some(debug_dir), whole: release.whole.clone() }
+}
+
+/// The same program, with the debug information of libc.
+pub(crate) fn with_system(release: &Corpus) -> Option<Corpus> {
+    let debug_dir = PathBuf::from(SYSTEM_DEBUG_DIR);
+    let is_there = debug_file(&libc()?, &debug_dir).exists();
+    is_there.then(|| Corpus { name: "system", debug_dir: Some(debug_dir), ..release.clone() })
+}
+
+/// Flags of C, and what the threads in it are called after.
+const C_FLAGS: [(&str, &str); 5] = [
+    ("c_o0", "-g -O0"),
+    ("c_o2", "-g -O2"),
+    ("c_bare", "-O2"),
+    ("c_none", "-g -O2 -fno-asynchronous-unwind-tables -fomit-frame-pointer"),
+    ("c_fp", "-g -O2 -fno-asynchronous-unwind-tables -fno-omit-frame-pointer"),
+];
+
+/// C, compiled in each of several ways; the directory of the libraries.
+pub(crate) fn make_c() -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/src/shapes.c");
+    let directory = home().join("c");
+    fs::create_dir_all(&directory).expect("a directory");
+    for (name, flags) in C_FLAGS {
+        let library = directory.join(format!("libc_{name}.so"));
+        let mut arguments: Vec<&OsStr> = flags.split(' ').map(OsStr::new).collect();
+        arguments.extend(["-shared", "-fPIC", "-o"].map(OsStr::new));
+        arguments.extend([library.as_os_str(), source.as_os_str()]);
+        run("cc", &arguments);
+    }
+    directory
+}
+
+/// The libc of this process, and of every other.
+pub(crate) fn libc() -> Option<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").expect("our maps");
+    let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    paths.find(|path| path.ends_with("/libc.so.6")).map(PathBuf::from)
+}
+
+/// What a program consists of.
+pub(crate) fn objects_beside(program: &Path) -> Vec<PathBuf> {
+    OBJECTS.iter().map(|object| program.with_file_name(object)).collect()
+}
+
+/// Where the debug file of an object is, or would be.
+pub(crate) fn debug_file(object: &Path, debug_dir: &Path) -> PathBuf {
+    let id = build_id(object);
+    debug_dir.join(".build-id").join(&id[..2]).join(format!("{}.debug", &id[2..]))
 }
 
 fn build_id(object: &Path) -> String {

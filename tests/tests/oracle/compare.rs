@@ -5,13 +5,16 @@
 //!
 //! 1. Their addresses are equal. One exception: a signal finds a thread that
 //!    waits in a system call about to make it again (SA_RESTART), at the
-//!    instruction; a debugger finds it behind the instruction, two bytes on.
-//! 2. So are, for each function in them, its name ([`names`](super::names)),
-//!    its file (we show the end of the path), its line, and whether it is
-//!    inlined. Where gdb has no line (code of line 0), the file does not count.
+//!    instruction; a debugger finds it behind the instruction, two bytes on, which
+//!    may be another line.
+//! 2. So are the object and the offset in it, and, for each function in them,
+//!    its name ([`names`](super::names)), its file (we show the end of the path,
+//!    without `./`), its line, and whether it is inlined. Where gdb has no line
+//!    (code of line 0), the file does not count.
 //! 3. What gdb has beyond a stack that the report says is cut is counted apart.
 //!    Frames that gdb has only inferred (of tail calls) are no frames.
 
+use super::modules::Modules;
 use super::names::{self, Aliases};
 use super::observe::{OurThread, Ours, TheirThread, Theirs};
 
@@ -20,6 +23,8 @@ use super::observe::{OurThread, Ours, TheirThread, Theirs};
 pub(crate) enum Field {
     /// The address: another frame altogether.
     Address,
+    /// The object, or the offset in it.
+    Module,
     Function,
     File,
     Line,
@@ -47,6 +52,8 @@ pub(crate) struct Difference {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) compared: usize,
+    /// Frames that are equal although the report marks them as guesses.
+    pub(crate) equal_marked: usize,
     /// Beyond a cut that the report states.
     pub(crate) beyond: usize,
     pub(crate) tail_calls: usize,
@@ -64,7 +71,12 @@ fn physical<T>(frames: &[T], is_inlined: impl Fn(&T) -> bool) -> Vec<&[T]> {
 }
 
 /// Compares one thread.
-pub(crate) fn compare(ours: &OurThread, theirs: &TheirThread, aliases: &mut Aliases) -> Outcome {
+pub(crate) fn compare(
+    ours: &OurThread,
+    theirs: &TheirThread,
+    modules: &Modules,
+    aliases: &mut Aliases,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let all = theirs.frames.len();
     let frames: Vec<Theirs> =
@@ -74,8 +86,14 @@ pub(crate) fn compare(ours: &OurThread, theirs: &TheirThread, aliases: &mut Alia
     let their_groups = physical(&frames, |frame| frame.kind == "inline");
     // Nobody knows where it is.
     let first = usize::from(ours.is_busy());
-    let mut thread =
-        Thread { kind: &ours.name, outcome: &mut outcome, aliases, index: 0, is_marked: false };
+    let mut thread = Thread {
+        kind: &ours.name,
+        outcome: &mut outcome,
+        modules,
+        aliases,
+        index: 0,
+        is_marked: false,
+    };
     for number in first..our_groups.len().max(their_groups.len()) {
         let is_guess = |frame: &Ours| frame.certainty != "exact";
         thread.is_marked |= our_groups.get(number).is_some_and(|ours| ours.iter().any(is_guess));
@@ -102,6 +120,7 @@ pub(crate) fn compare(ours: &OurThread, theirs: &TheirThread, aliases: &mut Alia
 struct Thread<'a> {
     kind: &'a str,
     outcome: &'a mut Outcome,
+    modules: &'a Modules,
     aliases: &'a mut Aliases,
     index: usize,
     is_marked: bool,
@@ -146,6 +165,7 @@ impl Thread<'_> {
                 Some(field) => self.differs(field, Some(ours), Some(theirs)),
                 None => {
                     self.outcome.compared += 1;
+                    self.outcome.equal_marked += usize::from(ours.certainty != "exact");
                     self.index += 1;
                 }
             }
@@ -159,17 +179,21 @@ impl Thread<'_> {
         let is_same_file = match (&ours.file, &theirs.file) {
             (_, None) => ours.line == 0 && theirs.line == 0,
             (None, Some(_)) => false,
-            (Some(ours), Some(theirs)) => theirs.strip_suffix(ours.as_str()).is_some_and(|rest| {
-                rest.is_empty() || rest.ends_with('/') || ours.starts_with('/')
-            }),
+            (Some(ours), Some(theirs)) => {
+                let theirs = theirs.replace("/./", "/");
+                let rest = theirs.strip_suffix(ours.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+            }
         };
         if !is_same_place {
             Some(Field::Inlined)
+        } else if ours.place() != self.modules.find(ours.address()) {
+            Some(Field::Module)
         } else if !self.aliases.are_one(ours, theirs) {
             Some(Field::Function)
         } else if !is_same_file {
             Some(Field::File)
-        } else if ours.line != theirs.line {
+        } else if ours.line != theirs.line && ours.address() == theirs.pc {
             Some(Field::Line)
         } else {
             None
@@ -178,6 +202,14 @@ impl Thread<'_> {
 }
 
 impl Difference {
+    /// The same for all frames that differ alike, wherever they are.
+    pub(crate) fn likeness(&self) -> String {
+        let place = |file: Option<&String>, line| format!("{}:{line}", file.map_or("?", |it| it));
+        let ours = self.ours.as_ref().map(|frame| place(frame.file.as_ref(), frame.line));
+        let theirs = self.theirs.as_ref().map(|frame| place(frame.file.as_ref(), frame.line));
+        format!("{:?} {:?} {ours:?} {theirs:?}", self.field, self.functions())
+    }
+
     /// Both names, for the list of known differences.
     pub(crate) fn functions(&self) -> (String, String) {
         let ours = self.ours.as_ref().and_then(|frame| frame.function.clone());

@@ -5,20 +5,20 @@
 
 use super::compare::{Difference, Field};
 
-/// Who is right.
+/// What a difference means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// gdb is wrong, or both guess: the frames are set aside, neither equal
-    /// nor compared.
-    GdbIsWrong,
-    /// The report is wrong: counts against it until it is mended.
-    ToBeMended,
+    /// The report marks the frame, or one that led to it, as a guess: set aside,
+    /// neither equal nor compared. Explains nothing that is not marked.
+    Guess,
+    /// The report says less, by decision: counts against it.
+    Decided,
 }
 
 /// What is known.
 #[derive(Debug)]
 pub(crate) struct Known {
-    /// The thread's name; `*`: any.
+    /// The thread's name; `*` at its end stands for any rest.
     pub(crate) kind: &'static str,
     /// `None`: any.
     pub(crate) field: Option<Field>,
@@ -37,26 +37,26 @@ pub(crate) const KNOWN: &[Known] = &[
         field: None,
         function: "",
         build: "",
-        verdict: Verdict::GdbIsWrong,
+        verdict: Verdict::Guess,
         reason: "nothing says where the caller is: the report follows the frame pointer, gdb \
-                 reads the code; the report marks the frame",
+                 reads the code",
+    },
+    Known {
+        kind: "c_none_*",
+        field: None,
+        function: "",
+        build: "",
+        verdict: Verdict::Guess,
+        reason: "C without unwind tables: gdb reads .debug_frame, which is not in memory; the \
+                 report follows the frame pointer, which is not one",
     },
     Known {
         kind: "*",
         field: Some(Field::Function),
-        function: "",
-        build: "linked",
-        verdict: Verdict::ToBeMended,
-        reason: "the symbol table of a separate debug file is not read: functions without \
-                 debug information have no name",
-    },
-    Known {
-        kind: "*",
-        field: Some(Field::Function),
-        function: "",
-        build: "build-id",
-        verdict: Verdict::ToBeMended,
-        reason: "the same",
+        function: "__restore_rt",
+        build: "system",
+        verdict: Verdict::Decided,
+        reason: "a symbol without a size names nothing; the frame is marked as the signal's",
     },
 ];
 
@@ -64,7 +64,12 @@ impl Known {
     /// Whether this entry explains a difference.
     pub(crate) fn explains(&self, build: &str, difference: &Difference) -> bool {
         let (ours, theirs) = difference.functions();
-        (self.kind == "*" || self.kind == difference.kind)
+        let is_of_kind = match self.kind.strip_suffix('*') {
+            Some(beginning) => difference.kind.starts_with(beginning),
+            None => difference.kind == self.kind,
+        };
+        is_of_kind
+            && (self.verdict != Verdict::Guess || difference.is_marked)
             && self.field.is_none_or(|field| field == difference.field)
             && (ours.contains(self.function) || theirs.contains(self.function))
             && build.contains(self.build)

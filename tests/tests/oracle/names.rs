@@ -11,12 +11,15 @@
 //!    has none.
 //! 3. Names that differ are one if the symbol tables have both at the same
 //!    address: libc has `raise` and `gsignal`, and linkers fold equal functions.
-//! 4. A name that was cut (and says so) is as good as its beginning.
+//! 4. gcc splits and clones functions: `f.part.0`, `f.cold`. The symbol says so;
+//!    the debug information does not, and gdb leaves the number out.
+//! 5. A name that was cut (and says so) is as good as its beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
+use super::build::{self, Corpus};
 use super::observe::{Ours, Theirs};
 
 /// The symbol tables of some objects.
@@ -34,17 +37,28 @@ pub(crate) fn shown(theirs: &Theirs) -> Option<String> {
     }
 }
 
+/// Whether `name` is of a part or a clone of a C function.
+fn is_part(name: &str, function: &str) -> bool {
+    let mut parts = name.strip_prefix(function).unwrap_or_default().split('.');
+    let is_known = |part: &str| {
+        ["part", "cold", "isra", "constprop"].contains(&part) || part.parse::<u32>().is_ok()
+    };
+    parts.next() == Some("") && parts.all(is_known)
+}
+
 fn demangle(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
 }
 
 impl Aliases {
-    /// Of these objects, and of libc, wherever it is.
-    pub(crate) fn new(program: &Path) -> Self {
-        let mut objects = vec![program.to_owned(), program.with_file_name("libcorpus_plugin.so")];
-        let maps = std::fs::read_to_string("/proc/self/maps").expect("our maps");
-        let libc = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
-        objects.extend(libc.filter(|path| path.ends_with("/libc.so.6")).take(1).map(PathBuf::from));
+    /// Of a program, and of libc, wherever it is, with its debug file.
+    pub(crate) fn new(corpus: &Corpus) -> Self {
+        let mut objects = build::objects_beside(&corpus.whole);
+        let libc = build::libc();
+        if let (Some(libc), Some(directory)) = (&libc, &corpus.debug_dir) {
+            objects.push(build::debug_file(libc, directory));
+        }
+        objects.extend(libc);
         Aliases { objects, addresses: None }
     }
 
@@ -55,6 +69,7 @@ impl Aliases {
             (Some(ours), Some(theirs)) if ours == theirs => true,
             (Some(cut), Some(theirs)) if ours.function_truncated => theirs.starts_with(cut),
             (Some(ours), Some(theirs)) if theirs.rsplit("::").next() == Some(ours) => true,
+            (Some(ours), Some(theirs)) if is_part(ours, theirs) => true,
             (Some(ours), Some(theirs)) => self.share_an_address(ours, theirs),
             (ours, theirs) => ours.is_none() && theirs.is_none(),
         }

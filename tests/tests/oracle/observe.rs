@@ -3,8 +3,11 @@
 //! 1. Reports are asked for until two agree: the first ones look source lines
 //!    and loaded libraries up.
 //! 2. gdb attaches, writes what it knows ([`frames.py`]) and leaves.
-//! 3. One more report: a thread that is not where it was before gdb came has
-//!    moved, and is not compared.
+//! 3. More reports, until one agrees with those before gdb came. A thread that
+//!    is elsewhere in all of them has moved, and is not compared.
+//!
+//! Reports can differ because the main thread gets the trigger, and may be seen
+//! in its handler.
 //!
 //! [`frames.py`]: ../../frames.py
 
@@ -16,7 +19,8 @@ use std::process::{Command, Stdio};
 use gmr_tests::{Daemon, ErrLog, until};
 use serde::Deserialize;
 
-use super::build::Corpus;
+use super::build::{self, Corpus};
+use super::modules::Modules;
 
 /// Reports that may differ until two agree.
 const MOST_REPORTS: usize = 10;
@@ -25,6 +29,8 @@ const MOST_REPORTS: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Ours {
     pub(crate) pc: String,
+    pub(crate) module: Option<String>,
+    pub(crate) module_offset: Option<String>,
     pub(crate) function: Option<String>,
     #[serde(default)]
     pub(crate) function_truncated: bool,
@@ -76,12 +82,22 @@ pub(crate) struct Observed {
     pub(crate) ours: BTreeMap<u32, OurThread>,
     pub(crate) after: BTreeMap<u32, OurThread>,
     pub(crate) theirs: BTreeMap<u32, TheirThread>,
+    pub(crate) modules: Modules,
 }
 
 impl Ours {
     pub(crate) fn address(&self) -> u64 {
-        u64::from_str_radix(self.pc.trim_start_matches("0x"), 16).expect("an address")
+        number(&self.pc)
     }
+
+    /// The object and the offset in it.
+    pub(crate) fn place(&self) -> Option<(&str, u64)> {
+        Some((self.module.as_deref()?, number(self.module_offset.as_deref()?)))
+    }
+}
+
+fn number(text: &str) -> u64 {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("an address")
 }
 
 /// The threads of the report with this number, from 1.
@@ -103,7 +119,7 @@ fn threads(log: &ErrLog, number: usize) -> BTreeMap<u32, OurThread> {
 pub(crate) fn observe(corpus: &Corpus, arguments: &[&str]) -> Observed {
     let log = ErrLog::new();
     let mut command = Command::new(&corpus.program);
-    command.args(arguments);
+    command.args(arguments).arg(format!("--c={}", build::make_c().display()));
     if let Some(directory) = &corpus.debug_dir {
         command.arg(directory);
     }
@@ -119,24 +135,30 @@ pub(crate) fn observe(corpus: &Corpus, arguments: &[&str]) -> Observed {
     let mut ours = report();
     for number in 0.. {
         let again = report();
-        let agree = again == ours || differs_by_busy(&again, &ours);
+        let is_settled = agree(&again, &ours);
         ours = again;
-        if agree {
+        if is_settled {
             break;
         }
         assert!(number < MOST_REPORTS, "no two reports agree");
     }
     let theirs = gdb(daemon.pid(), corpus);
-    let after = report();
+    let mut after = report();
+    for _ in 0..MOST_REPORTS {
+        if agree(&after, &ours) {
+            break;
+        }
+        after = report();
+    }
+    let modules = Modules::of(daemon.pid());
     assert!(daemon.finish().success());
-    Observed { ours, after, theirs }
+    Observed { ours, after, theirs, modules }
 }
 
-/// Only threads that never stand still differ.
-fn differs_by_busy(a: &BTreeMap<u32, OurThread>, b: &BTreeMap<u32, OurThread>) -> bool {
-    let differ =
-        |(tid, thread): (&u32, &OurThread)| b.get(tid).is_none_or(|other| !thread.rests_as(other));
-    a.len() == b.len() && !a.iter().any(differ)
+/// Whether every thread is where it was.
+fn agree(a: &BTreeMap<u32, OurThread>, b: &BTreeMap<u32, OurThread>) -> bool {
+    a.len() == b.len()
+        && a.iter().all(|(tid, thread)| b.get(tid).is_some_and(|other| thread.rests_as(other)))
 }
 
 impl OurThread {
@@ -152,6 +174,13 @@ impl OurThread {
         }
         self.name == other.name && self.frames.get(1..) == other.frames.get(1..)
     }
+}
+
+/// Whether there is a gdb that runs Python.
+pub(crate) fn has_gdb() -> bool {
+    let script = ["-nx", "-batch", "-ex", "python print(6 * 7)"];
+    let output = Command::new("gdb").args(script).stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.stdout.starts_with(b"42"))
 }
 
 fn gdb(pid: u32, corpus: &Corpus) -> BTreeMap<u32, TheirThread> {
