@@ -17,7 +17,6 @@ use ufmt::{uWrite, uwrite};
 
 #[cfg(any(test, target_arch = "aarch64"))]
 mod aarch64;
-#[expect(dead_code, reason = "what waits is looked at next")]
 pub(crate) mod futex;
 #[cfg(any(test, target_arch = "x86_64"))]
 mod x86_64;
