@@ -269,7 +269,9 @@ fn describe(
                 record.kernel.read_wchan(task, tid, bytes);
             }
             // Last, and before the thread is sent a signal: closest to its stack.
-            record.kernel.call = calls.read(task, tid, bytes);
+            if !matches!(record.state, b'Z' | b'X' | b'x') {
+                record.kernel.call = calls.read(task, tid, bytes);
+            }
         }
         Err(Errno::NOENT | Errno::SRCH) => record.capture = Capture::Exited,
         // Not described, but it may still answer.

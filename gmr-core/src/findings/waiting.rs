@@ -82,6 +82,12 @@ fn lock_wait(records: &[ThreadRecord], first: &ThreadRecord, report: &mut Report
     let mut at = first.wait.next();
     for _ in 0..MAX_CHAIN {
         let Some(owner) = at.and_then(|at| records.get(at)) else { break };
+        if is_on(owner, first.wait.address) && owner.wait.address == 0 {
+            // Its call was read while it still waited.
+            text.push(", which has just got it");
+            at = None;
+            break;
+        }
         at = write_owner_state(&mut text, owner);
     }
     if at.is_some() {
@@ -94,6 +100,11 @@ fn lock_wait(records: &[ThreadRecord], first: &ThreadRecord, report: &mut Report
     // The owner first: it is the one to look at.
     let threads = owner.into_iter().chain(waiters.map(|record| record.tid));
     report.add_of(FindingCode::LockWait, text.as_str(), threads);
+}
+
+/// Whether a thread was listed as waiting on a futex.
+fn is_on(record: &ThreadRecord, address: u64) -> bool {
+    matches!(&record.kernel.call, Call::Made { arguments: [first, ..], .. } if *first == address)
 }
 
 /// What an owner does itself; whom it waits for, if the chain goes on.

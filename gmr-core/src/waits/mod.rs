@@ -203,6 +203,7 @@ pub(crate) fn find(
         pause();
     }
     look.circles(deadline_ns);
+    look.release();
 }
 
 /// The addresses, and the records sorted by them. `None`: nobody waits.
@@ -338,6 +339,22 @@ impl Look<'_> {
         by_tid.get(place).copied()
     }
 
+    /// Who has got a lock since it was listed does not wait for itself. (Who
+    /// really does is in a circle with itself, and that was confirmed.)
+    fn release(&mut self) {
+        for index in 0..self.records.len() {
+            let Some(record) = self.records.get_mut(index) else { return };
+            if record.wait.next() != Some(index) || record.wait.is_deadlock {
+                continue;
+            }
+            let Wait { address, .. } = record.wait;
+            record.wait = Wait::NONE;
+            for other in self.records.iter_mut().filter(|other| other.wait.address == address) {
+                other.wait.waiters = other.wait.waiters.saturating_sub(1);
+            }
+        }
+    }
+
     /// Gives all waiters of one address what was found.
     fn share(&mut self, from: usize, to: usize, found: &Found, is_settled: bool) {
         let (owner_tid, owner_name) = match found.owner {
@@ -354,21 +371,16 @@ impl Look<'_> {
             let Some(index) = self.scratch.order.get(place) else { return };
             let Some(record) = self.records.get_mut(*index as usize) else { return };
             record.wait = Wait { waiters, is_settled, ..record.wait };
-            // Who has got the lock since it was listed does not wait for itself.
-            // (Who really does is its own witness.)
-            let is_own = record.tid == owner_tid && waiters > 1;
-            if !is_own {
-                record.wait = Wait {
-                    kind: found.kind,
-                    lock: found.lock,
-                    owner: found.owner,
-                    owner_tid,
-                    owner_name,
-                    is_first,
-                    ..record.wait
-                };
-                is_first = false;
-            }
+            record.wait = Wait {
+                kind: found.kind,
+                lock: found.lock,
+                owner: found.owner,
+                owner_tid,
+                owner_name,
+                is_first: is_first && record.tid != owner_tid,
+                ..record.wait
+            };
+            is_first &= !record.wait.is_first;
         }
     }
 }
