@@ -62,6 +62,7 @@ pub(crate) struct Bank {
     pub(crate) processes: &'static mut [processes::Entry],
     pub(crate) threads: &'static mut [ThreadRecord],
     pub(crate) places: &'static mut [Place],
+    pub(crate) waits: crate::waits::Scratch,
     pub(crate) scopes: &'static mut [scope::Record],
     pub(crate) outcomes: &'static mut [SectionOutcome<'static>],
     #[cfg(feature = "stacks")]
@@ -148,6 +149,7 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
         .saturating_add(Region::bytes_for::<processes::Entry>(processes::TABLE_ENTRIES))
         .saturating_add(Region::bytes_for::<ThreadRecord>(threads))
         .saturating_add(Region::bytes_for::<Place>(threads))
+        .saturating_add(Region::bytes_for::<u32>(threads).saturating_mul(2))
         .saturating_add(Region::bytes_for::<scope::Record>(scope::SLOTS))
         .saturating_add(Region::bytes_for::<SectionOutcome<'_>>(MAX_OUTCOMES))
         .saturating_add(4096);
@@ -184,6 +186,10 @@ pub(crate) fn build(
         processes: region.carve_with(processes::TABLE_ENTRIES, || processes::Entry::EMPTY)?,
         threads: region.carve::<ThreadRecord>(options.max_threads as usize)?,
         places: region.carve::<Place>(options.max_threads as usize)?,
+        waits: crate::waits::Scratch {
+            order: region.carve::<u32>(options.max_threads as usize)?,
+            by_tid: region.carve::<u32>(options.max_threads as usize)?,
+        },
         scopes: region.carve::<scope::Record>(scope::SLOTS)?,
         outcomes: region.carve_with(MAX_OUTCOMES, || NO_OUTCOME)?,
         #[cfg(feature = "stacks")]

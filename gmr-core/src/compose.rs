@@ -479,8 +479,17 @@ fn compose(
         });
         return None;
     };
-    let Bank { sink, bytes, dirents, processes: table, threads: records, scopes, outcomes, .. } =
-        bank;
+    let Bank {
+        sink,
+        bytes,
+        dirents,
+        processes: table,
+        threads: records,
+        waits,
+        scopes,
+        outcomes,
+        ..
+    } = bank;
     let mut report = Report {
         engine,
         cell,
@@ -569,6 +578,21 @@ fn compose(
         });
     }
 
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    let caller = |record: &ThreadRecord| match &tables {
+        Some(tables) => crate::waits::evidence::caller(
+            record,
+            bank.stacks.frames.records,
+            tables.table,
+            &bank.names,
+        ),
+        None => crate::waits::Caller::Unknown,
+    };
+    #[cfg(not(all(feature = "stacks", feature = "symbols")))]
+    let caller = |_: &crate::threads::ThreadRecord| crate::waits::Caller::Unknown;
+    crate::waits::find(records, waits, bytes, &caller);
+    threads::second_look::look(records, bytes);
+
     #[cfg(feature = "stacks")]
     let lines = engine.options.lines.map(|lines| lines.0);
     #[cfg(all(feature = "stacks", feature = "symbols"))]
@@ -605,7 +629,7 @@ fn compose(
     }
     scopes.give_back(|tid| facts.records.iter().any(|record| record.tid == tid));
     report.judge_threads(&facts);
-    report.findings(&facts, dirents);
+    report.findings(&facts, bytes, dirents);
 
     // Sections.
     let policy = engine.options.redaction;
@@ -812,6 +836,7 @@ impl Report<'_> {
     fn findings(
         &mut self,
         facts: &threads_section::Facts<'_>,
+        bytes: &mut [u8],
         dirents: &mut [core::mem::MaybeUninit<u8>],
     ) {
         let stuck: heapless::Vec<&str, { crate::protocol::ownership::MAX_BANKS }> =
@@ -819,7 +844,7 @@ impl Report<'_> {
         self.out.put(&Event::BeginFindings);
         let out = &mut self.out;
         let evidence = Evidence { engine: self.engine, threads: facts, stuck: &stuck };
-        findings::write(&evidence, dirents, &mut |finding| {
+        findings::write(&evidence, bytes, dirents, &mut |finding| {
             out.put(&Event::Finding(*finding));
         });
     }

@@ -1,16 +1,25 @@
 //! Findings: what the collected facts prove to be abnormal, each with its
 //! evidence and where to look. Nothing here is a guess.
 //!
+//! In the order of how much they explain: what the reporter itself is stuck in,
+//! threads that wait for each other ([`waiting`]), threads that cannot run,
+//! captures that failed, limits that are near.
+//!
 //! Limits: [`MAX_FINDINGS`] are shown, and of each [`MAX_TIDS`] threads; what is
 //! left out is counted.
 
+use rustix::fs::AtFlags;
 use ufmt::uwrite;
 
 use crate::engine::Engine;
 use crate::line::Line;
 use crate::model::{Capture, Finding, FindingCode};
 use crate::procfs::{list, read};
+use crate::sections::processes::cgroup;
 use crate::sections::threads::Facts;
+
+mod held;
+mod waiting;
 
 /// More would push the report itself off the operator's screen.
 const MAX_FINDINGS: u32 = 32;
@@ -60,11 +69,14 @@ impl Report<'_> {
 /// Reports each finding.
 pub(crate) fn write(
     evidence: &Evidence<'_>,
+    bytes: &mut [u8],
     dirents: &mut [core::mem::MaybeUninit<u8>],
     give: &mut dyn FnMut(&Finding<'_>),
 ) {
     let mut report = Report { give, shown: 0, left_out: 0 };
     stuck_sections(evidence, &mut report);
+    waiting::write(evidence.threads.records, &mut report);
+    held::write(evidence.threads.records, &mut report);
     captures(evidence, &mut report);
     if let Some((open, limit)) = descriptors(dirents)
         && open.saturating_mul(10) >= limit.saturating_mul(9)
@@ -73,6 +85,8 @@ pub(crate) fn write(
         let _ = uwrite!(&mut text, "{} of {} open, see Processes", open, limit);
         report.add(FindingCode::Descriptors, text.as_str());
     }
+    control_group(bytes, &mut report);
+    executable(bytes, &mut report);
     if report.left_out > 0 {
         let mut text = Line::<256>::new();
         let _ = uwrite!(&mut text, "{} more findings, see Threads", report.left_out);
@@ -137,6 +151,44 @@ fn captures(evidence: &Evidence<'_>, report: &mut Report<'_>) {
             report.add_of(FindingCode::Capture, text.as_str(), threads.map(|record| record.tid));
         }
     }
+}
+
+/// What the control group has left.
+fn control_group(bytes: &mut [u8], report: &mut Report<'_>) {
+    let limits = cgroup::limits(bytes);
+    let mut text = Line::<256>::new();
+    if let Some(tasks) = limits.tasks.filter(|tasks| tasks.is_near()) {
+        let _ = uwrite!(
+            &mut text,
+            "{} of {} that the control group allows (pids.max), see Processes",
+            tasks.used,
+            tasks.max
+        );
+        report.add(FindingCode::Threads, text.as_str());
+    }
+    if let Some(memory) = limits.memory.filter(|memory| memory.is_near()) {
+        text.clear();
+        crate::view::byte_count(&mut text, memory.used);
+        text.push(" of ");
+        crate::view::byte_count(&mut text, memory.max);
+        text.push(" that the control group allows are in use, inactive file cache not counted, ");
+        text.push("see Processes");
+        report.add(FindingCode::Memory, text.as_str());
+    }
+}
+
+/// A file without a name any more: an upgrade replaced it, or it was deleted.
+fn executable(bytes: &mut [u8], report: &mut Report<'_>) {
+    let links = rustix::fs::statat(rustix::fs::CWD, c"/proc/self/exe", AtFlags::empty());
+    if !links.is_ok_and(|stat| stat.st_nlink == 0) {
+        return;
+    }
+    let Ok(path) = read::link(rustix::fs::CWD, c"/proc/self/exe", bytes) else { return };
+    let path = path.bytes.strip_suffix(b" (deleted)").unwrap_or(path.bytes);
+    let mut text = Line::<256>::new();
+    text.push("the file that runs was deleted or replaced since it was started: ");
+    text.push_bytes(path);
+    report.add(FindingCode::ExecutableReplaced, text.as_str());
 }
 
 /// Open descriptors and their limit.

@@ -224,6 +224,8 @@ mod sys;
 mod syscalls;
 #[cfg(gmr_engine)]
 mod threads;
+#[cfg(gmr_engine)]
+mod waits;
 
 pub use error::{
     DestinationError, RegisterError, ReportError, RunError, SetupError, UnregisterError,

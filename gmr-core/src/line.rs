@@ -15,7 +15,6 @@ pub(crate) struct Line<const BYTES: usize> {
     is_cut: bool,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "what waits is looked at next"))]
 impl<const BYTES: usize> Line<BYTES> {
     pub(crate) const fn new() -> Self {
         Line { text: heapless::String::new(), is_cut: false }

@@ -24,8 +24,11 @@ use crate::procfs::{list, read, status};
 use crate::sys::memory::Zeroable;
 
 pub(crate) mod facts;
+pub(crate) mod second_look;
 
 use facts::{Calls, KernelFacts};
+
+use crate::waits::Wait;
 
 /// Longest name of a thread (TASK_COMM_LEN - 1); io_uring's and kernel
 /// workers' longer ones are cut.
@@ -39,12 +42,35 @@ const KERNEL_WORKER_PREFIXES: [&[u8]; 2] = [b"iou-wrk-", b"iou-sqp-"];
 /// what libc keeps for itself.
 const NEARLY_ALL: u32 = 52;
 
+/// A thread's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name {
+    bytes: [u8; NAME_BYTES],
+    len: u8,
+}
+
+impl Name {
+    pub(crate) const EMPTY: Self = Name { bytes: [0; NAME_BYTES], len: 0 };
+
+    /// The first bytes of `name`.
+    fn of(name: &[u8]) -> Self {
+        let mut bytes = [0; NAME_BYTES];
+        for (to, from) in bytes.iter_mut().zip(name) {
+            *to = *from;
+        }
+        Name { bytes, len: name.len().min(NAME_BYTES) as u8 }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
 /// One thread in the arena.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ThreadRecord {
     pub(crate) tid: u32,
-    name: [u8; NAME_BYTES],
-    name_len: u8,
+    pub(crate) name: Name,
     pub(crate) state: u8,
     pub(crate) capture: Capture,
     pub(crate) stack_end: StackEnd,
@@ -57,8 +83,13 @@ pub(crate) struct ThreadRecord {
     /// It blocks nearly everything, as inside a handler or while it starts:
     /// that may be over soon.
     blocks_all: bool,
+    /// A second look found it in the same state, in which it does not run: in an
+    /// uninterruptible sleep, or stopped.
+    pub(crate) is_held: bool,
     /// What the kernel says of it.
     pub(crate) kernel: KernelFacts,
+    /// What it waits for.
+    pub(crate) wait: Wait,
 }
 
 #[expect(unsafe_code, reason = "zero is a value of each field")]
@@ -69,8 +100,7 @@ unsafe impl Zeroable for ThreadRecord {}
 impl ThreadRecord {
     pub(crate) const EMPTY: Self = ThreadRecord {
         tid: 0,
-        name: [0; NAME_BYTES],
-        name_len: 0,
+        name: Name::EMPTY,
         state: b'?',
         capture: Capture::NotBuilt,
         stack_end: StackEnd::NoStack,
@@ -80,19 +110,13 @@ impl ThreadRecord {
         #[cfg(feature = "stacks")]
         between: None,
         blocks_all: false,
+        is_held: false,
         kernel: KernelFacts::EMPTY,
+        wait: Wait::NONE,
     };
 
     pub(crate) fn name(&self) -> &[u8] {
-        self.name.get(..usize::from(self.name_len)).unwrap_or_default()
-    }
-
-    fn set_name(&mut self, name: &[u8]) {
-        let len = name.len().min(NAME_BYTES);
-        for (to, from) in self.name.iter_mut().zip(name) {
-            *to = *from;
-        }
-        self.name_len = len as u8;
+        self.name.as_bytes()
     }
 
     /// Whether its stack is still to be asked for.
@@ -238,7 +262,7 @@ fn describe(
     match content {
         Ok(content) => {
             let status = status::parse(content.bytes);
-            record.set_name(status.name.as_deref().unwrap_or_default());
+            record.name = Name::of(status.name.as_deref().unwrap_or_default());
             record.state = status.state.unwrap_or(b'?');
             record.kernel.take_status(&status);
             let blocked = status.sig_blocked.unwrap_or(0);
@@ -250,7 +274,9 @@ fn describe(
                 record.kernel.read_wchan(task, tid, bytes);
             }
             // Last, and before the thread is sent a signal: closest to its stack.
-            record.kernel.call = calls.read(task, tid, bytes);
+            if !matches!(record.state, b'Z' | b'X' | b'x') {
+                record.kernel.call = calls.read(task, tid, bytes);
+            }
         }
         Err(Errno::NOENT | Errno::SRCH) => record.capture = Capture::Exited,
         // Not described, but it may still answer.

@@ -106,7 +106,7 @@ pub(super) static CALLS: &[Row] = &[
     (95, "waitid", "iixxx"),
     (96, "set_tid_address", "x"),
     (97, "unshare", "x"),
-    (98, "futex", "xonxxx"),
+    (98, "futex", "xocxxu"),
     (99, "set_robust_list", "xx"),
     (100, "get_robust_list", "xxx"),
     (101, "nanosleep", "xx"),

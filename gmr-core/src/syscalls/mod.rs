@@ -17,7 +17,6 @@ use ufmt::{uWrite, uwrite};
 
 #[cfg(any(test, target_arch = "aarch64"))]
 mod aarch64;
-#[expect(dead_code, reason = "what waits is looked at next")]
 pub(crate) mod futex;
 #[cfg(any(test, target_arch = "x86_64"))]
 mod x86_64;
@@ -31,8 +30,9 @@ use x86_64::CALLS;
 static CALLS: &[Row] = &[];
 
 /// Number, name, and a letter for each argument: `f` a descriptor, `n` a length
-/// or count, `i` a signed number, `m` a timeout in milliseconds, `o` futex(2)'s
-/// operation, `x` anything else. Sorted by number.
+/// or count, `c` one of 32 bits, `i` a signed number, `m` a timeout in
+/// milliseconds, `o` futex(2)'s operation, `u` a mask of 32 bits, `x` anything
+/// else. Sorted by number.
 type Row = (u16, &'static str, &'static str);
 
 /// One system call.
@@ -128,7 +128,12 @@ fn argument<W: uWrite>(out: &mut W, kind: u8, word: u64) -> Result<(), W::Error>
         }
         b'i' if word >> 32 == 0xffff_ffff => uwrite!(out, "{}", low_half),
         b'n' if word < READABLE.unsigned_abs() => uwrite!(out, "{}", word),
+        b'c' => uwrite!(out, "{}", word as u32),
         b'o' => futex::write_operation(out, word as u32),
+        b'u' => {
+            out.write_str("0x")?;
+            hexadecimal(out, u64::from(word as u32))
+        }
         _ => {
             out.write_str("0x")?;
             hexadecimal(out, word)

@@ -210,7 +210,7 @@ pub(super) static CALLS: &[Row] = &[
     (199, "fremovexattr", "fx"),
     (200, "tkill", "ii"),
     (201, "time", "x"),
-    (202, "futex", "xonxxx"),
+    (202, "futex", "xocxxu"),
     (203, "sched_setaffinity", "xxx"),
     (204, "sched_getaffinity", "xxx"),
     (205, "set_thread_area", "x"),

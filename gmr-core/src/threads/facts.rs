@@ -177,7 +177,7 @@ pub(crate) fn call(task: BorrowedFd<'_>, tid: u32, bytes: &mut [u8]) -> Result<C
     Ok(syscall::parse(content).map_or(Call::Unknown, Call::from))
 }
 
-fn read_file<'b>(
+pub(crate) fn read_file<'b>(
     task: BorrowedFd<'_>,
     tid: u32,
     name: &str,

@@ -14,6 +14,7 @@ use crate::section::{SectionResult, SectionWriter};
 use crate::syscalls;
 use crate::threads::ThreadRecord;
 use crate::threads::facts::{Call, Calls, KernelFacts};
+use crate::waits::{Kind, Owner, Wait, words};
 
 /// A call with six decoded arguments takes some 150 bytes.
 const LINE_BYTES: usize = 256;
@@ -36,6 +37,7 @@ pub(super) fn write_refusal(calls: &Calls, out: &mut SectionWriter<'_>) -> Secti
 pub(super) fn write(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
     let facts = &record.kernel;
     write_call(&facts.call, out)?;
+    write_wait(&record.wait, out)?;
     write_cpu(facts, out)?;
     if !facts.wchan().is_empty() {
         out.value("wchan", facts.wchan())?;
@@ -90,6 +92,24 @@ fn write_call(call: &Call, out: &mut SectionWriter<'_>) -> SectionResult {
             }
             Ok(())
         })
+    })
+}
+
+/// What the call alone does not say: who else waits, and for whom.
+fn write_wait(wait: &Wait, out: &mut SectionWriter<'_>) -> SectionResult {
+    if wait.address == 0 || (wait.waiters < 2 && wait.kind == Kind::Futex) {
+        return Ok(());
+    }
+    let mut line = Line::<LINE_BYTES>::new();
+    words::write(&mut line, wait);
+    summary("waits for", line.as_str(), out, |out| {
+        out.value("kind", wait.kind.code())?;
+        out.value("address", Value::Address(wait.address))?;
+        out.value("threads", wait.waiters)?;
+        out.value("owner", Some(wait.owner_tid).filter(|tid| *tid != 0))?;
+        out.value("owner name", Value::Bytes(wait.owner_name.as_bytes()))?;
+        out.value("owner ended", matches!(wait.owner, Owner::Gone { .. } | Owner::Died))?;
+        Ok(out.value("deadlock", wait.is_deadlock)?)
     })
 }
 
