@@ -12,8 +12,8 @@ use core::convert::Infallible;
 
 use arbitrary::Unstructured;
 use gmr_core::model::{
-    ActiveScope, Capture, Certainty, Column, Event, Frame, Incomplete, Process, SectionOutcome,
-    SectionStatus, StackEnd, Thread, Timestamp, Value,
+    ActiveScope, Capture, Certainty, Column, EntryFrames, Event, Frame, Incomplete, Process,
+    SectionOutcome, SectionStatus, StackEnd, Thread, ThreadGroup, ThreadMember, Timestamp, Value,
 };
 use gmr_core::view::View;
 use ufmt::uWrite;
@@ -153,6 +153,22 @@ impl<'a> Input<'a> {
         }
     }
 
+    fn thread_group(&mut self) -> ThreadGroup<'a> {
+        let Thread { tid, name, capture, stack_end, is_main, .. } = self.thread();
+        ThreadGroup {
+            count: self.number(),
+            first_tid: tid,
+            first_name: name,
+            capture: if is_main { Capture::Own } else { capture },
+            stack_end,
+        }
+    }
+
+    fn member(&mut self) -> ThreadMember<'a> {
+        let Thread { tid, name, state, .. } = self.thread();
+        ThreadMember { tid, name, state, summary: self.text() }
+    }
+
     fn process(&mut self) -> Process<'a> {
         Process {
             pid: self.small(),
@@ -212,9 +228,15 @@ impl<'a> Input<'a> {
     }
 
     fn op(&mut self) -> Op<'a> {
-        match self.byte() % 22 {
+        match self.byte() % 25 {
             20 => Op::TableHead(self.columns()),
             21 => Op::Row(self.columns(), self.values()),
+            22 => Op::Event(Event::BeginThreadGroup(self.thread_group())),
+            23 => Op::Event(Event::BeginMember(self.member())),
+            24 => Op::Event(Event::EntryFrames(EntryFrames {
+                count: self.small(),
+                last: self.frame(),
+            })),
             kind => Op::Event(self.event(kind)),
         }
     }
@@ -260,7 +282,10 @@ pub fn check_text(events: &[Event<'_>], text: &str) {
         .take_while(|event| !matches!(event, Event::BeginEnd | Event::EndReport { .. }))
         .filter(|event| matches!(event, Event::BeginSection { .. }))
         .count();
-    let threads = events.iter().filter(|event| matches!(event, Event::BeginThread(_))).count();
+    let threads = events
+        .iter()
+        .filter(|event| matches!(event, Event::BeginThread(_) | Event::BeginThreadGroup(_)))
+        .count();
     let heads = events.iter().filter(|event| matches!(event, Event::TableHead { .. })).count();
     let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
 
