@@ -42,7 +42,7 @@ const FLAG_SIGNAL_FRAME: u64 = 4;
 const FLAG_INTERRUPTED: u64 = 8;
 
 impl FrameRecord {
-    fn of(found: &Found) -> Self {
+    pub(crate) fn of(found: &Found) -> Self {
         use crate::model::Certainty;
         let mut flags = match found.certainty {
             Certainty::Exact => 0,
