@@ -54,7 +54,7 @@ impl FrameRecord {
         FrameRecord { pc, flags: 0 }
     }
 
-    fn of(found: &Found) -> Self {
+    pub(crate) fn of(found: &Found) -> Self {
         use crate::model::Certainty;
         let mut flags = match found.certainty {
             Certainty::Exact => 0,

@@ -816,6 +816,44 @@ mod tests {
                 "stack_end": "no_stack",
             })
         );
+        assert_eq!(
+            threads["threads"][3],
+            json!({
+                "count": 38,
+                "capture": "ok",
+                "stack_end": "complete",
+                "members": [
+                    {
+                        "tid": 10203,
+                        "name": "api-3",
+                        "state": "sleeping",
+                        "summary": "sleeping, futex 0x7f21c0a41e10",
+                        "scopes": [{"label": "idle", "detail": null, "age_ns": 17}],
+                    },
+                    {"tid": 10204, "name": "", "state": "running"},
+                ],
+                "members left out": 36,
+                "frames": [{
+                    "index": 0,
+                    "pc": "0x555555555000",
+                    "module": "heat-api",
+                    "module_offset": "0x1000",
+                    "function": "syscall",
+                    "certainty": "exact",
+                }],
+                "entry_frames_left_out": 8,
+                "last_entry_frame": {
+                    "index": 1,
+                    "pc": "0x555555555010",
+                    "module": "heat-api",
+                    "module_offset": "0x1010",
+                    "function": "_start",
+                    "certainty": "exact",
+                },
+            })
+        );
+        assert_eq!(threads["threads"][4]["capture"], "own");
+        assert_eq!(threads["threads"][4]["explanation"], Capture::Own.explanation());
         let child = &sections[2]["data"]["processes"][0]["children"][0];
         assert_eq!(child["memory_bytes"], 5u64 << 30);
         assert_eq!(child["children"][0]["uid"], serde_json::Value::Null);

@@ -903,6 +903,19 @@ stack = partial: the stack ends early
 state = sleeping
 stack = signal_blocked: the thread blocks the capture signal; it was left alone
 
+------      38 threads with the same stack: api-3 #10203, …       ------
+#10203 api-3: sleeping, futex 0x7f21c0a41e10
+  doing = idle (17 ns)
+#10204: running
+members left out = 36
+
+#0  heat-api+0x1000 in syscall
+#1  … 8 runtime entry frames left out (to heat-api+0x1010 in _start)
+
+------             1 thread of the reporter: gmr #12              ------
+stack = own: a thread of the reporter itself
+#12 gmr: sleeping
+
 ========================================================================
 ====                           Processes                            ====
 ========================================================================

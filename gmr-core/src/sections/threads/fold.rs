@@ -25,7 +25,7 @@ use crate::threads::ThreadRecord;
 /// Where a thread stands in the section.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
-    /// Of the frames' addresses; 0 without any.
+    /// Of the frames and the stack's end; 0 without frames.
     hash: u64,
     rank: u32,
     /// How many threads its group has.
@@ -130,11 +130,15 @@ fn is_foldable(facts: &Facts<'_>, record: &ThreadRecord, rank: u32) -> bool {
 
 #[cfg(feature = "stacks")]
 fn hash_of(facts: &Facts<'_>, record: &ThreadRecord) -> u64 {
-    let mut hash = 0_u64;
-    for frame in facts.frames_of(record) {
-        // As FxHash does: quick, and it decides nothing.
-        hash = (hash.rotate_left(5) ^ frame.pc).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
+    // As FxHash does: quick, and it decides nothing.
+    let step =
+        |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    let frames = facts.frames_of(record).iter().map(|frame| {
+        // No address has these bits.
+        frame.pc ^ ((frame.found().certainty as u64) << 62)
+    });
+    let end = record.stack_end.code().bytes().map(u64::from);
+    let hash = frames.chain(end).fold(0, step);
     // 0 is for those without frames.
     hash | 1
 }
@@ -166,4 +170,221 @@ fn is_same(facts: &Facts<'_>, first: &Place, other: &Place) -> bool {
     let is_own =
         |place: &Place| place.of(facts).is_some_and(|record| record.capture == Capture::Own);
     is_own(first) && is_own(other)
+}
+
+#[cfg(all(test, feature = "stacks", feature = "symbols"))]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Certainty, StackEnd};
+    use crate::stacks::collect::FrameRecord;
+    use crate::stacks::unwind::Found;
+    use crate::sys::memory::Region;
+    use crate::threads::Listed;
+
+    /// A thread: how its capture ended, and its frames.
+    #[derive(Debug, Clone)]
+    struct Given {
+        capture: Capture,
+        stack_end: StackEnd,
+        frames: Vec<(u64, Certainty)>,
+        is_main: bool,
+        is_triggering: bool,
+    }
+
+    fn given(frames: &[u64]) -> Given {
+        Given {
+            capture: Capture::Ok,
+            stack_end: StackEnd::Complete,
+            frames: frames.iter().map(|pc| (*pc, Certainty::Exact)).collect(),
+            is_main: false,
+            is_triggering: false,
+        }
+    }
+
+    /// The numbers of the threads, block by block.
+    fn blocks(threads: &[Given], fold: bool) -> Vec<Vec<usize>> {
+        let (mut frames, mut records) = (Vec::new(), Vec::new());
+        for (number, given) in threads.iter().enumerate() {
+            // No process has threads of these numbers.
+            let tid = if given.is_main { crate::sys::getpid() } else { u32::MAX - number as u32 };
+            let mut record = ThreadRecord::EMPTY;
+            record.tid = tid;
+            record.capture = given.capture;
+            record.stack_end = given.stack_end;
+            record.first_frame = frames.len() as u32;
+            record.frame_count = given.frames.len() as u32;
+            record.is_triggering = given.is_triggering;
+            records.push(record);
+            frames.extend(given.frames.iter().map(|(pc, certainty)| {
+                FrameRecord::of(&Found {
+                    pc: *pc,
+                    certainty: *certainty,
+                    is_signal_frame: false,
+                    is_interrupted: false,
+                })
+            }));
+        }
+        let mut region = Region::map(crate::names::Names::bytes_needed()).unwrap();
+        let names = crate::names::Names::carve(&mut region).unwrap();
+        let scopes = crate::scope::Snapshot::take(&mut []);
+        let facts = Facts {
+            records: &records,
+            listed: &Listed {
+                count: records.len(),
+                total: records.len() as u64,
+                ..Listed::default()
+            },
+            sampled: None,
+            scopes: &scopes,
+            options: &crate::Options::new().fold(fold),
+            is_skipped: false,
+            frames: &frames,
+            table: None,
+            names: &names,
+            lines: None,
+        };
+        let mut places =
+            vec![Place { hash: 7, rank: 7, count: 7, leader: 7, record: 7 }; records.len() + 3];
+        let mut rest = order(&facts, &mut places);
+        let mut blocks = Vec::new();
+        while !rest.is_empty() {
+            let block = next_block(&mut rest);
+            let numbers: Vec<_> = block.iter().map(|place| place.record as usize).collect();
+            assert!(block.len() == 1 || is_group(&facts, block));
+            blocks.push(numbers);
+        }
+        region.release();
+        blocks
+    }
+
+    #[test]
+    fn equal_stacks_meet_and_the_largest_block_is_the_last() {
+        let mut threads = vec![
+            Given { capture: Capture::Own, ..given(&[]) },
+            given(&[1, 2]),
+            given(&[5]),
+            given(&[1, 2]),
+            given(&[3, 4]),
+            Given { is_main: true, ..given(&[1, 2]) },
+            given(&[3, 4]),
+            Given { capture: Capture::Timeout, ..given(&[]) },
+            given(&[1, 2]),
+            Given { is_triggering: true, ..given(&[1, 2]) },
+            Given { capture: Capture::SignalBlocked, ..given(&[]) },
+            Given { capture: Capture::Own, ..given(&[]) },
+        ];
+        let expected: [&[usize]; 8] =
+            [&[9], &[5], &[7], &[10], &[2], &[4, 6], &[1, 3, 8], &[0, 11]];
+        assert_eq!(blocks(&threads, true), expected);
+        let alone: Vec<_> = [9, 5, 7, 10, 1, 2, 3, 4, 6, 8, 0, 11].map(|it| vec![it]).to_vec();
+        assert_eq!(blocks(&threads, false), alone);
+        // Nobody was asked: nothing is known to be equal.
+        for thread in &mut threads {
+            *thread = Given { capture: Capture::NotBuilt, ..given(&[]) };
+        }
+        assert_eq!(blocks(&threads, true).len(), threads.len());
+    }
+
+    #[test]
+    fn what_differs_in_anything_is_not_equal() {
+        let partial = |stack_end| Given { capture: Capture::Partial, stack_end, ..given(&[1, 2]) };
+        let mut guessed = given(&[1, 2]);
+        guessed.frames[1].1 = Certainty::FramePointer;
+        let threads = [
+            given(&[1, 2]),
+            given(&[1, 2, 0]),
+            given(&[2, 1]),
+            guessed,
+            partial(StackEnd::NoUnwindInfo),
+            partial(StackEnd::Unreadable),
+            partial(StackEnd::Unreadable),
+        ];
+        let sizes: Vec<_> = blocks(&threads, true).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1, 2, 1, 1, 1, 1]);
+        // Those with part of a stack come first.
+        assert_eq!(blocks(&threads, true)[..2], [vec![4], vec![5, 6]]);
+    }
+
+    #[test]
+    fn a_hash_decides_nothing() {
+        // Two frames whose hashes meet in the second.
+        let step = |hash: u64, pc: u64| (hash.rotate_left(5) ^ pc).wrapping_mul(K);
+        const K: u64 = 0x517c_c1b7_2722_0a95;
+        let meets = step(0, 1).rotate_left(5) ^ 2 ^ step(0, 3).rotate_left(5);
+        assert_eq!(step(step(0, 1), 2), step(step(0, 3), meets));
+        let threads =
+            [given(&[1, 2]), given(&[3, meets]), given(&[1, 2]), given(&[3, meets]), given(&[9])];
+        let blocks = blocks(&threads, true);
+        assert!(blocks.contains(&vec![0, 2]), "{blocks:?}");
+        assert!(blocks.iter().all(|block| !block.contains(&1) || !block.contains(&0)));
+        assert_eq!(blocks.concat().len(), 5);
+    }
+
+    fn any_thread() -> impl Strategy<Value = Given> {
+        let captures = [
+            Capture::Ok,
+            Capture::Ok,
+            Capture::Ok,
+            Capture::Partial,
+            Capture::Timeout,
+            Capture::Own,
+        ];
+        (prop::sample::select(captures.to_vec()), prop::collection::vec(1_u64..3, 0..4)).prop_map(
+            |(capture, frames)| match capture {
+                Capture::Ok | Capture::Partial => Given { capture, ..given(&frames) },
+                _ => Given { capture, ..given(&[]) },
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn every_thread_is_in_one_block_with_its_like(
+            mut threads in prop::collection::vec(any_thread(), 0..40),
+            main in 0_usize..60,
+            triggering in 0_usize..60,
+        ) {
+            if let Some(thread) = threads.get_mut(main) {
+                thread.is_main = true;
+            }
+            if let Some(thread) = threads.get_mut(triggering) {
+                thread.is_triggering = true;
+            }
+            let blocks = blocks(&threads, true);
+            let mut seen = blocks.concat();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..threads.len()).collect::<Vec<_>>());
+            let key = |number: usize| {
+                let it = &threads[number];
+                let is_alone = it.is_main
+                    || it.is_triggering
+                    || it.capture == Capture::Timeout
+                    || (it.frames.is_empty() && it.capture != Capture::Own);
+                (std::format!("{:?} {:?}", it.capture, it.frames), is_alone.then_some(number))
+            };
+            for (at, block) in blocks.iter().enumerate() {
+                prop_assert!(block.is_sorted());
+                prop_assert!(block.iter().all(|number| key(*number) == key(block[0])));
+                // No other block is of the same kind.
+                let others = blocks.iter().enumerate().filter(|(other, _)| *other != at);
+                for (_, other) in others {
+                    prop_assert_ne!(key(other[0]), key(block[0]));
+                }
+            }
+            let whole: Vec<_> = blocks
+                .iter()
+                .filter(|block| {
+                    let it = &threads[block[0]];
+                    it.capture == Capture::Ok && !it.is_main && !it.is_triggering
+                })
+                .map(Vec::len)
+                .collect();
+            prop_assert!(whole.is_sorted());
+        }
+    }
 }
