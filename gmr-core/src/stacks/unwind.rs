@@ -291,6 +291,19 @@ impl Walker {
         known
     }
 
+    /// Whether two addresses lie in one function, by the call frame information.
+    #[cfg_attr(not(gmr_engine), allow(dead_code, reason = "the engine asks"))]
+    pub(crate) fn is_same_function(
+        &mut self,
+        modules: &impl Modules,
+        one: u64,
+        other: u64,
+    ) -> bool {
+        let Some((bias, Some(info))) = modules.lookup(one) else { return false };
+        let range = rules::rows(&info, one.wrapping_sub(bias), &mut self.context, |_| true);
+        range.is_some_and(|range| range.contains(&other.wrapping_sub(bias)))
+    }
+
     fn rule(&mut self, modules: &impl Modules, address: u64, pc: u64) -> Rule {
         let judge = |address: u64, context: &mut Context| match modules.lookup(address) {
             Some((bias, Some(info))) => rules::judge(&info, address.wrapping_sub(bias), context),
