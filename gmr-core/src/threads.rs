@@ -326,7 +326,8 @@ fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: 
     } else if status::Status::contains(pending, signal) {
         // Asked by an earlier report and still silent (stopped by a debugger,
         // in an uninterruptible call): not the same as refusing to be asked.
-        record.capture = Capture::Timeout;
+        let is_asleep = record.state == b'D';
+        record.capture = if is_asleep { Capture::Uninterruptible } else { Capture::Timeout };
     }
 }
 
