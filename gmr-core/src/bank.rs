@@ -18,6 +18,7 @@ use crate::outcomes::{MAX_OUTCOMES, NO_OUTCOME};
 use crate::protocol::baton::Baton;
 use crate::scope;
 use crate::sections::processes;
+use crate::sections::threads::Place;
 use crate::sys::memory::Region;
 use crate::threads::ThreadRecord;
 
@@ -60,6 +61,8 @@ pub(crate) struct Bank {
     pub(crate) dirents: &'static mut [MaybeUninit<u8>],
     pub(crate) processes: &'static mut [processes::Entry],
     pub(crate) threads: &'static mut [ThreadRecord],
+    pub(crate) places: &'static mut [Place],
+    pub(crate) waits: crate::waits::Scratch,
     pub(crate) scopes: &'static mut [scope::Record],
     pub(crate) outcomes: &'static mut [SectionOutcome<'static>],
     #[cfg(feature = "stacks")]
@@ -145,6 +148,8 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
         .saturating_add(DIRENTS_BYTES)
         .saturating_add(Region::bytes_for::<processes::Entry>(processes::TABLE_ENTRIES))
         .saturating_add(Region::bytes_for::<ThreadRecord>(threads))
+        .saturating_add(Region::bytes_for::<Place>(threads))
+        .saturating_add(Region::bytes_for::<u32>(threads).saturating_mul(2))
         .saturating_add(Region::bytes_for::<scope::Record>(scope::SLOTS))
         .saturating_add(Region::bytes_for::<SectionOutcome<'_>>(MAX_OUTCOMES))
         .saturating_add(4096);
@@ -179,7 +184,12 @@ pub(crate) fn build(
         masked: region.carve::<u8>(MASKED_BYTES)?,
         dirents: region.carve_with(DIRENTS_BYTES, || MaybeUninit::new(0))?,
         processes: region.carve_with(processes::TABLE_ENTRIES, || processes::Entry::EMPTY)?,
-        threads: region.carve_with(options.max_threads as usize, || ThreadRecord::EMPTY)?,
+        threads: region.carve::<ThreadRecord>(options.max_threads as usize)?,
+        places: region.carve::<Place>(options.max_threads as usize)?,
+        waits: crate::waits::Scratch {
+            order: region.carve::<u32>(options.max_threads as usize)?,
+            by_tid: region.carve::<u32>(options.max_threads as usize)?,
+        },
         scopes: region.carve::<scope::Record>(scope::SLOTS)?,
         outcomes: region.carve_with(MAX_OUTCOMES, || NO_OUTCOME)?,
         #[cfg(feature = "stacks")]

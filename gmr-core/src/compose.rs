@@ -479,8 +479,17 @@ fn compose(
         });
         return None;
     };
-    let Bank { sink, bytes, dirents, processes: table, threads: records, scopes, outcomes, .. } =
-        bank;
+    let Bank {
+        sink,
+        bytes,
+        dirents,
+        processes: table,
+        threads: records,
+        waits,
+        scopes,
+        outcomes,
+        ..
+    } = bank;
     let mut report = Report {
         engine,
         cell,
@@ -520,14 +529,11 @@ fn compose(
         interrupted_tid: interrupted.map(|interrupted| interrupted.tid),
         has_context: interrupted.is_some_and(|interrupted| !interrupted.context.is_null()),
         excluded: engine.options.exclude_threads,
+        ticks_per_second: engine.facts.ticks_per_second(),
     };
     let is_skipped = report.stuck.contains(&Step::COLLECT);
     let mut list = |records: &mut [ThreadRecord], bytes: &mut [u8]| {
-        if is_skipped {
-            Listed { count: 0, total: 0, error: None }
-        } else {
-            threads::list(&asking, records, bytes, dirents)
-        }
+        if is_skipped { Listed::default() } else { threads::list(&asking, records, bytes, dirents) }
     };
     let listed = list(records, bytes);
     #[cfg(feature = "stacks")]
@@ -572,6 +578,21 @@ fn compose(
         });
     }
 
+    #[cfg(all(feature = "stacks", feature = "symbols"))]
+    let caller = |record: &ThreadRecord| match &tables {
+        Some(tables) => crate::waits::evidence::caller(
+            record,
+            bank.stacks.frames.records,
+            tables.table,
+            &bank.names,
+        ),
+        None => crate::waits::Caller::Unknown,
+    };
+    #[cfg(not(all(feature = "stacks", feature = "symbols")))]
+    let caller = |_: &crate::threads::ThreadRecord| crate::waits::Caller::Unknown;
+    crate::waits::find(records, waits, bytes, &caller);
+    threads::second_look::look(records, bytes);
+
     #[cfg(feature = "stacks")]
     let lines = engine.options.lines.map(|lines| lines.0);
     #[cfg(all(feature = "stacks", feature = "symbols"))]
@@ -586,6 +607,7 @@ fn compose(
                 records,
                 listed: &listed,
                 scopes: &scopes,
+                options: &engine.options,
                 is_skipped,
                 #[cfg(feature = "stacks")]
                 sampled,
@@ -607,7 +629,7 @@ fn compose(
     }
     scopes.give_back(|tid| facts.records.iter().any(|record| record.tid == tid));
     report.judge_threads(&facts);
-    report.findings(&facts, dirents);
+    report.findings(&facts, bytes, dirents);
 
     // Sections.
     let policy = engine.options.redaction;
@@ -618,7 +640,7 @@ fn compose(
                 "an earlier report is still stuck in the collection of threads",
             ));
         }
-        judged(policy, bank.masked, out, |out| threads_section::write(&facts, out))
+        judged(policy, bank.masked, out, |out| threads_section::write(&facts, bank.places, out))
     });
     let mut scratch = processes::Scratch { table, bytes, dirents, limit_hit: false };
     report.section(Step::PROCESSES, processes::TITLE, |out| {
@@ -787,7 +809,11 @@ impl Report<'_> {
         }
         let collected = collector.run(records, is_current);
         crate::threads::look_again(asking, records, bytes);
-        collector.run(records, is_current).longer(collected)
+        let collected = collector.run(records, is_current).longer(collected);
+        if !crate::stacks::fresh::look_back(engine, table.table, bytes) {
+            collector.cut(records);
+        }
+        collected
     }
 
     fn judge_threads(&mut self, facts: &threads_section::Facts<'_>) {
@@ -810,6 +836,7 @@ impl Report<'_> {
     fn findings(
         &mut self,
         facts: &threads_section::Facts<'_>,
+        bytes: &mut [u8],
         dirents: &mut [core::mem::MaybeUninit<u8>],
     ) {
         let stuck: heapless::Vec<&str, { crate::protocol::ownership::MAX_BANKS }> =
@@ -817,8 +844,8 @@ impl Report<'_> {
         self.out.put(&Event::BeginFindings);
         let out = &mut self.out;
         let evidence = Evidence { engine: self.engine, threads: facts, stuck: &stuck };
-        findings::write(&evidence, dirents, &mut |text| {
-            out.put(&Event::Item { value: Value::Text(text) });
+        findings::write(&evidence, bytes, dirents, &mut |finding| {
+            out.put(&Event::Finding(*finding));
         });
     }
 

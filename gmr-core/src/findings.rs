@@ -1,12 +1,31 @@
 //! Findings: what the collected facts prove to be abnormal, each with its
 //! evidence and where to look. Nothing here is a guess.
+//!
+//! In the order of how much they explain: what the reporter itself is stuck in,
+//! threads that wait for each other ([`waiting`]), threads that cannot run,
+//! captures that failed, limits that are near.
+//!
+//! Limits: [`MAX_FINDINGS`] are shown, and of each [`MAX_TIDS`] threads; what is
+//! left out is counted.
 
+use rustix::fs::AtFlags;
 use ufmt::uwrite;
 
 use crate::engine::Engine;
-use crate::model::Capture;
+use crate::line::Line;
+use crate::model::{Capture, Finding, FindingCode};
 use crate::procfs::{list, read};
+use crate::sections::processes::cgroup;
 use crate::sections::threads::Facts;
+
+mod held;
+mod waiting;
+
+/// More would push the report itself off the operator's screen.
+const MAX_FINDINGS: u32 = 32;
+
+/// Threads that one finding names.
+const MAX_TIDS: usize = 16;
 
 /// What there is to judge by.
 pub(crate) struct Evidence<'a> {
@@ -16,21 +35,77 @@ pub(crate) struct Evidence<'a> {
     pub(crate) stuck: &'a [&'a str],
 }
 
+/// Takes findings up to their limit.
+struct Report<'a> {
+    give: &'a mut dyn FnMut(&Finding<'_>),
+    shown: u32,
+    left_out: u32,
+}
+
+impl Report<'_> {
+    /// One finding about the process.
+    fn add(&mut self, code: FindingCode, text: &str) {
+        self.add_of(code, text, core::iter::empty());
+    }
+
+    /// One finding about threads.
+    fn add_of(&mut self, code: FindingCode, text: &str, threads: impl Iterator<Item = u32>) {
+        if self.shown >= MAX_FINDINGS {
+            self.left_out = self.left_out.saturating_add(1);
+            return;
+        }
+        let mut tids = heapless::Vec::<u32, MAX_TIDS>::new();
+        let mut tids_left_out = 0_u32;
+        for tid in threads {
+            if tids.push(tid).is_err() {
+                tids_left_out = tids_left_out.saturating_add(1);
+            }
+        }
+        self.shown = self.shown.saturating_add(1);
+        (self.give)(&Finding { code, text, tids: &tids, tids_left_out });
+    }
+}
+
 /// Reports each finding.
 pub(crate) fn write(
     evidence: &Evidence<'_>,
+    bytes: &mut [u8],
     dirents: &mut [core::mem::MaybeUninit<u8>],
-    report: &mut dyn FnMut(&str),
+    give: &mut dyn FnMut(&Finding<'_>),
 ) {
-    let mut text = heapless::String::<256>::new();
+    let mut report = Report { give, shown: 0, left_out: 0 };
+    stuck_sections(evidence, &mut report);
+    waiting::write(evidence.threads.records, &mut report);
+    held::write(evidence.threads.records, &mut report);
+    captures(evidence, &mut report);
+    if let Some((open, limit)) = descriptors(dirents)
+        && open.saturating_mul(10) >= limit.saturating_mul(9)
+    {
+        let mut text = Line::<256>::new();
+        let _ = uwrite!(&mut text, "{} of {} open, see Processes", open, limit);
+        report.add(FindingCode::Descriptors, text.as_str());
+    }
+    control_group(bytes, &mut report);
+    executable(bytes, &mut report);
+    if report.left_out > 0 {
+        let mut text = Line::<256>::new();
+        let _ = uwrite!(&mut text, "{} more findings, see Threads", report.left_out);
+        (report.give)(&Finding {
+            code: FindingCode::LeftOut,
+            text: text.as_str(),
+            tids: &[],
+            tids_left_out: 0,
+        });
+    }
+}
+
+fn stuck_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
+    let mut text = Line::<256>::new();
     for title in evidence.stuck {
         text.clear();
-        let _ = uwrite!(
-            &mut text,
-            "stuck section: an earlier report has not come back from {}; it is skipped",
-            title
-        );
-        report(&text);
+        let _ =
+            uwrite!(&mut text, "an earlier report has not come back from {}; it is skipped", title);
+        report.add(FindingCode::StuckSection, text.as_str());
     }
     let mut after = 0;
     while let Some(visit) = evidence.engine.registry.visit_after(after) {
@@ -42,12 +117,16 @@ pub(crate) fn write(
             text.clear();
             let _ = uwrite!(
                 &mut text,
-                "stuck section: the worker of an earlier report has not come back from {}",
+                "the worker of an earlier report has not come back from {}",
                 title
             );
-            report(&text);
+            report.add(FindingCode::StuckSection, text.as_str());
         }
     }
+}
+
+fn captures(evidence: &Evidence<'_>, report: &mut Report<'_>) {
+    let mut text = Line::<256>::new();
     for capture in [
         Capture::Timeout,
         Capture::Partial,
@@ -56,28 +135,60 @@ pub(crate) fn write(
         Capture::HandlerReplaced,
         Capture::Refused,
     ] {
-        let count =
-            evidence.threads.records.iter().filter(|record| record.capture == capture).count();
+        let records = evidence.threads.records.iter();
+        let threads = records.filter(|record| record.capture == capture);
+        let count = threads.clone().count();
         if count > 0 {
             text.clear();
             let _ = uwrite!(
                 &mut text,
-                "capture: {} of {} threads {} ({}), see Threads",
+                "{} of {} threads {} ({}), see Threads",
                 count,
                 evidence.threads.listed.total,
                 capture.code(),
                 capture.explanation()
             );
-            report(&text);
+            report.add_of(FindingCode::Capture, text.as_str(), threads.map(|record| record.tid));
         }
     }
-    if let Some((open, limit)) = descriptors(dirents)
-        && open.saturating_mul(10) >= limit.saturating_mul(9)
-    {
-        text.clear();
-        let _ = uwrite!(&mut text, "descriptors: {} of {} open, see Processes", open, limit);
-        report(&text);
+}
+
+/// What the control group has left.
+fn control_group(bytes: &mut [u8], report: &mut Report<'_>) {
+    let limits = cgroup::limits(bytes);
+    let mut text = Line::<256>::new();
+    if let Some(tasks) = limits.tasks.filter(|tasks| tasks.is_near()) {
+        let _ = uwrite!(
+            &mut text,
+            "{} of {} that the control group allows (pids.max), see Processes",
+            tasks.used,
+            tasks.max
+        );
+        report.add(FindingCode::Threads, text.as_str());
     }
+    if let Some(memory) = limits.memory.filter(|memory| memory.is_near()) {
+        text.clear();
+        crate::view::byte_count(&mut text, memory.used);
+        text.push(" of ");
+        crate::view::byte_count(&mut text, memory.max);
+        text.push(" that the control group allows are in use, inactive file cache not counted, ");
+        text.push("see Processes");
+        report.add(FindingCode::Memory, text.as_str());
+    }
+}
+
+/// A file without a name any more: an upgrade replaced it, or it was deleted.
+fn executable(bytes: &mut [u8], report: &mut Report<'_>) {
+    let links = rustix::fs::statat(rustix::fs::CWD, c"/proc/self/exe", AtFlags::empty());
+    if !links.is_ok_and(|stat| stat.st_nlink == 0) {
+        return;
+    }
+    let Ok(path) = read::link(rustix::fs::CWD, c"/proc/self/exe", bytes) else { return };
+    let path = path.bytes.strip_suffix(b" (deleted)").unwrap_or(path.bytes);
+    let mut text = Line::<256>::new();
+    text.push("the file that runs was deleted or replaced since it was started: ");
+    text.push_bytes(path);
+    report.add(FindingCode::ExecutableReplaced, text.as_str());
 }
 
 /// Open descriptors and their limit.

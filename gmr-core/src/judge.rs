@@ -20,7 +20,7 @@
 //! A private key may go on in the texts and items that follow, to the end of
 //! the section; of other secrets each event must hold the whole.
 
-use crate::model::{ActiveScope, Event, Process, Thread, Value};
+use crate::model::{ActiveScope, Event, Process, Thread, ThreadGroup, ThreadMember, Value};
 use crate::redact::{self, MASK, Redaction};
 use crate::section::{EventSink, SectionResult, SectionWriter, Stop};
 
@@ -232,10 +232,16 @@ impl EventSink for Judge<'_, '_> {
             Event::Row { columns, values } => return self.row(columns, values),
             _ => self.follow(event),
         }
+        // Of the container that this event has opened, if it has.
+        let is_secret = self.innermost().hides == Hides::Everything;
         let Judge { out, policy, key_scratch, scratch, .. } = self;
         out.event(&match *event {
             Event::BeginGroup { key: Some(key) } => {
                 Event::BeginGroup { key: Some(masked_key(policy, key, key_scratch)) }
+            }
+            Event::BeginSummary { key, text } => {
+                let text = if is_secret { MASK } else { masked_text(policy, text, scratch) };
+                Event::BeginSummary { key: masked_key(policy, key, key_scratch), text }
             }
             Event::BeginList { key: Some(key) } => {
                 Event::BeginList { key: Some(masked_key(policy, key, key_scratch)) }
@@ -246,6 +252,18 @@ impl EventSink for Judge<'_, '_> {
             Event::BeginThread(thread) => {
                 let name = if is_hidden { MASK.as_bytes() } else { thread.name };
                 Event::BeginThread(Thread { name: masked_bytes(policy, name, scratch), ..thread })
+            }
+            Event::BeginThreadGroup(group) => {
+                let name = if is_hidden { MASK.as_bytes() } else { group.first_name };
+                Event::BeginThreadGroup(ThreadGroup {
+                    first_name: masked_bytes(policy, name, scratch),
+                    ..group
+                })
+            }
+            Event::BeginMember(member) => {
+                let name = if is_hidden { MASK.as_bytes() } else { member.name };
+                let name = masked_bytes(policy, name, scratch);
+                Event::BeginMember(ThreadMember { name, ..member })
             }
             Event::Scope(scope) => {
                 let detail = match is_hidden {
@@ -276,9 +294,13 @@ impl Judge<'_, '_> {
     fn follow(&mut self, event: &Event<'_>) {
         match *event {
             Event::BeginGroup { key } => self.begin(key, false),
+            Event::BeginSummary { key, .. } => self.begin(Some(key), false),
             Event::BeginList { key } => self.begin(key, true),
             Event::BeginBlocks { key } => self.begin(Some(key), false),
-            Event::BeginThread(_) | Event::BeginProcess(_) => self.begin(None, false),
+            Event::BeginThread(_)
+            | Event::BeginThreadGroup(_)
+            | Event::BeginMember(_)
+            | Event::BeginProcess(_) => self.begin(None, false),
             Event::Close => self.close(),
             _ => {}
         }
@@ -374,6 +396,11 @@ fn masked_cut<'s>(policy: &Redaction, text: &[u8], scratch: &'s mut [u8]) -> &'s
 fn masked_bytes<'s>(policy: &Redaction, text: &'s [u8], scratch: &'s mut [u8]) -> &'s [u8] {
     let mut fill = Fill::new(scratch);
     if fill.push_masked(policy, text) { fill.into_bytes() } else { text }
+}
+
+/// The same for text; what cannot be cut between characters is hidden.
+fn masked_text<'s>(policy: &Redaction, text: &'s str, scratch: &'s mut [u8]) -> &'s str {
+    core::str::from_utf8(masked_bytes(policy, text.as_bytes(), scratch)).unwrap_or(MASK)
 }
 
 fn masked_key<'s>(policy: &Redaction, key: &'s str, scratch: &'s mut [u8]) -> &'s str {

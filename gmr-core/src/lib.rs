@@ -203,6 +203,8 @@ mod engine;
 mod findings;
 #[cfg(gmr_engine)]
 mod judge;
+#[cfg(gmr_engine)]
+mod line;
 #[cfg(all(gmr_engine, feature = "stacks", feature = "symbols"))]
 mod names;
 #[cfg(gmr_engine)]
@@ -219,7 +221,11 @@ mod supervise;
 #[cfg(gmr_engine)]
 mod sys;
 #[cfg(gmr_engine)]
+mod syscalls;
+#[cfg(gmr_engine)]
 mod threads;
+#[cfg(gmr_engine)]
+mod waits;
 
 pub use error::{
     DestinationError, RegisterError, ReportError, RunError, SetupError, UnregisterError,

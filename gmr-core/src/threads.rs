@@ -1,7 +1,8 @@
 //! The threads of this process, as /proc describes them.
 //!
 //! 1. List /proc/self/task.
-//! 2. Of each, read `status`: name, state, blocked and pending signals.
+//! 2. Of each, read `status`: name, state, blocked and pending signals; and what
+//!    else the kernel says of it ([`facts`]).
 //! 3. Say of each whether it can be asked for its stack: not our own, not a
 //!    kernel worker, not one that blocks the capture signal or already has one
 //!    pending.
@@ -20,6 +21,14 @@ use crate::model::{Capture, StackEnd};
 use crate::options::Exclude;
 use crate::procfs::path::SmallPath;
 use crate::procfs::{list, read, status};
+use crate::sys::memory::Zeroable;
+
+pub(crate) mod facts;
+pub(crate) mod second_look;
+
+use facts::{Calls, KernelFacts};
+
+use crate::waits::Wait;
 
 /// Longest name of a thread (TASK_COMM_LEN - 1); io_uring's and kernel
 /// workers' longer ones are cut.
@@ -33,12 +42,35 @@ const KERNEL_WORKER_PREFIXES: [&[u8]; 2] = [b"iou-wrk-", b"iou-sqp-"];
 /// what libc keeps for itself.
 const NEARLY_ALL: u32 = 52;
 
+/// A thread's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name {
+    bytes: [u8; NAME_BYTES],
+    len: u8,
+}
+
+impl Name {
+    pub(crate) const EMPTY: Self = Name { bytes: [0; NAME_BYTES], len: 0 };
+
+    /// The first bytes of `name`.
+    fn of(name: &[u8]) -> Self {
+        let mut bytes = [0; NAME_BYTES];
+        for (to, from) in bytes.iter_mut().zip(name) {
+            *to = *from;
+        }
+        Name { bytes, len: name.len().min(NAME_BYTES) as u8 }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
 /// One thread in the arena.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ThreadRecord {
     pub(crate) tid: u32,
-    name: [u8; NAME_BYTES],
-    name_len: u8,
+    pub(crate) name: Name,
     pub(crate) state: u8,
     pub(crate) capture: Capture,
     pub(crate) stack_end: StackEnd,
@@ -51,13 +83,24 @@ pub(crate) struct ThreadRecord {
     /// It blocks nearly everything, as inside a handler or while it starts:
     /// that may be over soon.
     blocks_all: bool,
+    /// A second look found it in the same state, in which it does not run: in an
+    /// uninterruptible sleep, or stopped.
+    pub(crate) is_held: bool,
+    /// What the kernel says of it.
+    pub(crate) kernel: KernelFacts,
+    /// What it waits for.
+    pub(crate) wait: Wait,
 }
+
+#[expect(unsafe_code, reason = "zero is a value of each field")]
+// SAFETY: plain numbers and truth values; the enums have a defined layout
+// (`repr(u8)`), in which zero is the first variant.
+unsafe impl Zeroable for ThreadRecord {}
 
 impl ThreadRecord {
     pub(crate) const EMPTY: Self = ThreadRecord {
         tid: 0,
-        name: [0; NAME_BYTES],
-        name_len: 0,
+        name: Name::EMPTY,
         state: b'?',
         capture: Capture::NotBuilt,
         stack_end: StackEnd::NoStack,
@@ -67,18 +110,13 @@ impl ThreadRecord {
         #[cfg(feature = "stacks")]
         between: None,
         blocks_all: false,
+        is_held: false,
+        kernel: KernelFacts::EMPTY,
+        wait: Wait::NONE,
     };
 
     pub(crate) fn name(&self) -> &[u8] {
-        self.name.get(..usize::from(self.name_len)).unwrap_or_default()
-    }
-
-    fn set_name(&mut self, name: &[u8]) {
-        let len = name.len().min(NAME_BYTES);
-        for (to, from) in self.name.iter_mut().zip(name) {
-            *to = *from;
-        }
-        self.name_len = len as u8;
+        self.name.as_bytes()
     }
 
     /// Whether its stack is still to be asked for.
@@ -89,7 +127,7 @@ impl ThreadRecord {
 }
 
 /// What the listing found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Listed {
     /// Threads described.
     pub(crate) count: usize,
@@ -97,6 +135,8 @@ pub(crate) struct Listed {
     pub(crate) total: u64,
     /// Why there is no list.
     pub(crate) error: Option<Errno>,
+    /// Whether the threads' system calls could be read.
+    pub(crate) calls: Calls,
 }
 
 /// Who is not asked.
@@ -112,6 +152,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) has_context: bool,
     /// Threads that the program keeps to itself.
     pub(crate) excluded: &'a [Exclude],
+    /// Clock ticks per second, for processor times.
+    pub(crate) ticks_per_second: u64,
 }
 
 /// Lists and describes all threads.
@@ -123,10 +165,11 @@ pub(crate) fn list(
 ) -> Listed {
     match list_task(records, dirents) {
         Ok((task, count, total)) => {
+            let mut calls = Calls::default();
             for record in records.iter_mut().take(count) {
-                describe(asking, record, task.as_fd(), bytes);
+                describe(asking, record, task.as_fd(), &mut calls, bytes);
             }
-            Listed { count, total, error: None }
+            Listed { count, total, error: None, calls }
         }
         Err(error) => {
             // Without /proc there is still the thread we run on.
@@ -135,7 +178,8 @@ pub(crate) fn list(
                 *first = ThreadRecord { tid, ..ThreadRecord::EMPTY };
                 judge(asking, first, 0, 0);
             }
-            Listed { count: records.len().min(1), total: 1, error: Some(error) }
+            let calls = Calls { error: Some(error) };
+            Listed { count: records.len().min(1), total: 1, error: Some(error), calls }
         }
     }
 }
@@ -147,7 +191,9 @@ pub(crate) fn describe_own(asking: &Asking<'_>, tid: u32, bytes: &mut [u8]) -> T
     let mut record = ThreadRecord { tid, ..ThreadRecord::EMPTY };
     let asking = Asking { own_tids: &[], excluded: &[], ..*asking };
     match read::open_dir(rustix::fs::CWD, c"/proc/self/task") {
-        Ok(task) => describe(&asking, &mut record, task.as_fd(), bytes),
+        Ok(task) => {
+            describe(&asking, &mut record, task.as_fd(), &mut Calls::default(), bytes);
+        }
         Err(_) => judge(&asking, &mut record, 0, 0),
     }
     record
@@ -163,9 +209,10 @@ pub(crate) fn look_again(asking: &Asking<'_>, records: &mut [ThreadRecord], byte
         return;
     }
     let Ok(task) = read::open_dir(rustix::fs::CWD, c"/proc/self/task") else { return };
+    let mut calls = Calls::default();
     for record in records.iter_mut().filter(is_passing) {
         record.capture = Capture::NotBuilt;
-        describe(asking, record, task.as_fd(), bytes);
+        describe(asking, record, task.as_fd(), &mut calls, bytes);
     }
 }
 
@@ -206,6 +253,7 @@ fn describe(
     asking: &Asking<'_>,
     record: &mut ThreadRecord,
     task: BorrowedFd<'_>,
+    calls: &mut Calls,
     bytes: &mut [u8],
 ) {
     let mut path = SmallPath::of_number(record.tid, "status");
@@ -214,11 +262,21 @@ fn describe(
     match content {
         Ok(content) => {
             let status = status::parse(content.bytes);
-            record.set_name(status.name.as_deref().unwrap_or_default());
+            record.name = Name::of(status.name.as_deref().unwrap_or_default());
             record.state = status.state.unwrap_or(b'?');
+            record.kernel.take_status(&status);
             let blocked = status.sig_blocked.unwrap_or(0);
             let pending = status.sig_pending.unwrap_or(0);
             judge(asking, record, blocked, pending);
+            let tid = record.tid;
+            record.kernel.read_stat(task, tid, asking.ticks_per_second, bytes);
+            if record.state == b'D' {
+                record.kernel.read_wchan(task, tid, bytes);
+            }
+            // Last, and before the thread is sent a signal: closest to its stack.
+            if !matches!(record.state, b'Z' | b'X' | b'x') {
+                record.kernel.call = calls.read(task, tid, bytes);
+            }
         }
         Err(Errno::NOENT | Errno::SRCH) => record.capture = Capture::Exited,
         // Not described, but it may still answer.
@@ -292,6 +350,7 @@ mod tests {
             interrupted_tid: None,
             has_context: false,
             excluded: &[],
+            ticks_per_second: 100,
         };
         let listed = super::list(&asking, &mut records, &mut bytes, &mut dirents);
         drop(go);

@@ -34,8 +34,11 @@ pub struct Report {
     pub findings: Vec<String>,
     /// The sections.
     pub sections: Vec<Section>,
-    /// The blocks of the Threads section.
+    /// The threads of the Threads section, each with its stack, also those that
+    /// are shown as one block.
     pub threads: Vec<Thread>,
+    /// How many threads are counted in blocks and not listed there.
+    pub members_left_out: u64,
     /// `key = value` of the end block.
     pub end: Vec<(String, String)>,
     /// How the sections went, as the end block says it.
@@ -83,8 +86,17 @@ pub struct Thread {
     pub is_triggering: bool,
     /// What it was doing: `LABEL: DETAIL`, outermost first.
     pub scopes: Vec<String>,
+    /// What the kernel says of it: `syscall`, `waits for`, `cpu`, …: in text the
+    /// line, in JSON the member.
+    pub facts: Vec<(String, String)>,
     /// Innermost first.
     pub frames: Vec<Frame>,
+    /// How many frames of the runtime are left out behind them.
+    pub entry_frames_left_out: u64,
+    /// The number of its block, from 0, and how many threads that has.
+    pub block: usize,
+    /// 1: it is alone, with a block of its own kind.
+    pub block_size: u64,
 }
 
 /// One frame.
@@ -173,6 +185,12 @@ impl Report {
         self.end.iter().find(|(found, _)| found == key).map(|(_, value)| &**value)
     }
 
+    /// The blocks of the Threads section, each with the threads in it.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<&[Thread]> {
+        self.threads.chunk_by(|one, other| one.block == other.block).collect()
+    }
+
     /// How many requests this report answered beyond the first.
     #[must_use]
     pub fn coalesced(&self) -> u64 {
@@ -213,10 +231,10 @@ impl Report {
         for section in self.sections.iter().filter(|section| section.status != "ok") {
             let _ = writeln!(wrong, "section {}: {}", section.title, section.status);
         }
-        for tid in alive {
-            if !self.threads.iter().any(|thread| thread.tid == *tid) {
-                let _ = writeln!(wrong, "thread {tid} is missing");
-            }
+        let is_missing = |tid: &&u32| !self.threads.iter().any(|thread| thread.tid == **tid);
+        let missing: Vec<_> = alive.into_iter().filter(is_missing).collect();
+        if missing.len() as u64 > self.members_left_out {
+            let _ = writeln!(wrong, "threads {missing:?} are missing");
         }
         for thread in &self.threads {
             match &*thread.capture {
@@ -247,6 +265,12 @@ impl Report {
 }
 
 impl Thread {
+    /// What the kernel says of it under `key`.
+    #[must_use]
+    pub fn fact(&self, key: &str) -> Option<&str> {
+        self.facts.iter().find(|(found, _)| found == key).map(|(_, value)| &**value)
+    }
+
     /// The functions on the stack, innermost first.
     pub fn functions(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.frames.iter().filter_map(|frame| frame.function.as_deref())

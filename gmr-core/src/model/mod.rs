@@ -8,7 +8,7 @@
 //!
 //! 1. [`Event::BeginReport`];
 //! 2. [`Event::BeginHead`], values: who asked, when, of what;
-//! 3. [`Event::BeginFindings`], items: what is proven to be abnormal;
+//! 3. [`Event::BeginFindings`], findings: what is proven to be abnormal;
 //! 4. for each section [`Event::BeginSection`] … [`Event::EndSection`];
 //! 5. [`Event::BeginEnd`], values: what the report says of itself;
 //! 6. [`Event::EndReport`].
@@ -19,6 +19,7 @@
 //! [`MAX_DEPTH`]; what is opened beyond it is flattened into the innermost
 //! container that is still allowed, never lost.
 
+mod finding;
 mod frame;
 mod scope;
 mod status;
@@ -26,11 +27,14 @@ mod table;
 mod thread;
 mod value;
 
-pub use frame::{Certainty, Frame};
+pub use finding::{Finding, FindingCode};
+pub use frame::{Certainty, EntryFrames, Frame};
 pub use scope::ActiveScope;
 pub use status::{Incomplete, SectionOutcome, SectionStatus};
 pub use table::{Column, MAX_COLUMN_WIDTH, MAX_COLUMNS};
-pub use thread::{Between, Capture, Movement, Process, StackEnd, Thread, state_name};
+pub use thread::{
+    Between, Capture, Movement, Process, StackEnd, Thread, ThreadGroup, ThreadMember, state_name,
+};
 pub use value::{Timestamp, Value};
 
 /// How many groups, lists and blocks may be open inside one section.
@@ -51,7 +55,8 @@ pub enum Event<'a> {
     BeginReport,
     /// The head block begins: values follow.
     BeginHead,
-    /// The findings block begins: items follow, none means "none found".
+    /// The findings block begins: [`Event::Finding`]s follow, none means "none
+    /// found".
     BeginFindings,
     /// A section begins.
     BeginSection {
@@ -93,6 +98,15 @@ pub enum Event<'a> {
         /// The group's key; without one the group is an item of a list.
         key: Option<&'a str>,
     },
+    /// Opens a group that people read as one line, `key = text`: the text view
+    /// shows that line and nothing of what is inside, JSON the group without
+    /// the text. Both must say the same.
+    BeginSummary {
+        /// The group's key.
+        key: &'a str,
+        /// The line.
+        text: &'a str,
+    },
     /// Opens a list of items.
     BeginList {
         /// The list's key; without one the list is an item of a list.
@@ -107,10 +121,17 @@ pub enum Event<'a> {
     },
     /// A thread begins; values, frames and groups may follow.
     BeginThread(Thread<'a>),
+    /// Threads with the same stack begin, or the reporter's own; their members
+    /// follow, and what they have in common.
+    BeginThreadGroup(ThreadGroup<'a>),
+    /// One thread of several begins; its scopes may follow.
+    BeginMember(ThreadMember<'a>),
     /// A process begins; values and the blocks of its children may follow.
     BeginProcess(Process<'a>),
     /// One frame of the thread that is open.
     Frame(Frame<'a>),
+    /// The last frames of the thread that is open are left out.
+    EntryFrames(EntryFrames<'a>),
     /// One scope of the thread that is open; outer ones come first.
     Scope(ActiveScope<'a>),
     /// The head of a table: its rows follow. For eyes only: JSON names the
@@ -128,9 +149,12 @@ pub enum Event<'a> {
         /// JSON), one without a column is shown behind the others.
         values: &'a [Value<'a>],
     },
+    /// What is abnormal, in the findings block.
+    Finding(Finding<'a>),
     /// How a section of this report went, for a list in the end block.
     Outcome(SectionOutcome<'a>),
-    /// Closes the innermost group, list, block list, thread or process.
+    /// Closes the innermost group, list, block list, thread, group of threads,
+    /// member or process.
     Close,
     /// A paragraph as it is, possibly of several lines. Bytes that are not
     /// UTF-8 and control characters are escaped, line ends are kept.
@@ -146,6 +170,7 @@ impl Event<'_> {
             Event::BeginReport
                 | Event::BeginHead
                 | Event::BeginFindings
+                | Event::Finding(_)
                 | Event::BeginSection { .. }
                 | Event::EndSection { .. }
                 | Event::BeginEnd

@@ -4,6 +4,7 @@
 ///
 /// The words of [`Capture::code`] are stable: grep and JSON may rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 #[non_exhaustive]
 pub enum Capture {
     /// The stack is whole, down to the thread's entry.
@@ -107,6 +108,7 @@ impl Capture {
 
 /// Where a stack ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 #[non_exhaustive]
 pub enum StackEnd {
     /// At the thread's entry function: the stack is whole.
@@ -129,6 +131,16 @@ pub enum StackEnd {
     NoUnwindInfo,
     /// The step contradicts itself (a stack pointer that does not advance).
     Inconsistent,
+    /// In code that may have been unloaded, or exchanged for other code, while the
+    /// stack was taken.
+    Unloaded,
+    /// The next step needs the frame pointer, which nobody knows without
+    /// interrupting the thread.
+    FramePointerUnknown,
+    /// At the thread's entry function, but at least one frame on the way was
+    /// guessed ([`Certainty::FramePointer`](super::Certainty::FramePointer)):
+    /// frames may be missing or wrong.
+    Guessed,
 }
 
 impl StackEnd {
@@ -143,6 +155,9 @@ impl StackEnd {
             StackEnd::Unreadable => "unreadable",
             StackEnd::NoUnwindInfo => "no_unwind_info",
             StackEnd::Inconsistent => "inconsistent",
+            StackEnd::Unloaded => "unloaded",
+            StackEnd::FramePointerUnknown => "frame_pointer_unknown",
+            StackEnd::Guessed => "guessed",
         }
     }
 }
@@ -206,6 +221,39 @@ pub struct Thread<'a> {
     /// The thread on which the trigger was delivered, if the report is
     /// written there.
     pub is_triggering: bool,
+}
+
+/// The head of a block of threads that are shown together.
+///
+/// Its members follow, each as [`Event::BeginMember`](super::Event::BeginMember),
+/// then the frames that they have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThreadGroup<'a> {
+    /// How many threads they are, those included that are not listed.
+    pub count: u64,
+    /// Thread id of the first.
+    pub first_tid: u32,
+    /// Its name, raw.
+    pub first_name: &'a [u8],
+    /// How the capture of each of them ended. [`Capture::Own`]: they are the
+    /// reporter's own and have no stack; else their stacks are the same.
+    pub capture: Capture,
+    /// Where each of their stacks ends.
+    pub stack_end: StackEnd,
+}
+
+/// One thread of a block of several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThreadMember<'a> {
+    /// Thread id.
+    pub tid: u32,
+    /// The thread's name (`comm`), raw.
+    pub name: &'a [u8],
+    /// The kernel's state letter, or `?`.
+    pub state: u8,
+    /// What the kernel says of it in a few words, its state among them; empty if
+    /// there is nothing to add to that.
+    pub summary: &'a str,
 }
 
 /// One process.

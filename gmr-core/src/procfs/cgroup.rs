@@ -142,6 +142,17 @@ pub fn parse_amount(content: &[u8]) -> Option<Amount> {
     }
 }
 
+/// The file cache that nobody uses at the moment, in bytes: what the kernel
+/// would give up first. From `memory.stat`; `key` is `inactive_file`, in version
+/// 1 `total_inactive_file`.
+#[must_use]
+pub fn parse_inactive_file(content: &[u8], key: &[u8]) -> Option<u64> {
+    lines(content).find_map(|line| {
+        let (found, digits) = bytes::split_once(line, b' ')?;
+        (found == key).then(|| bytes::parse_u64(digits))?
+    })
+}
+
 /// `cpu.max`: the processor time allowed per period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuMax {
@@ -238,6 +249,14 @@ mod tests {
         assert_eq!(parse_v1_quota(b"-1\n"), Some(Amount::Unlimited));
     }
 
+    #[test]
+    fn inactive_file_cache() {
+        let content = b"anon 1\nfile 5\ninactive_anon 3\ninactive_file 4096\nactive_file 2\n";
+        assert_eq!(parse_inactive_file(content, b"inactive_file"), Some(4096));
+        assert_eq!(parse_inactive_file(content, b"total_inactive_file"), None);
+        assert_eq!(parse_inactive_file(b"inactive_file x\n", b"inactive_file"), None);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(
@@ -246,6 +265,7 @@ mod tests {
         ) {
             let _parsed = (v2_path(&content), v1_path(&content, &other), parse_mount(&content));
             let _parsed = (parse_amount(&content), parse_cpu_max(&content));
+            let _inactive = parse_inactive_file(&content, &other);
             let _path = file_path(&other, &content, &other, "x", &mut [0; 32]).is_some();
         }
     }

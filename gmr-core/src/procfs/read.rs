@@ -73,6 +73,18 @@ pub fn file<'b>(
     to_end(fd.as_fd(), buffer)
 }
 
+/// Opens, reads once and closes the file at `path`: for the short files of /proc
+/// that the kernel gives whole by one read. What does not fit is not seen.
+///
+/// # Errors
+///
+/// The kernel's: ENOENT or ESRCH for a process that is gone.
+pub fn once<'b>(dir: BorrowedFd<'_>, path: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    let fd = open(dir, path)?;
+    let len = some(fd.as_fd(), buffer)?;
+    Ok(buffer.get(..len).unwrap_or_default())
+}
+
 /// Reads an open file from its position to its end.
 ///
 /// # Errors
@@ -101,6 +113,17 @@ pub fn to_end<'b>(fd: BorrowedFd<'_>, buffer: &'b mut [u8]) -> Result<Contents<'
 /// The kernel's.
 pub fn some(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     retry(|| rustix::io::read(fd, &mut *buffer))
+}
+
+/// pread(2) at offset 0, again after EINTR: an open file of /proc as it is
+/// now, as far as the buffer goes.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn again<'b>(fd: BorrowedFd<'_>, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    let count = retry(|| rustix::io::pread(fd, &mut *buffer, 0))?;
+    Ok(buffer.get(..count).unwrap_or_default())
 }
 
 /// readlinkat(2): where a symbolic link points. A target that fills the

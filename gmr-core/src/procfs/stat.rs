@@ -37,6 +37,10 @@ pub struct Stat<'b> {
     pub virtual_bytes: Option<u64>,
     /// Resident memory, in pages. The kernel calls it inaccurate.
     pub resident_pages: Option<u64>,
+    /// Real-time priority, 1..=99; 0 without one.
+    pub rt_priority: Option<u64>,
+    /// Scheduling policy (`SCHED_*`).
+    pub policy: Option<u64>,
 }
 
 /// Parses the file's content. `None` if pid, name, state or parent are
@@ -63,6 +67,8 @@ pub fn parse(content: &[u8]) -> Option<Stat<'_>> {
         start_ticks: number(1),    // 22
         virtual_bytes: number(0),  // 23
         resident_pages: number(0), // 24
+        rt_priority: number(15),   // 40
+        policy: number(0),         // 41
     })
 }
 
@@ -94,6 +100,8 @@ mod tests {
             start_ticks: Some(147_555),
             virtual_bytes: Some(3_133_440),
             resident_pages: Some(390),
+            rt_priority: Some(0),
+            policy: Some(0),
         };
         assert_eq!(parse(line.as_bytes()), Some(expected));
     }
@@ -111,6 +119,7 @@ mod tests {
     fn a_cut_line_gives_what_it_has() {
         let stat = parse(b"5 (sh) Z 1 5").unwrap();
         assert_eq!((stat.state, stat.flags, stat.resident_pages), (b'Z', None, None));
+        assert_eq!(stat.policy, None);
         for cut in ["", "5", "5 (", "5 (sh", "5 (sh)", "5 (sh) Z", "(sh) Z 1", "x (sh) Z 1"] {
             assert_eq!(parse(cut.as_bytes()), None);
         }
@@ -134,12 +143,12 @@ mod tests {
             comm in proptest::collection::vec(1u8.., 0..16),
             state in "[A-Za-z]",
             parent in any::<u32>(),
-            numbers in proptest::array::uniform20(any::<u64>()),
+            numbers in proptest::collection::vec(any::<u64>(), 48),
         ) {
             let mut line = format!("{pid} (").into_bytes();
             line.extend_from_slice(&comm);
             line.extend_from_slice(format!(") {state} {parent}").as_bytes());
-            for number in numbers {
+            for number in &numbers {
                 line.extend_from_slice(format!(" {number}").as_bytes());
             }
             let stat = parse(&line).unwrap();
@@ -156,6 +165,8 @@ mod tests {
             prop_assert_eq!(stat.start_ticks, field(22));
             prop_assert_eq!(stat.virtual_bytes, field(23));
             prop_assert_eq!(stat.resident_pages, field(24));
+            prop_assert_eq!(stat.rt_priority, field(40));
+            prop_assert_eq!(stat.policy, field(41));
         }
 
         #[test]

@@ -29,6 +29,8 @@ pub struct Status {
     pub pid: Option<u32>,
     /// The parent's process id.
     pub parent_pid: Option<u32>,
+    /// The process that traces the thread; 0 if none does.
+    pub tracer_pid: Option<u32>,
     /// The process's id in each pid namespace, from that of this /proc to its
     /// own; empty if not said.
     pub ns_pids: Vec<u32, MAX_PID_NAMESPACES>,
@@ -89,6 +91,7 @@ impl Status {
             b"Tgid" => put(&mut self.tgid, id),
             b"Pid" => put(&mut self.pid, id),
             b"PPid" => put(&mut self.parent_pid, id),
+            b"TracerPid" => put(&mut self.tracer_pid, id),
             b"NSpid" if self.ns_pids.is_empty() => {
                 for pid in bytes::fields(value).map_while(bytes::parse_u32) {
                     // The kernel has no more than fit.
@@ -158,6 +161,7 @@ mod tests {
             (Some(18656), Some(18657), Some(18654))
         );
         assert_eq!(status.ns_pids, [18657, 7]);
+        assert_eq!(status.tracer_pid, Some(0));
         assert_eq!((status.uid, status.threads), (Some(1000), Some(12)));
         assert_eq!(status.sig_pending, Some(1));
         assert_eq!(status.sig_pending_shared, Some(0x800));

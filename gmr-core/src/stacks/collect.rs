@@ -33,7 +33,7 @@ const LOOK_NS: u64 = 5_000_000;
 const UNINTERRUPTIBLE_SHIFT: u32 = 2;
 
 /// One frame in the arena.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameRecord {
     pub(crate) pc: u64,
     flags: u64,
@@ -54,7 +54,7 @@ impl FrameRecord {
         FrameRecord { pc, flags: 0 }
     }
 
-    fn of(found: &Found) -> Self {
+    pub(crate) fn of(found: &Found) -> Self {
         use crate::model::Certainty;
         let mut flags = match found.certainty {
             Certainty::Exact => 0,
@@ -188,6 +188,26 @@ impl Collector<'_> {
             futex::wait(&self.slots.answers, seen, Some(left.min(LOOK_NS)));
         }
         collected
+    }
+
+    /// Ends every stack where it enters an object that can be unloaded: some were
+    /// while the stacks were taken, so nobody knows whose code that was.
+    pub(crate) fn cut(&mut self, threads: &mut [ThreadRecord]) {
+        for thread in threads {
+            let first = thread.first_frame as usize;
+            let last = first.saturating_add(thread.frame_count as usize);
+            let frames = self.frames.records.get(first..last).unwrap_or_default();
+            let is_believed = |frame: &FrameRecord| {
+                let found = self.table.find(frame.found().lookup_address());
+                found.is_some_and(|(_, module)| module.is_permanent)
+            };
+            let Some(at) = frames.iter().position(|frame| !is_believed(frame)) else { continue };
+            thread.frame_count = (at as u32).saturating_add(1);
+            thread.stack_end = StackEnd::Unloaded;
+            if thread.capture == Capture::Ok {
+                thread.capture = Capture::Partial;
+            }
+        }
     }
 
     /// The thread that is interrupted by the report itself.

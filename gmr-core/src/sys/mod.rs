@@ -11,11 +11,12 @@ pub(crate) mod errno;
 pub(crate) mod futex;
 mod ids;
 pub(crate) mod memory;
+mod robust;
 pub(crate) mod scheduler;
 pub(crate) mod signal;
 #[cfg(feature = "signal")]
 pub(crate) mod stack;
-#[cfg(feature = "stacks")]
 pub(crate) mod vm;
 
 pub(crate) use ids::{getpid, gettid, is_gone};
+pub(crate) use robust::robust_list;

@@ -62,7 +62,7 @@ pub(super) fn signed(out: &mut Output<'_>, number: i64) {
 }
 
 /// Writes `0x` and a number in hexadecimal.
-pub(super) fn address(out: &mut Output<'_>, number: u64) {
+pub(crate) fn address(out: &mut Output<'_>, number: u64) {
     put(out, "0x");
     hex_padded(out, number, 1);
 }
@@ -105,7 +105,7 @@ pub(super) fn decimal_width(number: u64) -> usize {
 }
 
 /// Writes a length of time for eyes, rounded down.
-pub(super) fn duration(out: &mut Output<'_>, nanoseconds: u64) {
+pub(crate) fn duration(out: &mut Output<'_>, nanoseconds: u64) {
     const US: u64 = 1_000;
     const MS: u64 = 1_000_000;
     const SECOND: u64 = 1_000_000_000;
@@ -133,7 +133,7 @@ pub(super) fn duration(out: &mut Output<'_>, nanoseconds: u64) {
 
 /// Writes an amount of bytes for eyes, rounded down; a whole number of units
 /// has no decimals.
-pub(super) fn byte_count(out: &mut Output<'_>, bytes: u64) {
+pub(crate) fn byte_count(out: &mut Output<'_>, bytes: u64) {
     const UNITS: [(u32, &str); 6] =
         [(60, " EiB"), (50, " PiB"), (40, " TiB"), (30, " GiB"), (20, " MiB"), (10, " KiB")];
     let Some((shift, unit)) = UNITS.into_iter().find(|(shift, _)| bytes >> shift > 0) else {

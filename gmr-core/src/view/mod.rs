@@ -18,6 +18,7 @@ mod order;
 mod testing;
 mod text;
 
+pub(crate) use format::{address, byte_count, duration};
 pub use json::{JsonStyle, JsonView};
 pub use text::{TextView, text_width};
 

@@ -15,11 +15,14 @@
 //! 5. A container beyond [`MAX_DEPTH`] is opened and closed at once; its
 //!    content goes to the innermost one that is open. Its `Close` is counted.
 //! 6. Consecutive frames are one run.
-//! 7. After the end of the report nothing counts.
+//! 7. What is inside a summary goes to layouts that show its members
+//!    ([`Layout::SHOWS_MEMBERS`]), its text to the others.
+//! 8. After the end of the report nothing counts.
 
 use super::Output;
 use crate::model::{
-    ActiveScope, Column, Event, Frame, Incomplete, MAX_DEPTH, SectionOutcome, SectionStatus, Value,
+    ActiveScope, Column, EntryFrames, Event, Finding, Frame, Incomplete, MAX_DEPTH, SectionOutcome,
+    SectionStatus, Value,
 };
 
 /// Room for the containers of a layout: the block, [`MAX_DEPTH`] inside it, and
@@ -50,6 +53,9 @@ pub(super) struct SectionEnd {
 /// Writes what [`Ordered`] has put into order. Every `begin` and `open` is
 /// followed by its `end` and `close`, unless the stream just stops.
 pub(super) trait Layout {
+    /// Whether a summary is shown by its members, or by its text.
+    const SHOWS_MEMBERS: bool;
+
     fn begin_report(&mut self, out: &mut Output<'_>);
     fn begin_block(&mut self, block: Block, out: &mut Output<'_>);
     fn end_block(&mut self, block: Block, out: &mut Output<'_>);
@@ -67,7 +73,10 @@ pub(super) trait Layout {
     fn begin_frames(&mut self, out: &mut Output<'_>);
     fn frame(&mut self, frame: &Frame<'_>, out: &mut Output<'_>);
     fn end_frames(&mut self, out: &mut Output<'_>);
+    /// Behind a run of frames, or where one would be.
+    fn entry_frames(&mut self, frames: &EntryFrames<'_>, out: &mut Output<'_>);
     fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>);
+    fn finding(&mut self, finding: &Finding<'_>, out: &mut Output<'_>);
     fn outcome(&mut self, title: &str, end: SectionEnd, out: &mut Output<'_>);
     fn table_head(&mut self, columns: &[Column<'_>], out: &mut Output<'_>);
     fn row(&mut self, columns: &[Column<'_>], values: &[Value<'_>], out: &mut Output<'_>);
@@ -80,6 +89,8 @@ pub(super) enum Container<'a> {
     List(Option<&'a str>),
     Blocks(&'a str),
     Thread(&'a crate::model::Thread<'a>),
+    ThreadGroup(&'a crate::model::ThreadGroup<'a>),
+    Member(&'a crate::model::ThreadMember<'a>),
     Process(&'a crate::model::Process<'a>),
 }
 
@@ -103,6 +114,9 @@ pub(super) struct Ordered<L> {
     depth: usize,
     /// Containers that were opened beyond [`MAX_DEPTH`] and not yet closed.
     flattened: u64,
+    /// Containers that are open in a summary whose members are not shown, with
+    /// the summary itself.
+    hidden: u64,
 }
 
 impl<L: Layout> Ordered<L> {
@@ -114,6 +128,7 @@ impl<L: Layout> Ordered<L> {
             in_frames: false,
             depth: 0,
             flattened: 0,
+            hidden: 0,
         }
     }
 
@@ -125,6 +140,19 @@ impl<L: Layout> Ordered<L> {
                 self.stage = Stage::Title;
             }
             Stage::Title | Stage::In(_) => {}
+        }
+        if self.hidden > 0 && event.is_content() {
+            match *event {
+                Event::BeginGroup { .. }
+                | Event::BeginSummary { .. }
+                | Event::BeginList { .. }
+                | Event::BeginBlocks { .. }
+                | Event::BeginThread(_)
+                | Event::BeginProcess(_) => self.hidden = self.hidden.saturating_add(1),
+                Event::Close => self.hidden = self.hidden.saturating_sub(1),
+                _ => {}
+            }
+            return;
         }
         match *event {
             Event::BeginReport => {}
@@ -149,6 +177,11 @@ impl<L: Layout> Ordered<L> {
                         self.layout.begin_frames(out);
                     }
                     self.layout.frame(frame, out);
+                }
+            }
+            Event::EntryFrames(ref frames) => {
+                if self.has_place_without_frames(out) {
+                    self.layout.entry_frames(frames, out);
                 }
             }
             Event::Value { key, ref value } => {
@@ -176,6 +209,11 @@ impl<L: Layout> Ordered<L> {
                     self.layout.outcome(title, SectionEnd::new(status, elapsed_ns), out);
                 }
             }
+            Event::Finding(ref finding) => {
+                if self.has_place_without_frames(out) {
+                    self.layout.finding(finding, out);
+                }
+            }
             Event::TableHead { columns } => {
                 if self.has_place_without_frames(out) {
                     self.layout.table_head(columns, out);
@@ -187,9 +225,20 @@ impl<L: Layout> Ordered<L> {
                 }
             }
             Event::BeginGroup { key } => self.open(Container::Group(key), out),
+            Event::BeginSummary { key, .. } if L::SHOWS_MEMBERS => {
+                self.open(Container::Group(Some(key)), out);
+            }
+            Event::BeginSummary { key, text } => {
+                if self.has_place_without_frames(out) {
+                    self.layout.value(Some(key), &Value::Text(text), out);
+                    self.hidden = 1;
+                }
+            }
             Event::BeginList { key } => self.open(Container::List(key), out),
             Event::BeginBlocks { key } => self.open(Container::Blocks(key), out),
             Event::BeginThread(ref thread) => self.open(Container::Thread(thread), out),
+            Event::BeginThreadGroup(ref group) => self.open(Container::ThreadGroup(group), out),
+            Event::BeginMember(ref member) => self.open(Container::Member(member), out),
             Event::BeginProcess(ref process) => self.open(Container::Process(process), out),
         }
     }
@@ -278,6 +327,7 @@ impl<L: Layout> Ordered<L> {
     fn close_all(&mut self, out: &mut Output<'_>) {
         self.end_frames(out);
         self.flattened = 0;
+        self.hidden = 0;
         while self.depth > 0 {
             self.close(out);
         }

@@ -10,8 +10,9 @@ use ufmt::uWrite;
 
 use super::{JsonStyle, JsonView, Output, TextView, View};
 use crate::model::{
-    ActiveScope, Capture, Certainty, Column, Event, Frame, Incomplete, MAX_DEPTH, Process,
-    SectionOutcome, SectionStatus, StackEnd, Thread, Timestamp, Value,
+    ActiveScope, Capture, Certainty, Column, EntryFrames, Event, Finding, FindingCode, Frame,
+    Incomplete, MAX_DEPTH, Process, SectionOutcome, SectionStatus, StackEnd, Thread, ThreadGroup,
+    ThreadMember, Timestamp, Value,
 };
 
 /// A string to write into.
@@ -92,8 +93,18 @@ pub(super) fn sample() -> Vec<Event<'static>> {
         value("uptime", Value::DurationNs(274_269_000_000_000)),
         value("pid", 10172u32),
         Event::BeginFindings,
-        item("descriptors: 1012 of 1024 open"),
-        item("lock: 38 threads wait for futex 0x7f21c0a41e10\nits owner is #10190 (writer)"),
+        Event::Finding(Finding {
+            code: FindingCode::Descriptors,
+            text: "1012 of 1024 open",
+            tids: &[],
+            tids_left_out: 0,
+        }),
+        Event::Finding(Finding {
+            code: FindingCode::LockWait,
+            text: "38 threads wait for futex 0x7f21c0a41e10,\nits owner is #10190 (writer)",
+            tids: &[10203, 10204],
+            tids_left_out: 36,
+        }),
         Event::BeginSection { id: 1, title: "Package" },
         value("product", "heat-api"),
         value("vendor", Value::None),
@@ -104,7 +115,10 @@ pub(super) fn sample() -> Vec<Event<'static>> {
         Event::Text(b"3 threads: 1 ok, 1 partial, 1 signal_blocked"),
         Event::BeginBlocks { key: "threads" },
         Event::BeginThread(Thread { is_main: true, is_triggering: true, ..THREAD }),
-        value("cpu", Value::DurationNs(12_100_000_000)),
+        Event::BeginSummary { key: "cpu", text: "12.1 s user, 300.0 ms system" },
+        value("user", Value::DurationNs(12_100_000_000)),
+        value("system", Value::DurationNs(300_000_000)),
+        Event::Close,
         Event::BeginBlocks { key: "scopes" },
         Event::Scope(ActiveScope {
             label: "request",
@@ -142,6 +156,43 @@ pub(super) fn sample() -> Vec<Event<'static>> {
             stack_end: StackEnd::NoStack,
             ..THREAD
         }),
+        Event::Close,
+        Event::BeginThreadGroup(ThreadGroup {
+            count: 38,
+            first_tid: 10203,
+            first_name: b"api-3",
+            capture: Capture::Ok,
+            stack_end: StackEnd::Complete,
+        }),
+        Event::BeginBlocks { key: "members" },
+        Event::BeginMember(ThreadMember {
+            tid: 10203,
+            name: b"api-3",
+            state: b'S',
+            summary: "sleeping, futex 0x7f21c0a41e10",
+        }),
+        Event::BeginBlocks { key: "scopes" },
+        Event::Scope(ActiveScope { label: "idle", detail: Value::None, age_ns: 17 }),
+        Event::Close,
+        Event::Close,
+        Event::BeginMember(ThreadMember { tid: 10204, name: b"", state: b'R', summary: "" }),
+        Event::Close,
+        Event::Close,
+        value("members left out", 36u64),
+        Event::Frame(frame(0, Some("syscall"))),
+        Event::EntryFrames(EntryFrames { count: 8, last: frame(1, Some("_start")) }),
+        Event::Close,
+        Event::BeginThreadGroup(ThreadGroup {
+            count: 1,
+            first_tid: 12,
+            first_name: b"gmr",
+            capture: Capture::Own,
+            stack_end: StackEnd::NoStack,
+        }),
+        Event::BeginBlocks { key: "members" },
+        Event::BeginMember(ThreadMember { tid: 12, name: b"gmr", state: b'S', summary: "" }),
+        Event::Close,
+        Event::Close,
         Event::Close,
         Event::Close,
         SECTION_OK,
@@ -284,7 +335,7 @@ impl Op {
     fn event<'a>(&'a self, table: &'a Table<'a>) -> Event<'a> {
         let small = (self.number >> 32) as u32;
         let key = self.flag.then_some(self.text.as_str());
-        match self.kind % 25 {
+        match self.kind % 32 {
             0 => Event::BeginReport,
             1 => Event::BeginHead,
             2 => Event::BeginFindings,
@@ -345,7 +396,35 @@ impl Op {
                 elapsed_ns: self.number,
             }),
             21 => Event::TableHead { columns: &table.columns },
+            24 | 25 => Event::BeginSummary { key: &self.text, text: &self.text },
+            26 => Event::Finding(Finding {
+                code: FindingCode::LockWait,
+                text: &self.text,
+                tids: &[1, 2],
+                tids_left_out: small,
+            }),
             22 | 23 => Event::Row { columns: &table.columns, values: &table.values },
+            27 => Event::BeginThreadGroup(ThreadGroup {
+                count: self.number % 3,
+                first_tid: small,
+                first_name: &self.bytes,
+                capture: if self.flag { Capture::Own } else { Capture::Partial },
+                stack_end: StackEnd::FrameLimit { frames: small },
+            }),
+            28 => Event::BeginMember(ThreadMember {
+                tid: small,
+                name: &self.bytes,
+                state: b'S',
+                summary: &self.text,
+            }),
+            29 => Event::EntryFrames(EntryFrames {
+                count: small,
+                last: Frame {
+                    module: Some(&self.bytes),
+                    function: Some(&self.text),
+                    ..Frame::bare(small, self.number)
+                },
+            }),
             _ => Event::Text(&self.bytes),
         }
     }
@@ -432,7 +511,10 @@ proptest! {
             .take_while(|event| !matches!(event, Event::BeginEnd | Event::EndReport { .. }))
             .filter(|event| matches!(event, Event::BeginSection { .. }))
             .count();
-        let threads = events.iter().filter(|event| matches!(event, Event::BeginThread(_))).count();
+        let threads = events
+            .iter()
+            .filter(|event| matches!(event, Event::BeginThread(_) | Event::BeginThreadGroup(_)))
+            .count();
         let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
         prop_assert_eq!(lines("="), 3 * (1 + sections), "{}", text);
         prop_assert_eq!(lines("|"), 1);
@@ -450,6 +532,12 @@ proptest! {
     fn both_views_carry_the_same_facts(ops in marked_ops()) {
         let tables = tables(&ops);
         let mut events = events(&ops, &tables);
+        // What is in a summary is for machines alone.
+        for event in &mut events {
+            if let Event::BeginSummary { key, .. } = *event {
+                *event = Event::BeginGroup { key: Some(key) };
+            }
+        }
         events.push(END);
         let text = rendered(TextView::new(), &events);
         let json = json(JsonStyle::Line, &events).to_string();
@@ -460,6 +548,10 @@ proptest! {
                 event,
                 Event::BeginBlocks { .. } | Event::TableHead { .. } | Event::Row { .. }
             );
+            // Said again by its member.
+            if matches!(event, Event::BeginThreadGroup(_)) {
+                continue;
+            }
             if is_for_both {
                 let token = format!("text{at}x");
                 prop_assert_eq!(text.contains(&token), json.contains(&token), "{}\n{}", text, json);
@@ -482,6 +574,8 @@ proptest! {
                     | Event::BeginGroup { key: Some(_) }
                     | Event::BeginList { key: Some(_) }
                     | Event::BeginThread(_)
+                    | Event::BeginMember(_)
+                    | Event::EntryFrames(_)
                     | Event::Frame(_)
                     | Event::Text(_)
                     | Event::Scope(_)
@@ -513,6 +607,8 @@ proptest! {
                 Event::Value { key, .. } => key.to_string(),
                 Event::BeginGroup { key } | Event::BeginList { key } => key.unwrap().to_string(),
                 Event::BeginThread(thread) => String::from_utf8_lossy(thread.name).into_owned(),
+                Event::BeginMember(member) => member.summary.to_string(),
+                Event::EntryFrames(frames) => frames.last.function.unwrap().to_string(),
                 Event::Frame(frame) => frame.function.unwrap().to_string(),
                 Event::Scope(scope) => scope.label.to_string(),
                 Event::Outcome(outcome) => outcome.title.to_string(),
@@ -539,6 +635,9 @@ fn the_sample_says_the_same_in_both_views() {
     let facts = [
         ("SIGUSR2 from pid 20711 (bash), uid 1000", "SIGUSR2 from pid 20711 (bash), uid 1000"),
         ("2026-11-22T14:03:11.482913000Z", "2026-11-22T14:03:11.482913000Z"),
+        ("descriptors: 1012 of 1024 open\n", "\"code\":\"descriptors\""),
+        ("lock wait: 38 threads", "\"threads\":[10203,10204],\"threads_left_out\":36"),
+        ("cpu = 12.1 s user, 300.0 ms system", "\"user_ns\":12100000000"),
         ("uptime = 3d 04:11:09", "\"uptime_ns\":274269000000000"),
         ("vendor = None", "\"vendor\":null"),
         ("build-id = 9f3ce1", "\"build-id\":\"9f3ce1\""),
@@ -556,6 +655,16 @@ fn the_sample_says_the_same_in_both_views() {
         ("w\\n\\xff", "w\\n\\\\xff"),
         ("stack = signal_blocked: ", "\"capture\":\"signal_blocked\""),
         ("the copied window of 16 KiB", "\"window_bytes\":16384"),
+        ("38 threads with the same stack: api-3 #10203, …", "\"count\":38"),
+        ("#10203 api-3: sleeping, futex 0x7f21c0a41e10", "sleeping, futex 0x7f21c0a41e10"),
+        ("#10204: running", "{\"name\":\"\",\"state\":\"running\",\"tid\":10204}"),
+        ("members left out = 36", "\"members left out\":36"),
+        ("  doing = idle (17 ns)", "\"label\":\"idle\""),
+        (
+            "#1  … 8 runtime entry frames left out (to heat-api+0x1010 in _start)",
+            "\"entry_frames_left_out\":8",
+        ),
+        ("1 thread of the reporter: gmr #12", "\"count\":1"),
         ("main thread, triggering thread", "\"is_triggering\":true"),
         ("state: zombie", "\"state\":\"zombie\""),
         ("memory = 5 GiB", "\"memory_bytes\":5368709120"),
@@ -578,6 +687,30 @@ fn the_sample_says_the_same_in_both_views() {
     for (in_text, in_json) in facts {
         assert!(text.contains(in_text), "{in_text} in {text}");
         assert!(json.contains(in_json), "{in_json} in {json}");
+    }
+}
+
+/// Whatever is in a summary, and however it ends, text shows its line alone.
+#[test]
+fn a_summary_is_a_line_for_people_and_a_group_for_machines() {
+    let inside = [value("secret of machines", 1u64), item("x"), group("g"), Event::Text(b"y")];
+    let summary = Event::BeginSummary { key: "call", text: "read(fd 7)" };
+    for closes in [2, 1, 0] {
+        let mut events = vec![SECTION, summary];
+        events.extend(inside);
+        events.extend(vec![Event::Close; closes]);
+        if closes == 2 {
+            events.push(value("after", 2u64));
+        }
+        events.extend([SECTION_OK, END]);
+        let text = rendered(TextView::new(), &events);
+        assert!(text.contains("call = read(fd 7)\n"), "{text}");
+        assert!(!text.contains("secret of machines") && !text.contains('y'), "{text}");
+        assert_eq!(text.contains("after = 2\n"), closes == 2, "{text}");
+        let json = json(JsonStyle::Line, &events);
+        let call = &json["sections"][0]["data"]["call"];
+        assert_eq!(call["secret of machines"], 1, "{json}");
+        assert_eq!(call["g"]["item_1"], "y", "{json}");
     }
 }
 

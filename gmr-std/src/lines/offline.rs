@@ -148,6 +148,7 @@ pub fn find(
         is_wanted: &|| true,
         debug_dirs: &[],
         system_libraries: true,
+        full_names: false,
     };
     found.table = resolve(vec![object], &limits);
     found

@@ -50,9 +50,14 @@ fn report(value: &Value, raw: String) -> Report {
         is_complete: end["complete"].as_bool().expect("a truth value"),
         reasons: reasons.join(", "),
         head: pairs(&value["head"], ""),
-        findings: array(&value["findings"]).iter().map(text).collect(),
+        findings: array(&value["findings"]).iter().map(finding).collect(),
         sections: sections.iter().map(section).collect(),
-        threads: threads.iter().map(thread).collect(),
+        threads: threads
+            .iter()
+            .enumerate()
+            .flat_map(|(block, value)| block_of(block, value))
+            .collect(),
+        members_left_out: threads.iter().filter_map(|it| it["members left out"].as_u64()).sum(),
         end: pairs(end, ""),
         outcomes: array(&end["section times"]).iter().map(outcome).collect(),
         raw,
@@ -80,6 +85,13 @@ fn outcome(value: &Value) -> Outcome {
     }
 }
 
+/// As the text has it: `WORDS OF THE CODE: TEXT`.
+#[track_caller]
+fn finding(value: &Value) -> String {
+    assert!(array(&value["threads"]).iter().all(Value::is_u64), "{value}");
+    format!("{}: {}", text(&value["code"]).replace('_', " "), text(&value["text"]))
+}
+
 #[track_caller]
 fn scope(value: &Value) -> String {
     assert!(value["age_ns"].is_u64(), "{value}");
@@ -94,8 +106,29 @@ fn scope(value: &Value) -> String {
     }
 }
 
+/// The threads of a block: one, or several with one stack.
 #[track_caller]
-fn thread(value: &Value) -> Thread {
+fn block_of(block: usize, value: &Value) -> Vec<Thread> {
+    let Some(members) = value["members"].as_array() else {
+        assert!(value["count"].is_null(), "{value}");
+        return vec![thread(block, value)];
+    };
+    let count = value["count"].as_u64().expect("a number");
+    let left_out = value["members left out"].as_u64().unwrap_or_default();
+    assert_eq!(members.len() as u64 + left_out, count);
+    assert!(value["tid"].is_null(), "{value}");
+    let together = |member: &Value| {
+        let mut whole = value.clone();
+        for (key, fact) in member.as_object().expect("an object") {
+            whole[key] = fact.clone();
+        }
+        Thread { block_size: count, ..thread(block, &whole) }
+    };
+    members.iter().map(together).collect()
+}
+
+#[track_caller]
+fn thread(block: usize, value: &Value) -> Thread {
     let frames = value["frames"].as_array().map_or(&[][..], Vec::as_slice);
     for (index, frame) in frames.iter().enumerate() {
         assert_eq!(frame["index"], index, "frames are numbered");
@@ -107,7 +140,14 @@ fn thread(value: &Value) -> Thread {
         is_whole: value["stack_end"] == "complete",
         is_triggering: value["is_triggering"] == true,
         scopes: value["scopes"].as_array().into_iter().flatten().map(scope).collect(),
+        facts: ["syscall", "waits for", "cpu", "switches", "wchan", "scheduling"]
+            .into_iter()
+            .filter_map(|key| Some((key.to_owned(), text(value.get(key)?))))
+            .collect(),
         frames: frames.iter().map(frame).collect(),
+        entry_frames_left_out: value["entry_frames_left_out"].as_u64().unwrap_or_default(),
+        block,
+        block_size: 1,
     }
 }
 

@@ -81,6 +81,76 @@ fn groups(content: &[u8], scratch: &mut [u8], out: &mut SectionWriter<'_>) -> Se
     Ok(())
 }
 
+/// What is used of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) used: u64,
+    pub(crate) max: u64,
+}
+
+impl Used {
+    /// Nine tenths of it or more.
+    pub(crate) fn is_near(self) -> bool {
+        self.used.saturating_mul(10) >= self.max.saturating_mul(9)
+    }
+}
+
+/// Limits of the control group that are set.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    /// In bytes, without the file cache that is not in use.
+    pub(crate) memory: Option<Used>,
+    /// Threads and processes.
+    pub(crate) tasks: Option<Used>,
+}
+
+/// The limits, where they are set and can be read.
+pub(crate) fn limits(scratch: &mut [u8]) -> Limits {
+    let Some((content, rest)) = scratch.split_at_mut_checked(CONTENT_BYTES) else {
+        return Limits::default();
+    };
+    let Ok(content) = read::file(CWD, c"/proc/self/cgroup", content) else {
+        return Limits::default();
+    };
+    let content = content.bytes;
+    let v2 = cgroup::v2_path(content).and_then(|path| {
+        open_group(|mount| mount.is_v2(), path, rest)
+            .or_else(|| open_mounted(b"/", cgroup::DEFAULT_MOUNT, path, rest))
+    });
+    let v2 = v2.as_ref();
+    let mut v1 = |controller: &[u8]| {
+        cgroup::v1_path(content, controller)
+            .and_then(|path| open_group(|mount| mount.is_v1(controller), path, rest))
+    };
+    let (memory, pids) = (v1(b"memory"), v1(b"pids"));
+    let used = |current, max| match (current, max) {
+        (Ok(Some(Amount::Limited(used))), Ok(Some(Amount::Limited(max)))) => {
+            Some(Used { used, max })
+        }
+        _ => None,
+    };
+    let memory_used = used(
+        amount(v2, c"memory.current", memory.as_ref(), c"memory.usage_in_bytes"),
+        amount(v2, c"memory.max", memory.as_ref(), c"memory.limit_in_bytes"),
+    );
+    let tasks = used(
+        amount(v2, c"pids.current", pids.as_ref(), c"pids.current"),
+        amount(v2, c"pids.max", pids.as_ref(), c"pids.max"),
+    );
+    // The cache is looked at only where it makes a difference.
+    let memory = memory_used.filter(|memory| memory.is_near()).and_then(|found| {
+        let inactive = inactive_file(v2, b"inactive_file", rest)
+            .or_else(|| inactive_file(memory.as_ref(), b"total_inactive_file", rest))?;
+        Some(Used { used: found.used.saturating_sub(inactive), ..found })
+    });
+    Limits { memory, tasks }
+}
+
+fn inactive_file(group: Option<&OwnedFd>, key: &[u8], scratch: &mut [u8]) -> Option<u64> {
+    let content = read::file(group?.as_fd(), c"memory.stat", scratch).ok()?;
+    cgroup::parse_inactive_file(content.bytes, key)
+}
+
 fn show(
     out: &mut SectionWriter<'_>,
     key: &str,

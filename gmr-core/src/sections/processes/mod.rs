@@ -24,7 +24,7 @@
 //! Safe: no allocation, no lock, no panic, raw system calls. All memory is the
 //! caller's ([`Scratch`]); a test runs a debug build on a stack of 24 KiB.
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod facts;
 mod own;
 mod snapshot;

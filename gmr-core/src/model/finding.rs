@@ -1,0 +1,83 @@
+//! What the collected facts prove to be abnormal.
+
+/// One finding: its evidence in words, and the threads it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finding<'a> {
+    /// What kind of finding it is.
+    pub code: FindingCode,
+    /// The evidence, and where to look.
+    pub text: &'a str,
+    /// The threads it is about, up to a limit.
+    pub tids: &'a [u32],
+    /// How many more threads it is about.
+    pub tids_left_out: u32,
+}
+
+/// The kinds of findings.
+///
+/// | code | what proves it | what to do |
+/// |---|---|---|
+/// | `stuck_section` | a section's worker, or an earlier report, has not come back from it | its stack is in that section |
+/// | `capture` | threads gave no stack, or not the whole of it | see their blocks in Threads |
+/// | `deadlock` | threads wait in a circle, each for a lock that the next one owns, and two looks agree | their stacks show where each took its lock; only a restart frees them |
+/// | `lock_wait` | two threads or more wait for one lock whose owner is known | look at what the owner does |
+/// | `uninterruptible` | two looks found the thread in one call that no signal ends (state D) | look at the device, the network file system, or for vfork(2) the child |
+/// | `stopped` | two looks found the thread stopped, by a signal or a tracer | `kill -CONT`, or detach the debugger |
+/// | `main_thread_ended` | the main thread is a zombie while others run | it called `pthread_exit`: is that meant? |
+/// | `descriptors` | nine tenths of RLIMIT_NOFILE are open | a leak, or too low a limit: see Processes, `ls -l /proc/PID/fd` |
+/// | `threads` | nine tenths of the control group's `pids.max` are there | see Processes |
+/// | `memory` | nine tenths of the control group's memory limit are used, file cache that is not in use left aside | see Processes |
+/// | `executable_replaced` | the file that runs has no name any more | an upgrade without a restart |
+/// | `left_out` | there were more findings than are shown | see Threads |
+///
+/// The words of [`FindingCode::code`] are stable: grep and JSON may rely on
+/// them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FindingCode {
+    /// An earlier report has not come back from a section.
+    StuckSection,
+    /// Threads gave no stack, or not the whole of it.
+    Capture,
+    /// Threads wait for each other in a circle.
+    Deadlock,
+    /// Threads wait for a lock whose owner is known.
+    LockWait,
+    /// A thread is in a call that no signal ends.
+    Uninterruptible,
+    /// A thread is stopped, by a signal or a tracer.
+    Stopped,
+    /// The main thread has ended, others go on.
+    MainThreadEnded,
+    /// Descriptors are near their limit.
+    Descriptors,
+    /// Threads are near the control group's limit.
+    Threads,
+    /// Memory is near the control group's limit.
+    Memory,
+    /// The executable was deleted or replaced.
+    ExecutableReplaced,
+    /// There were more findings than are shown.
+    LeftOut,
+}
+
+impl FindingCode {
+    /// The stable word for it. In text its words are parted by blanks.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            FindingCode::StuckSection => "stuck_section",
+            FindingCode::Capture => "capture",
+            FindingCode::Deadlock => "deadlock",
+            FindingCode::LockWait => "lock_wait",
+            FindingCode::Uninterruptible => "uninterruptible",
+            FindingCode::Stopped => "stopped",
+            FindingCode::MainThreadEnded => "main_thread_ended",
+            FindingCode::Descriptors => "descriptors",
+            FindingCode::Threads => "threads",
+            FindingCode::Memory => "memory",
+            FindingCode::ExecutableReplaced => "executable_replaced",
+            FindingCode::LeftOut => "left_out",
+        }
+    }
+}
