@@ -404,9 +404,9 @@ fn report_by_hand(program: &Path) -> String {
         .map(|digits| u64::from_str_radix(digits, 16).expect("a number"))
         .collect();
     let [start, bytes] = numbers[..] else { panic!("{line}") };
-    let mut report = format!(
-        "====  Guru Meditation  ====\n====  Threads  ====\n------ Thread #7 x ------\n\n#0  0x10\n"
-    );
+    let mut report = "====  Guru Meditation  ====\n====  Threads  ====\n\
+                      ------ Thread #7 x ------\n\n#0  0x10\n"
+        .to_owned();
     for (index, offset) in (1..=bytes).enumerate() {
         report += &format!("#{:<2} program+{:#x}\n", index + 1, start + offset);
     }

@@ -7,7 +7,7 @@
 //!    tables, then in the debug information.
 //! 3. [`Found::lines`] puts the two together as the Threads section does.
 //!
-//! Limits: [`MEMORY_BYTES`] and [`LONGEST_SEARCH`] for each object; what they
+//! Limits: 1 GiB (`MEMORY_BYTES`) and 10 minutes for each object; what they
 //! take away is said in [`Found::summary`].
 
 use std::collections::HashMap;
