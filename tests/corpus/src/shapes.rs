@@ -1,4 +1,9 @@
 //! What functions can look like: generic, inlined, closures, objects, futures.
+#![allow(
+    clippy::redundant_closure,
+    clippy::redundant_async_block,
+    reason = "what is redundant has frames of its own"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
