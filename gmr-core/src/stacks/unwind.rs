@@ -471,8 +471,12 @@ fn by_hand(return_address: u64, cfa: u64, saved: Saved, memory: &mut impl StackM
 /// Whether a call ends right before `pc`; `None`: the code cannot be read.
 fn follows_call(modules: &impl Modules, pc: u64) -> Option<bool> {
     let mut before = [0_u8; MAX_CALL_BYTES];
-    let from = pc.checked_sub(MAX_CALL_BYTES as u64)?;
-    (modules.code(from, &mut before) == MAX_CALL_BYTES).then(|| ends_with_call(&before))
+    // Fewer right behind the beginning of what is mapped.
+    [MAX_CALL_BYTES, 5, 2].into_iter().find_map(|count| {
+        let before = before.get_mut(..count)?;
+        let from = pc.checked_sub(count as u64)?;
+        (modules.code(from, before) == count).then(|| ends_with_call(before))
+    })
 }
 
 /// Whether the code at `pc` is a signal trampoline.
@@ -539,5 +543,7 @@ fn interrupted(registers: &Registers, memory: &mut impl StackMemory) -> Step {
     }
 }
 
+#[cfg(all(test, gmr_engine))]
+mod musl;
 #[cfg(test)]
 mod tests;
