@@ -12,8 +12,9 @@ use core::convert::Infallible;
 
 use arbitrary::Unstructured;
 use gmr_core::model::{
-    ActiveScope, Capture, Certainty, Column, Event, Finding, FindingCode, Frame, Incomplete,
-    Process, SectionOutcome, SectionStatus, StackEnd, Thread, Timestamp, Value,
+    ActiveScope, Capture, Certainty, Column, EntryFrames, Event, Finding, FindingCode, Frame,
+    Incomplete, Process, SectionOutcome, SectionStatus, StackEnd, Thread, ThreadGroup, ThreadMember,
+    Timestamp, Value,
 };
 use gmr_core::view::View;
 use ufmt::uWrite;
@@ -139,18 +140,36 @@ impl<'a> Input<'a> {
                 2 => Capture::Timeout,
                 _ => Capture::NotBuilt,
             },
-            stack_end: match self.byte() % 7 {
+            stack_end: match self.byte() % 9 {
                 0 => StackEnd::Complete,
                 1 => StackEnd::NoStack,
                 2 => StackEnd::WindowFull { window_bytes: self.small() << 10 },
                 3 => StackEnd::FrameLimit { frames: self.small() },
                 4 => StackEnd::Unreadable,
                 5 => StackEnd::NoUnwindInfo,
-                _ => StackEnd::Inconsistent,
+                6 => StackEnd::Inconsistent,
+                7 => StackEnd::FramePointerUnknown,
+                _ => StackEnd::Guessed,
             },
             is_main: self.flag(),
             is_triggering: self.flag(),
         }
+    }
+
+    fn thread_group(&mut self) -> ThreadGroup<'a> {
+        let Thread { tid, name, capture, stack_end, is_main, .. } = self.thread();
+        ThreadGroup {
+            count: self.number(),
+            first_tid: tid,
+            first_name: name,
+            capture: if is_main { Capture::Own } else { capture },
+            stack_end,
+        }
+    }
+
+    fn member(&mut self) -> ThreadMember<'a> {
+        let Thread { tid, name, state, .. } = self.thread();
+        ThreadMember { tid, name, state, summary: self.text() }
     }
 
     fn process(&mut self) -> Process<'a> {
@@ -212,9 +231,15 @@ impl<'a> Input<'a> {
     }
 
     fn op(&mut self) -> Op<'a> {
-        match self.byte() % 24 {
+        match self.byte() % 27 {
             20 => Op::TableHead(self.columns()),
             21 => Op::Row(self.columns(), self.values()),
+            24 => Op::Event(Event::BeginThreadGroup(self.thread_group())),
+            25 => Op::Event(Event::BeginMember(self.member())),
+            26 => Op::Event(Event::EntryFrames(EntryFrames {
+                count: self.small(),
+                last: self.frame(),
+            })),
             kind => Op::Event(self.event(kind)),
         }
     }
@@ -267,7 +292,10 @@ pub fn check_text(events: &[Event<'_>], text: &str) {
         .take_while(|event| !matches!(event, Event::BeginEnd | Event::EndReport { .. }))
         .filter(|event| matches!(event, Event::BeginSection { .. }))
         .count();
-    let threads = events.iter().filter(|event| matches!(event, Event::BeginThread(_))).count();
+    let threads = events
+        .iter()
+        .filter(|event| matches!(event, Event::BeginThread(_) | Event::BeginThreadGroup(_)))
+        .count();
     let heads = events.iter().filter(|event| matches!(event, Event::TableHead { .. })).count();
     let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
 

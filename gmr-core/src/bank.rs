@@ -18,6 +18,7 @@ use crate::outcomes::{MAX_OUTCOMES, NO_OUTCOME};
 use crate::protocol::baton::Baton;
 use crate::scope;
 use crate::sections::processes;
+use crate::sections::threads::Place;
 use crate::sys::memory::Region;
 use crate::threads::ThreadRecord;
 
@@ -60,11 +61,14 @@ pub(crate) struct Bank {
     pub(crate) dirents: &'static mut [MaybeUninit<u8>],
     pub(crate) processes: &'static mut [processes::Entry],
     pub(crate) threads: &'static mut [ThreadRecord],
+    pub(crate) places: &'static mut [Place],
     pub(crate) waits: crate::waits::Scratch,
     pub(crate) scopes: &'static mut [scope::Record],
     pub(crate) outcomes: &'static mut [SectionOutcome<'static>],
     #[cfg(feature = "stacks")]
     pub(crate) stacks: Stacks,
+    #[cfg(feature = "stacks")]
+    pub(crate) samples: crate::samples::Samples,
     #[cfg(all(feature = "stacks", feature = "symbols"))]
     pub(crate) names: crate::names::Names,
 }
@@ -144,6 +148,7 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
         .saturating_add(DIRENTS_BYTES)
         .saturating_add(Region::bytes_for::<processes::Entry>(processes::TABLE_ENTRIES))
         .saturating_add(Region::bytes_for::<ThreadRecord>(threads))
+        .saturating_add(Region::bytes_for::<Place>(threads))
         .saturating_add(Region::bytes_for::<u32>(threads).saturating_mul(2))
         .saturating_add(Region::bytes_for::<scope::Record>(scope::SLOTS))
         .saturating_add(Region::bytes_for::<SectionOutcome<'_>>(MAX_OUTCOMES))
@@ -155,6 +160,7 @@ pub(crate) fn bytes_needed(options: &Options) -> usize {
         let window = options.window_bytes as usize;
         bytes
             .saturating_add(Region::bytes_for::<FrameRecord>(frames))
+            .saturating_add(Region::bytes_for::<crate::samples::Sample>(threads))
             .saturating_add(Region::bytes_for::<Flight>(slots))
             .saturating_add(Region::bytes_for::<Slot<Snapshot>>(slots))
             .saturating_add(slots.saturating_add(1).saturating_mul(window.saturating_add(64)))
@@ -179,6 +185,7 @@ pub(crate) fn build(
         dirents: region.carve_with(DIRENTS_BYTES, || MaybeUninit::new(0))?,
         processes: region.carve_with(processes::TABLE_ENTRIES, || processes::Entry::EMPTY)?,
         threads: region.carve::<ThreadRecord>(options.max_threads as usize)?,
+        places: region.carve::<Place>(options.max_threads as usize)?,
         waits: crate::waits::Scratch {
             order: region.carve::<u32>(options.max_threads as usize)?,
             by_tid: region.carve::<u32>(options.max_threads as usize)?,
@@ -187,6 +194,11 @@ pub(crate) fn build(
         outcomes: region.carve_with(MAX_OUTCOMES, || NO_OUTCOME)?,
         #[cfg(feature = "stacks")]
         stacks: build_stacks(region, options)?,
+        #[cfg(feature = "stacks")]
+        samples: crate::samples::Samples {
+            places: region.carve::<crate::samples::Sample>(options.max_threads as usize)?,
+            used: 0,
+        },
         #[cfg(all(feature = "stacks", feature = "symbols"))]
         names: crate::names::Names::carve(region)?,
     };

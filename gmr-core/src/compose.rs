@@ -4,7 +4,8 @@
 //! 2. *Collect*, under its deadline: threads, stacks, names.
 //! 3. Findings: what the collected facts prove to be abnormal.
 //! 4. Sections: Package, Threads, Processes, then the registered ones in their
-//!    order. Each has a deadline, looked at with every event.
+//!    order, then Modules, which is for tools. Each has a deadline, looked at
+//!    with every event.
 //! 5. The end block says what is missing; the last line is the verdict.
 //!
 //! At each event and before each write the supervisor looks whether the report
@@ -35,13 +36,13 @@ use crate::protocol::ownership::Epoch;
 use crate::protocol::requests::{Requester, Taken};
 use crate::scope::Snapshot;
 use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
+#[cfg(feature = "stacks")]
+use crate::sections::{modules, threads::Sampled};
 use crate::sections::{package, processes, threads as threads_section};
 use crate::sink::Sink;
 use crate::sink::destination::{Destination, OpenLine};
 use crate::sys::clock;
-#[cfg(feature = "stacks")]
-use crate::threads::ThreadRecord;
-use crate::threads::{self, Asking, Listed};
+use crate::threads::{self, Asking, Listed, ThreadRecord};
 use crate::view::{JsonStyle, JsonView, TextView, View, ViewKind};
 
 /// Where a report is: what a takeover names, and what the next report skips.
@@ -56,6 +57,8 @@ impl Step {
     const THREADS: Self = Step(4);
     const PROCESSES: Self = Step(5);
     const END: Self = Step(6);
+    #[cfg(feature = "stacks")]
+    const MODULES: Self = Step(7);
     /// A registered section's step is this plus its order number.
     const FIRST_REGISTERED: u32 = 16;
 
@@ -77,6 +80,8 @@ impl Step {
             Step::THREADS => threads_section::TITLE,
             Step::PROCESSES => processes::TITLE,
             Step::END => "its end block",
+            #[cfg(feature = "stacks")]
+            Step::MODULES => modules::TITLE,
             Step(other) => {
                 let order = other.saturating_sub(Self::FIRST_REGISTERED);
                 engine.registry.title(order).unwrap_or("a section that was unregistered since")
@@ -527,20 +532,38 @@ fn compose(
         ticks_per_second: engine.facts.ticks_per_second(),
     };
     let is_skipped = report.stuck.contains(&Step::COLLECT);
-    let listed = if is_skipped {
-        Listed::default()
+    let mut list = |records: &mut [ThreadRecord], bytes: &mut [u8]| {
+        if is_skipped { Listed::default() } else { threads::list(&asking, records, bytes, dirents) }
+    };
+    let listed = list(records, bytes);
+    #[cfg(feature = "stacks")]
+    let mut sampled = None;
+    #[cfg(feature = "stacks")]
+    let (listed, stacks) = if is_skipped {
+        bank.stacks.frames.used = 0;
+        (listed, crate::stacks::collect::Collected::default())
     } else {
-        threads::list(&asking, records, bytes, dirents)
+        let mut listed = listed;
+        let described = records.get_mut(..listed.count).unwrap_or_default();
+        let mut collected =
+            report.capture(&mut bank.stacks, described, interrupted, &asking, bytes);
+        if let Some(interval) = engine.options.sample_interval {
+            bank.samples.remember(described, bank.stacks.frames.records);
+            report.rest(nanoseconds(interval));
+            listed = list(records, bytes);
+            let described = records.get_mut(..listed.count).unwrap_or_default();
+            bank.samples.read_cpu(described);
+            collected = report
+                .capture(&mut bank.stacks, described, interrupted, &asking, bytes)
+                .longer(collected);
+            let same_function = &mut |_: u64, _: u64| false;
+            bank.samples.compare(described, bank.stacks.frames.records, same_function);
+            sampled = Some(Sampled { ended: bank.samples.ended(described) });
+        }
+        (listed, collected)
     };
     let records = records.get_mut(..listed.count).unwrap_or_default();
     let scopes = Snapshot::take(scopes);
-    #[cfg(feature = "stacks")]
-    let stacks = if is_skipped {
-        bank.stacks.frames.used = 0;
-        crate::stacks::collect::Collected::default()
-    } else {
-        report.capture(&mut bank.stacks, records, interrupted, &asking, bytes)
-    };
     #[cfg(feature = "stacks")]
     let tables = engine.tables.current();
     #[cfg(all(feature = "stacks", feature = "symbols"))]
@@ -584,7 +607,10 @@ fn compose(
                 records,
                 listed: &listed,
                 scopes: &scopes,
+                options: &engine.options,
                 is_skipped,
+                #[cfg(feature = "stacks")]
+                sampled,
                 #[cfg(feature = "stacks")]
                 frames: bank.stacks.frames.records,
                 #[cfg(feature = "stacks")]
@@ -614,7 +640,7 @@ fn compose(
                 "an earlier report is still stuck in the collection of threads",
             ));
         }
-        judged(policy, bank.masked, out, |out| threads_section::write(&facts, out))
+        judged(policy, bank.masked, out, |out| threads_section::write(&facts, bank.places, out))
     });
     let mut scratch = processes::Scratch { table, bytes, dirents, limit_hit: false };
     report.section(Step::PROCESSES, processes::TITLE, |out| {
@@ -648,6 +674,13 @@ fn compose(
         if !is_current() {
             return None;
         }
+    }
+    #[cfg(feature = "stacks")]
+    if engine.options.modules {
+        let table = tables.as_ref().map(|tables| tables.table);
+        report.section(Step::MODULES, modules::TITLE, |out| {
+            judged(policy, bank.masked, out, |out| modules::write(table, out))
+        });
     }
 
     report.end(
@@ -712,6 +745,22 @@ impl Report<'_> {
         }
     }
 
+    /// Lets the threads run for a while.
+    #[cfg(feature = "stacks")]
+    fn rest(&self, interval_ns: u64) {
+        /// How often a takeover is looked for.
+        const LOOK_NS: u64 = 50_000_000;
+        let never_woken = core::sync::atomic::AtomicU32::new(0);
+        let end_ns = clock::monotonic_ns().saturating_add(interval_ns).min(self.deadline_ns);
+        while (self.out.is_current)() {
+            let left_ns = end_ns.saturating_sub(clock::monotonic_ns());
+            if left_ns == 0 {
+                break;
+            }
+            crate::sys::futex::wait(&never_woken, 0, Some(left_ns.min(LOOK_NS)));
+        }
+    }
+
     #[cfg(feature = "stacks")]
     fn capture(
         &mut self,
@@ -760,7 +809,11 @@ impl Report<'_> {
         }
         let collected = collector.run(records, is_current);
         crate::threads::look_again(asking, records, bytes);
-        collector.run(records, is_current).longer(collected)
+        let collected = collector.run(records, is_current).longer(collected);
+        if !crate::stacks::fresh::look_back(engine, table.table, bytes) {
+            collector.cut(records);
+        }
+        collected
     }
 
     fn judge_threads(&mut self, facts: &threads_section::Facts<'_>) {

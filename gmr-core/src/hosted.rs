@@ -185,7 +185,7 @@ impl Workers {
     /// `work` does what the host wants, and returns `false` to leave.
     pub(crate) fn run(
         &self,
-        refresh: &dyn Fn(),
+        refresh: &dyn Fn() -> bool,
         work: &mut dyn FnMut() -> bool,
         is_over: &dyn Fn() -> bool,
     ) {
@@ -204,8 +204,11 @@ impl Workers {
                     .compare_exchange(taken, wanted, Ordering::AcqRel, Ordering::Relaxed)
                     .is_ok()
             {
-                refresh();
-                self.refreshed(wanted);
+                // Else another worker is at it, for an earlier wish: whoever waits
+                // for this one is not to take that for an answer.
+                if refresh() {
+                    self.refreshed(wanted);
+                }
             }
             if !work() {
                 break;
@@ -266,14 +269,27 @@ mod tests {
         // another worker who grants it.
         let slow = || {
             second.set(workers.want_refresh());
-            workers.run(&|| inner.set(inner.get() + 1), &mut || false, &|| false);
+            let quick = || {
+                inner.set(inner.get() + 1);
+                true
+            };
+            workers.run(&quick, &mut || false, &|| false);
             assert_eq!(workers.has_refreshed(second.get()), Ok(()));
+            true
         };
         workers.run(&slow, &mut || false, &|| false);
         assert_eq!((first, second.get(), inner.get()), (1, 2, 1));
         assert_eq!(workers.has_refreshed(first), Ok(()));
         assert_eq!(workers.has_refreshed(second.get()), Ok(()));
         assert_eq!(workers.running(), 0);
+    }
+
+    #[test]
+    fn a_refresh_that_another_worker_is_at_is_no_answer() {
+        let workers = Workers::new();
+        let wanted = workers.want_refresh();
+        workers.run(&|| false, &mut || false, &|| false);
+        assert!(workers.has_refreshed(wanted).is_err());
     }
 
     #[test]

@@ -20,7 +20,7 @@
 //! A private key may go on in the texts and items that follow, to the end of
 //! the section; of other secrets each event must hold the whole.
 
-use crate::model::{ActiveScope, Event, Process, Thread, Value};
+use crate::model::{ActiveScope, Event, Process, Thread, ThreadGroup, ThreadMember, Value};
 use crate::redact::{self, MASK, Redaction};
 use crate::section::{EventSink, SectionResult, SectionWriter, Stop};
 
@@ -253,6 +253,18 @@ impl EventSink for Judge<'_, '_> {
                 let name = if is_hidden { MASK.as_bytes() } else { thread.name };
                 Event::BeginThread(Thread { name: masked_bytes(policy, name, scratch), ..thread })
             }
+            Event::BeginThreadGroup(group) => {
+                let name = if is_hidden { MASK.as_bytes() } else { group.first_name };
+                Event::BeginThreadGroup(ThreadGroup {
+                    first_name: masked_bytes(policy, name, scratch),
+                    ..group
+                })
+            }
+            Event::BeginMember(member) => {
+                let name = if is_hidden { MASK.as_bytes() } else { member.name };
+                let name = masked_bytes(policy, name, scratch);
+                Event::BeginMember(ThreadMember { name, ..member })
+            }
             Event::Scope(scope) => {
                 let detail = match is_hidden {
                     true => hidden(scope.detail),
@@ -285,7 +297,10 @@ impl Judge<'_, '_> {
             Event::BeginSummary { key, .. } => self.begin(Some(key), false),
             Event::BeginList { key } => self.begin(key, true),
             Event::BeginBlocks { key } => self.begin(Some(key), false),
-            Event::BeginThread(_) | Event::BeginProcess(_) => self.begin(None, false),
+            Event::BeginThread(_)
+            | Event::BeginThreadGroup(_)
+            | Event::BeginMember(_)
+            | Event::BeginProcess(_) => self.begin(None, false),
             Event::Close => self.close(),
             _ => {}
         }

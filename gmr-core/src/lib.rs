@@ -209,6 +209,8 @@ mod line;
 mod names;
 #[cfg(gmr_engine)]
 mod outcomes;
+#[cfg(all(gmr_engine, feature = "stacks"))]
+mod samples;
 #[cfg(all(gmr_engine, feature = "signal"))]
 mod signal;
 #[cfg(all(feature = "stacks", target_arch = "x86_64"))]

@@ -110,6 +110,7 @@ impl Names {
     ) {
         self.addresses.fill(Address { avma: 0, offset: 0, len: 0, flags: 0 });
         self.arena.clear();
+        self.arena.keep_full_names(engine.options.full_names);
         (self.count, self.named, self.left_out, self.unreadable) = (0, 0, 0, 0);
         self.was_stopped = false;
         self.resolve_more(engine, table, frames, bytes, keep_going);

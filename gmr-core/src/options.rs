@@ -14,6 +14,10 @@ const MAX_CAPTURE_SLOTS: u32 = 256;
 #[cfg(gmr_engine)]
 const MIN_REPORT_DEADLINE: Duration = Duration::from_millis(10);
 
+/// A shorter one says nothing about CPU time.
+#[cfg(gmr_engine)]
+const MIN_SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Threads that are never interrupted by a capture: the report describes them
 /// from /proc, without a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +51,15 @@ pub struct Options {
     pub(crate) supervisors: u32,
     pub(crate) exclude_threads: &'static [Exclude],
     pub(crate) redaction: &'static Redaction,
+    pub(crate) fold: bool,
+    pub(crate) full_names: bool,
+    pub(crate) entry_frames: bool,
+    pub(crate) modules: bool,
     pub(crate) report_deadline: Duration,
     pub(crate) section_deadline: Duration,
     pub(crate) thread_deadline: Duration,
     pub(crate) output_deadline: Duration,
+    pub(crate) sample_interval: Option<Duration>,
     pub(crate) lines: Option<Lines>,
 }
 
@@ -96,10 +105,15 @@ impl Options {
             supervisors: 1,
             exclude_threads: &[],
             redaction: const { &Redaction::new() },
+            fold: true,
+            full_names: false,
+            entry_frames: false,
+            modules: true,
             report_deadline: Duration::from_secs(10),
             section_deadline: Duration::from_secs(2),
             thread_deadline: Duration::from_secs(1),
             output_deadline: Duration::from_secs(5),
+            sample_interval: None,
             lines: None,
         }
     }
@@ -130,6 +144,18 @@ impl Options {
         /// What is taken for a secret, in every section; default: the rules that
         /// hold everywhere ([`redact`](crate::redact)).
         redaction: &'static Redaction,
+        /// Whether threads with equal stacks become one block; default true.
+        fold: bool,
+        /// Whether long generic arguments are shown whole; by default they are
+        /// `…`, so that the path of the function stays readable.
+        full_names: bool,
+        /// Whether the runtime's frames below the program's own (std's thread
+        /// start, libc's) are shown; by default they are one line.
+        entry_frames: bool,
+        /// Whether the report ends with the section Modules, which has what is
+        /// needed to find names and lines of its addresses later, on another
+        /// machine; default true.
+        modules: bool,
         /// How long one report may take; default 10 s, at least 10 ms. A
         /// supervisor past it is taken over.
         report_deadline: Duration,
@@ -141,6 +167,21 @@ impl Options {
         thread_deadline: Duration,
         /// How long one report may wait for its destination; default 5 s.
         output_deadline: Duration,
+    }
+
+    /// How often every thread is captured: once (default), or twice with
+    /// `interval` in between. With two, each thread carries a mark: it moved, or
+    /// its stack is the same and it used no CPU time, or its stack is the same and
+    /// it burns CPU. A count above 2 means 2. An interval is brought into 10 ms to
+    /// a quarter of the report's deadline; 100 ms tells much.
+    ///
+    /// Each thread is interrupted twice then. In the handler
+    /// ([`Reporter::setup_autorun`](crate::Reporter::setup_autorun)) the interrupted
+    /// thread waits for as long.
+    #[must_use]
+    pub const fn samples(mut self, count: u32, interval: Duration) -> Self {
+        self.sample_interval = if count >= 2 { Some(interval) } else { None };
+        self
     }
 
     /// Where source lines come from: gmr-std's workers.
@@ -160,6 +201,9 @@ impl Options {
         self.window_bytes = self.window_bytes.clamp(1024, 64 * 1024) & !7;
         self.supervisors = self.supervisors.clamp(1, 2);
         self.report_deadline = self.report_deadline.max(MIN_REPORT_DEADLINE);
+        let longest = self.report_deadline.checked_div(4).unwrap_or(MIN_SAMPLE_INTERVAL);
+        self.sample_interval =
+            self.sample_interval.map(|interval| interval.max(MIN_SAMPLE_INTERVAL).min(longest));
         self
     }
 }

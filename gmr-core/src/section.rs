@@ -1,6 +1,6 @@
 //! Sections and how they write.
 
-use crate::model::{Column, Event, MAX_DEPTH, Process, Thread, Value};
+use crate::model::{Column, Event, MAX_DEPTH, Process, Thread, ThreadGroup, ThreadMember, Value};
 
 /// Tells a generator to return at once: the section's or the report's deadline
 /// has passed, or a takeover abandoned the report. Pass it on with `?`.
@@ -290,6 +290,32 @@ impl<'a> SectionWriter<'a> {
         body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
     ) -> SectionResult {
         self.nest(&Event::BeginThread(*thread), body)
+    }
+
+    /// A block of several threads.
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns, or [`SectionError::Stopped`].
+    pub fn thread_group(
+        &mut self,
+        group: &ThreadGroup<'_>,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        self.nest(&Event::BeginThreadGroup(*group), body)
+    }
+
+    /// One thread of such a block.
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns, or [`SectionError::Stopped`].
+    pub fn thread_member(
+        &mut self,
+        member: &ThreadMember<'_>,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        self.nest(&Event::BeginMember(*member), body)
     }
 
     /// A process's block.

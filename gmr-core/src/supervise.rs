@@ -100,12 +100,8 @@ pub(crate) const MAX_REST_NS: u64 = 1_000_000_000;
 pub(crate) fn run_worker(engine: &Engine, work: &mut dyn FnMut() -> bool) {
     let tid = crate::sys::gettid();
     engine.add_own_thread(tid);
-    engine.workers.run(
-        &|| {
-            engine.tables.refresh();
-        },
-        work,
-        &|| engine.is_shut_down.load(Ordering::Acquire) != 0,
-    );
+    engine.workers.run(&|| engine.tables.refresh_if_changed(), work, &|| {
+        engine.is_shut_down.load(Ordering::Acquire) != 0
+    });
     engine.remove_own_thread(tid);
 }

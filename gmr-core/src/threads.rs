@@ -77,6 +77,9 @@ pub(crate) struct ThreadRecord {
     pub(crate) first_frame: u32,
     pub(crate) frame_count: u32,
     pub(crate) is_triggering: bool,
+    /// Since the first of two samples.
+    #[cfg(feature = "stacks")]
+    pub(crate) between: Option<crate::model::Between>,
     /// It blocks nearly everything, as inside a handler or while it starts:
     /// that may be over soon.
     blocks_all: bool,
@@ -104,6 +107,8 @@ impl ThreadRecord {
         first_frame: 0,
         frame_count: 0,
         is_triggering: false,
+        #[cfg(feature = "stacks")]
+        between: None,
         blocks_all: false,
         is_held: false,
         kernel: KernelFacts::EMPTY,

@@ -264,6 +264,10 @@ pub use handle::Handle;
 #[cfg(all(fuzzing, gmr_engine, not(loom)))]
 #[doc(hidden)]
 pub use lines::fuzzing as fuzz_lines;
+// For the command `gmr symbolize`.
+#[cfg(all(gmr_engine, not(loom)))]
+#[doc(hidden)]
+pub use lines::offline;
 #[cfg(not(loom))]
 pub use on_demand::{ReportError, ReportOutcome};
 #[cfg(not(loom))]

@@ -52,6 +52,7 @@ pub fn setup_autorun<'c>(package: Package) -> Setup<'c> {
         signal: Signal::Usr2,
         options: Options::new().supervisors(SUPERVISORS),
         service_name: None,
+        full_names: false,
         sections: Vec::new(),
         lines: Some(LineChoices::default()),
         config: None,
@@ -70,6 +71,7 @@ pub(crate) struct LineChoices {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) debug_dirs: Vec<PathBuf>,
     pub(crate) system_libraries: bool,
+    pub(crate) full_names: bool,
 }
 
 impl Default for LineChoices {
@@ -78,6 +80,7 @@ impl Default for LineChoices {
             memory_bytes: None,
             debug_dirs: vec![PathBuf::from("/usr/lib/debug")],
             system_libraries: false,
+            full_names: false,
         }
     }
 }
@@ -111,6 +114,7 @@ struct Choices<'c> {
     signal: Signal,
     options: Options,
     service_name: Option<String>,
+    full_names: bool,
     sections: Vec<(&'static str, Section)>,
     lines: Option<LineChoices>,
     config: Option<Configure<'c>>,
@@ -223,6 +227,42 @@ impl<'c> Setup<'c> {
         self
     }
 
+    /// How often every thread is captured: once (default), or twice with
+    /// `interval` in between ([`gmr_core::Options::samples`]). Two tell which
+    /// threads moved, which stood still, and which burn CPU where they are.
+    pub fn samples(mut self, count: u32, interval: Duration) -> Self {
+        self.0.options = self.0.options.samples(count, interval);
+        self
+    }
+
+    /// Whether threads with equal stacks become one block; they do by default.
+    pub fn fold(mut self, are_folded: bool) -> Self {
+        self.0.options = self.0.options.fold(are_folded);
+        self
+    }
+
+    /// Whether long generic arguments in the names of functions are shown whole.
+    /// By default they are `…`: `<hyper::server::conn::Http<…>>::serve_connection`.
+    pub fn full_names(mut self, are_full: bool) -> Self {
+        self.0.full_names = are_full;
+        self
+    }
+
+    /// Whether the runtime's frames below the program's own (std's thread start,
+    /// libc's) are shown. By default they are one line that counts them.
+    pub fn entry_frames(mut self, are_shown: bool) -> Self {
+        self.0.options = self.0.options.entry_frames(are_shown);
+        self
+    }
+
+    /// Whether the report ends with the Modules section: what is loaded where,
+    /// with build-ids, so that names and lines of the report's addresses can be
+    /// found later, on another machine. It does by default.
+    pub fn modules(mut self, are_listed: bool) -> Self {
+        self.0.options = self.0.options.modules(are_listed);
+        self
+    }
+
     /// Threads that no capture may interrupt: the report describes them without
     /// a stack.
     pub fn exclude_threads(mut self, threads: &'static [Exclude]) -> Self {
@@ -322,7 +362,8 @@ impl<'c> Setup<'c> {
             None => None,
         };
         let values = choices.config.map(|record| record(policy)).transpose()?;
-        let mut options = choices.options.redaction(policy);
+        let full_names = choices.full_names;
+        let mut options = choices.options.redaction(policy).full_names(full_names);
         if let Some(name) = choices.service_name {
             options = options.service_name(Some(String::leak(name)));
         }
@@ -341,7 +382,7 @@ impl<'c> Setup<'c> {
             options,
             sections,
             values,
-            lines: choices.lines,
+            lines: choices.lines.map(|lines| LineChoices { full_names, ..lines }),
             threads: choices.thread_choices,
         };
         platform::set_up(reporter, plan).map(Handle::new)

@@ -244,6 +244,7 @@ impl Lines {
             is_wanted: &|| true,
             debug_dirs: &self.choices.debug_dirs,
             system_libraries: self.choices.system_libraries,
+            full_names: self.choices.full_names,
         };
         let Ok(table) = panics::catch(|| lines::resolve(objects, &limits)) else { return };
         if table.was_cut() && cut < MOST_CUT {

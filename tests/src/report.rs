@@ -5,6 +5,9 @@ mod text;
 
 use core::fmt::Write as _;
 
+/// The section that ends a report.
+const MODULES: &str = "Modules";
+
 /// Everything that a destination got.
 #[derive(Debug, Default)]
 pub struct Stream {
@@ -31,8 +34,11 @@ pub struct Report {
     pub findings: Vec<String>,
     /// The sections.
     pub sections: Vec<Section>,
-    /// The blocks of the Threads section.
+    /// The threads of the Threads section, each with its stack, also those that
+    /// are shown as one block.
     pub threads: Vec<Thread>,
+    /// How many threads are counted in blocks and not listed there.
+    pub members_left_out: u64,
     /// `key = value` of the end block.
     pub end: Vec<(String, String)>,
     /// How the sections went, as the end block says it.
@@ -85,6 +91,12 @@ pub struct Thread {
     pub facts: Vec<(String, String)>,
     /// Innermost first.
     pub frames: Vec<Frame>,
+    /// How many frames of the runtime are left out behind them.
+    pub entry_frames_left_out: u64,
+    /// The number of its block, from 0, and how many threads that has.
+    pub block: usize,
+    /// 1: it is alone, with a block of its own kind.
+    pub block_size: u64,
 }
 
 /// One frame.
@@ -138,10 +150,14 @@ impl Stream {
 }
 
 impl Report {
-    /// The titles, in order.
+    /// The titles, in order, but for Modules, with which a whole report ends.
     #[must_use]
     pub fn titles(&self) -> Vec<&str> {
-        self.sections.iter().map(|section| &*section.title).collect()
+        let mut titles: Vec<_> = self.sections.iter().map(|section| &*section.title).collect();
+        if titles.last() == Some(&MODULES) {
+            titles.pop();
+        }
+        titles
     }
 
     /// A section by its title.
@@ -169,6 +185,12 @@ impl Report {
         self.end.iter().find(|(found, _)| found == key).map(|(_, value)| &**value)
     }
 
+    /// The blocks of the Threads section, each with the threads in it.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<&[Thread]> {
+        self.threads.chunk_by(|one, other| one.block == other.block).collect()
+    }
+
     /// How many requests this report answered beyond the first.
     #[must_use]
     pub fn coalesced(&self) -> u64 {
@@ -188,8 +210,8 @@ impl Report {
     }
 
     /// Asserts what holds for every whole report: it is complete, begins with
-    /// `sections` in this order, all of them ok, and every thread of `alive`
-    /// is in it, with a whole stack or a reason that excuses it.
+    /// `sections` in this order and ends with Modules, all of them ok, and every
+    /// thread of `alive` is in it, with a whole stack or a reason that excuses it.
     ///
     /// # Panics
     ///
@@ -200,16 +222,19 @@ impl Report {
         if !self.is_complete {
             let _ = writeln!(wrong, "incomplete: {}", self.reasons);
         }
+        if self.sections.last().is_none_or(|section| section.title != MODULES) {
+            let _ = writeln!(wrong, "it does not end with {MODULES}");
+        }
         if self.titles() != sections {
             let _ = writeln!(wrong, "sections {:?}, expected {sections:?}", self.titles());
         }
         for section in self.sections.iter().filter(|section| section.status != "ok") {
             let _ = writeln!(wrong, "section {}: {}", section.title, section.status);
         }
-        for tid in alive {
-            if !self.threads.iter().any(|thread| thread.tid == *tid) {
-                let _ = writeln!(wrong, "thread {tid} is missing");
-            }
+        let is_missing = |tid: &&u32| !self.threads.iter().any(|thread| thread.tid == **tid);
+        let missing: Vec<_> = alive.into_iter().filter(is_missing).collect();
+        if missing.len() as u64 > self.members_left_out {
+            let _ = writeln!(wrong, "threads {missing:?} are missing");
         }
         for thread in &self.threads {
             match &*thread.capture {

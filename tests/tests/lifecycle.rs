@@ -230,7 +230,7 @@ fn too_many_sections_are_refused() {
     daemon.trigger();
     let report = log.report(1);
     assert!(report.is_complete, "{}", report.raw);
-    assert_eq!(report.sections.len(), 3 + 32);
+    assert_eq!(report.titles().len(), 3 + 32);
 }
 
 #[test]

@@ -55,6 +55,17 @@ pub struct Frame<'a> {
     pub is_signal_frame: bool,
 }
 
+/// The runtime's frames at the end of a stack, below the program's own: left
+/// out, as they are the same in every thread.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EntryFrames<'a> {
+    /// How many (physical) frames are left out.
+    pub count: u32,
+    /// The last of them, with which the stack ends. Its index is that of the
+    /// first frame that is left out.
+    pub last: Frame<'a>,
+}
+
 impl Frame<'_> {
     /// A frame of which only the program counter is known.
     #[must_use]

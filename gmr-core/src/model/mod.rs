@@ -28,11 +28,13 @@ mod thread;
 mod value;
 
 pub use finding::{Finding, FindingCode};
-pub use frame::{Certainty, Frame};
+pub use frame::{Certainty, EntryFrames, Frame};
 pub use scope::ActiveScope;
 pub use status::{Incomplete, SectionOutcome, SectionStatus};
 pub use table::{Column, MAX_COLUMN_WIDTH, MAX_COLUMNS};
-pub use thread::{Capture, Process, StackEnd, Thread, state_name};
+pub use thread::{
+    Between, Capture, Movement, Process, StackEnd, Thread, ThreadGroup, ThreadMember, state_name,
+};
 pub use value::{Timestamp, Value};
 
 /// How many groups, lists and blocks may be open inside one section.
@@ -119,10 +121,17 @@ pub enum Event<'a> {
     },
     /// A thread begins; values, frames and groups may follow.
     BeginThread(Thread<'a>),
+    /// Threads with the same stack begin, or the reporter's own; their members
+    /// follow, and what they have in common.
+    BeginThreadGroup(ThreadGroup<'a>),
+    /// One thread of several begins; its scopes may follow.
+    BeginMember(ThreadMember<'a>),
     /// A process begins; values and the blocks of its children may follow.
     BeginProcess(Process<'a>),
     /// One frame of the thread that is open.
     Frame(Frame<'a>),
+    /// The last frames of the thread that is open are left out.
+    EntryFrames(EntryFrames<'a>),
     /// One scope of the thread that is open; outer ones come first.
     Scope(ActiveScope<'a>),
     /// The head of a table: its rows follow. For eyes only: JSON names the
@@ -144,7 +153,8 @@ pub enum Event<'a> {
     Finding(Finding<'a>),
     /// How a section of this report went, for a list in the end block.
     Outcome(SectionOutcome<'a>),
-    /// Closes the innermost group, list, block list, thread or process.
+    /// Closes the innermost group, list, block list, thread, group of threads,
+    /// member or process.
     Close,
     /// A paragraph as it is, possibly of several lines. Bytes that are not
     /// UTF-8 and control characters are escaped, line ends are kept.

@@ -131,6 +131,16 @@ pub enum StackEnd {
     NoUnwindInfo,
     /// The step contradicts itself (a stack pointer that does not advance).
     Inconsistent,
+    /// In code that may have been unloaded, or exchanged for other code, while the
+    /// stack was taken.
+    Unloaded,
+    /// The next step needs the frame pointer, which nobody knows without
+    /// interrupting the thread.
+    FramePointerUnknown,
+    /// At the thread's entry function, but at least one frame on the way was
+    /// guessed ([`Certainty::FramePointer`](super::Certainty::FramePointer)):
+    /// frames may be missing or wrong.
+    Guessed,
 }
 
 impl StackEnd {
@@ -145,8 +155,52 @@ impl StackEnd {
             StackEnd::Unreadable => "unreadable",
             StackEnd::NoUnwindInfo => "no_unwind_info",
             StackEnd::Inconsistent => "inconsistent",
+            StackEnd::Unloaded => "unloaded",
+            StackEnd::FramePointerUnknown => "frame_pointer_unknown",
+            StackEnd::Guessed => "guessed",
         }
     }
+}
+
+/// What a thread did between two samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Movement {
+    /// Its stack is another one.
+    Moved,
+    /// Its stack is the same and it had no CPU time (less than a hundredth of the
+    /// interval, or than 0.2 ms).
+    SameStackNoCpu,
+    /// Its stack is the same, and it had CPU time: it spins, or it is in a loop
+    /// that both samples met at the same place.
+    SameStackBurningCpu,
+    /// Its stack is the same; its CPU time could not be read.
+    SameStack,
+}
+
+impl Movement {
+    /// The stable words for it.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Movement::Moved => "moved",
+            Movement::SameStackNoCpu => "same stack, no CPU",
+            Movement::SameStackBurningCpu => "same stack, burning CPU",
+            Movement::SameStack => "same stack, CPU time not known",
+        }
+    }
+}
+
+/// Two samples of one thread compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Between {
+    /// `None` if one of the samples has no stack.
+    pub movement: Option<Movement>,
+    /// CPU time in between, in nanoseconds, if the kernel says (it was built with
+    /// SCHED_INFO).
+    pub cpu_ns: Option<u64>,
+    /// From one reading of the CPU time to the other, in nanoseconds.
+    pub interval_ns: u64,
 }
 
 /// The head of a thread's block.
@@ -167,6 +221,39 @@ pub struct Thread<'a> {
     /// The thread on which the trigger was delivered, if the report is
     /// written there.
     pub is_triggering: bool,
+}
+
+/// The head of a block of threads that are shown together.
+///
+/// Its members follow, each as [`Event::BeginMember`](super::Event::BeginMember),
+/// then the frames that they have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThreadGroup<'a> {
+    /// How many threads they are, those included that are not listed.
+    pub count: u64,
+    /// Thread id of the first.
+    pub first_tid: u32,
+    /// Its name, raw.
+    pub first_name: &'a [u8],
+    /// How the capture of each of them ended. [`Capture::Own`]: they are the
+    /// reporter's own and have no stack; else their stacks are the same.
+    pub capture: Capture,
+    /// Where each of their stacks ends.
+    pub stack_end: StackEnd,
+}
+
+/// One thread of a block of several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThreadMember<'a> {
+    /// Thread id.
+    pub tid: u32,
+    /// The thread's name (`comm`), raw.
+    pub name: &'a [u8],
+    /// The kernel's state letter, or `?`.
+    pub state: u8,
+    /// What the kernel says of it in a few words, its state among them; empty if
+    /// there is nothing to add to that.
+    pub summary: &'a str,
 }
 
 /// One process.

@@ -115,6 +115,17 @@ pub fn some(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     retry(|| rustix::io::read(fd, &mut *buffer))
 }
 
+/// pread(2) at offset 0, again after EINTR: an open file of /proc as it is
+/// now, as far as the buffer goes.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn again<'b>(fd: BorrowedFd<'_>, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    let count = retry(|| rustix::io::pread(fd, &mut *buffer, 0))?;
+    Ok(buffer.get(..count).unwrap_or_default())
+}
+
 /// readlinkat(2): where a symbolic link points. A target that fills the
 /// buffer may have been longer and is marked as cut.
 ///

@@ -6,12 +6,15 @@
 //! 3. Answers are unwound as they come, from the copied window; the slot goes
 //!    to the next thread.
 //! 4. A thread that does not answer within its deadline is given up; if its
-//!    handler is copying just then, its slot stays quarantined.
+//!    handler is copying just then, its slot stays quarantined. One that sleeps
+//!    uninterruptibly all the while is given up earlier: it cannot answer.
 //!
 //! Limits: the arena's threads and frames, the slots, the deadlines. Each that
 //! is hit is in the thread's block or in the end block.
 
 use crate::model::{Capture, StackEnd};
+use crate::procfs::path::SmallPath;
+use crate::procfs::{read, schedstat, stat};
 use crate::protocol::slots::{Answer, Token};
 use crate::signal::capture::{self, Slots, Snapshot};
 use crate::stacks::modules::Table;
@@ -25,8 +28,12 @@ use crate::threads::ThreadRecord;
 /// How often threads that have not answered are looked at: have they exited?
 const LOOK_NS: u64 = 5_000_000;
 
+/// The part of its deadline (1 / 2^N) after which a thread that has slept
+/// uninterruptibly since it was asked is given up.
+const UNINTERRUPTIBLE_SHIFT: u32 = 2;
+
 /// One frame in the arena.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameRecord {
     pub(crate) pc: u64,
     flags: u64,
@@ -42,7 +49,12 @@ const FLAG_SIGNAL_FRAME: u64 = 4;
 const FLAG_INTERRUPTED: u64 = 8;
 
 impl FrameRecord {
-    fn of(found: &Found) -> Self {
+    #[cfg(test)]
+    pub(crate) fn at(pc: u64) -> Self {
+        FrameRecord { pc, flags: 0 }
+    }
+
+    pub(crate) fn of(found: &Found) -> Self {
         use crate::model::Certainty;
         let mut flags = match found.certainty {
             Certainty::Exact => 0,
@@ -89,6 +101,9 @@ pub(crate) struct Flight {
     thread: u32,
     token_bits: u32,
     deadline_ns: u64,
+    /// How often the thread had been put on a CPU when it was first seen to sleep
+    /// uninterruptibly; 0: not seen.
+    asleep_count: u64,
     is_used: u64,
 }
 
@@ -175,6 +190,26 @@ impl Collector<'_> {
         collected
     }
 
+    /// Ends every stack where it enters an object that can be unloaded: some were
+    /// while the stacks were taken, so nobody knows whose code that was.
+    pub(crate) fn cut(&mut self, threads: &mut [ThreadRecord]) {
+        for thread in threads {
+            let first = thread.first_frame as usize;
+            let last = first.saturating_add(thread.frame_count as usize);
+            let frames = self.frames.records.get(first..last).unwrap_or_default();
+            let is_believed = |frame: &FrameRecord| {
+                let found = self.table.find(frame.found().lookup_address());
+                found.is_some_and(|(_, module)| module.is_permanent)
+            };
+            let Some(at) = frames.iter().position(|frame| !is_believed(frame)) else { continue };
+            thread.frame_count = (at as u32).saturating_add(1);
+            thread.stack_end = StackEnd::Unloaded;
+            if thread.capture == Capture::Ok {
+                thread.capture = Capture::Partial;
+            }
+        }
+    }
+
     /// The thread that is interrupted by the report itself.
     pub(crate) fn own(&mut self, thread: &mut ThreadRecord, snapshot: &Snapshot) {
         self.unwind(thread, snapshot);
@@ -195,6 +230,7 @@ impl Collector<'_> {
                         thread: index as u32,
                         token_bits: token.to_bits(),
                         deadline_ns: now.saturating_add(self.thread_deadline_ns),
+                        asleep_count: 0,
                         is_used: 1,
                     };
                 }
@@ -255,6 +291,14 @@ impl Collector<'_> {
                     }
                     withdrawn
                 }
+                Answer::Pending if is_slow && self.sleeps_on(slot_index, thread.tid, now) => {
+                    let withdrawn = slot.withdraw(token);
+                    if withdrawn {
+                        thread.capture = Capture::Uninterruptible;
+                        thread.state = b'D';
+                    }
+                    withdrawn
+                }
                 Answer::Pending if is_late => {
                     let withdrawn = slot.withdraw(token);
                     if withdrawn {
@@ -273,6 +317,23 @@ impl Collector<'_> {
             }
         }
         open
+    }
+
+    /// Whether the thread has been in one uninterruptible sleep for so long that
+    /// it need not be waited for.
+    fn sleeps_on(&mut self, slot_index: usize, tid: u32, now: u64) -> bool {
+        let Some(flight) = self.flights.get_mut(slot_index) else { return false };
+        let Some(count) = uninterruptible_count(tid) else {
+            flight.asleep_count = 0;
+            return false;
+        };
+        if flight.asleep_count != count {
+            flight.asleep_count = count;
+            return false;
+        }
+        let patience_ns = self.thread_deadline_ns >> UNINTERRUPTIBLE_SHIFT;
+        let asked_ns = flight.deadline_ns.saturating_sub(self.thread_deadline_ns);
+        now.saturating_sub(asked_ns) >= patience_ns
     }
 
     /// The deadline for all has passed.
@@ -350,6 +411,19 @@ impl Collector<'_> {
         }
         false
     }
+}
+
+/// How often a thread in an uninterruptible sleep has been put on a CPU; `None`
+/// if it is in another state, or if the kernel does not count.
+fn uninterruptible_count(tid: u32) -> Option<u64> {
+    let mut bytes = [0; 512];
+    let path = |name| SmallPath::new().push("/proc/self/task/").number(tid).push(name);
+    let content = read::file(rustix::fs::CWD, path("/stat").as_c_str()?, &mut bytes).ok()?;
+    if stat::parse(content.bytes)?.state != b'D' {
+        return None;
+    }
+    let content = read::file(rustix::fs::CWD, path("/schedstat").as_c_str()?, &mut bytes).ok()?;
+    schedstat::parse(content.bytes).map(|stat| stat.count).filter(|count| *count > 0)
 }
 
 #[cfg(test)]

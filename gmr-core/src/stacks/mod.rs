@@ -4,13 +4,23 @@
 //! stack; the supervisor unwinds the copy. Nothing is unwound in signal context
 //! of an application thread, and no thread is ever stopped.
 
+pub mod call_site;
 #[cfg(gmr_engine)]
 pub(crate) mod collect;
 #[cfg(gmr_engine)]
 pub(crate) mod fresh;
 #[cfg(gmr_engine)]
+#[cfg_attr(
+    not(any(test, feature = "passive")),
+    allow(dead_code, reason = "the collector does not use it yet")
+)]
+pub(crate) mod live;
+#[cfg(gmr_engine)]
 pub(crate) mod modules;
+#[cfg(feature = "passive")]
+pub mod passive;
 pub mod rules;
+pub mod signal_frame;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unwind;

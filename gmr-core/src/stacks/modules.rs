@@ -73,6 +73,8 @@ pub(crate) struct Module {
     pub(crate) is_executable: bool,
     /// The vDSO: it has no file.
     pub(crate) is_vdso: bool,
+    /// It cannot be unloaded: the executable, the loader, libc, the vDSO.
+    pub(crate) is_permanent: bool,
     /// The file that is mapped there.
     pub(crate) identity: Option<FileIdentity>,
     /// Its build-id, from memory.
@@ -135,6 +137,7 @@ pub(crate) struct Table {
     modules: Vec<Module>,
     framehop: Framehop,
     generation: u64,
+    counts: Counts,
     /// Changes with the set of stale entries.
     stale_set: AtomicU64,
     /// There were more than [`MAX_MODULES`].
@@ -153,10 +156,10 @@ impl Table {
     /// Walks the loaded objects. Allocates and takes the loader's lock: for
     /// normal threads only.
     pub(crate) fn collect() -> Self {
-        let mut found = Found { modules: Vec::new(), is_cut: false };
+        let mut found = Found { modules: Vec::new(), counts: Counts::default(), is_cut: false };
         // SAFETY: the callback matches, and `found` outlives the call.
         unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut found).cast()) };
-        let Found { mut modules, is_cut } = found;
+        let Found { mut modules, counts, is_cut } = found;
         modules.sort_by_key(|module| module.start);
         identify(&mut modules);
         let mut framehop = Framehop::new();
@@ -178,7 +181,26 @@ impl Table {
             ));
         }
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        Table { modules, framehop, generation, stale_set: AtomicU64::new(0), is_cut }
+        Table { modules, framehop, generation, counts, stale_set: AtomicU64::new(0), is_cut }
+    }
+
+    /// Whether any object can be unloaded.
+    pub(crate) fn has_unloadable(&self) -> bool {
+        self.modules.iter().any(|module| !module.is_permanent)
+    }
+
+    /// Whether no object has been unloaded between this table and `later`: then
+    /// what this one says of an address was true all the while.
+    pub(crate) fn outlives(&self, later: &Table) -> bool {
+        self.counts.unloaded == later.counts.unloaded
+    }
+
+    /// Trusts no object that can be unloaded.
+    pub(crate) fn distrust(&self) {
+        for module in self.modules.iter().filter(|module| !module.is_permanent) {
+            module.stale.store(true, Ordering::Relaxed);
+        }
+        self.summarise_stale();
     }
 
     /// All modules, by address.
@@ -207,6 +229,18 @@ impl Table {
             module.stale.store(!fixed, Ordering::Relaxed);
         }
         Check { table: self, unknown: 0 }
+    }
+
+    /// Counts the stale entries, and makes their set part of the generation.
+    fn summarise_stale(&self) -> usize {
+        let (mut count, mut set) = (0_usize, 0_u64);
+        for module in self.modules.iter().filter(|module| module.is_stale()) {
+            count = count.saturating_add(1);
+            // Not a secret hash: it only has to differ when the set does.
+            set = set.rotate_left(7) ^ module.start.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        self.stale_set.store(set ^ (set >> 32), Ordering::Relaxed);
+        count
     }
 
     /// Trusts every entry again: maps could not be read, and to distrust
@@ -244,14 +278,7 @@ impl Check<'_> {
 
     /// Ends the comparison: how many entries are no longer mapped.
     pub(crate) fn stale(&self) -> usize {
-        let (mut count, mut set) = (0_usize, 0_u64);
-        for module in self.table.modules.iter().filter(|module| module.is_stale()) {
-            count = count.saturating_add(1);
-            // Not a secret hash: it only has to differ when the set does.
-            set = set.rotate_left(7) ^ module.start.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-        self.table.stale_set.store(set ^ (set >> 32), Ordering::Relaxed);
-        count
+        self.table.summarise_stale()
     }
 }
 
@@ -265,6 +292,10 @@ impl Modules for Table {
         (!module.is_stale()).then(|| (module.bias, module.info()))
     }
 
+    fn code(&self, address: u64, into: &mut [u8]) -> usize {
+        crate::sys::vm::read_foreign(address, into).unwrap_or(0)
+    }
+
     fn generation(&self) -> u64 {
         (self.generation << 32) | (self.stale_set.load(Ordering::Relaxed) & 0xffff_ffff)
     }
@@ -274,8 +305,43 @@ fn range(part: &Part) -> core::ops::Range<u64> {
     part.svma..part.svma.saturating_add(part.section.len() as u64)
 }
 
+/// How many objects the loader has ever loaded and unloaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    loaded: u64,
+    unloaded: u64,
+}
+
+impl Counts {
+    fn of(info: &libc::dl_phdr_info) -> Self {
+        Counts { loaded: info.dlpi_adds, unloaded: info.dlpi_subs }
+    }
+
+    /// Takes the loader's lock: for normal threads only.
+    fn now() -> Self {
+        let mut counts = Counts::default();
+        // SAFETY: the callback matches, and `counts` outlives the call.
+        unsafe { libc::dl_iterate_phdr(Some(count), (&raw mut counts).cast()) };
+        counts
+    }
+}
+
+unsafe extern "C" fn count(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    data: *mut c_void,
+) -> libc::c_int {
+    // SAFETY: the loader passes a valid structure.
+    let info = unsafe { &*info };
+    // SAFETY: `now` passes its counts.
+    let counts = unsafe { &mut *data.cast::<Counts>() };
+    *counts = Counts::of(info);
+    1
+}
+
 struct Found {
     modules: Vec<Module>,
+    counts: Counts,
     is_cut: bool,
 }
 
@@ -286,12 +352,13 @@ unsafe extern "C" fn visit(
 ) -> libc::c_int {
     // SAFETY: `collect` passes its `Found`.
     let found = unsafe { &mut *data.cast::<Found>() };
+    // SAFETY: the loader passes a valid structure.
+    let info = unsafe { &*info };
+    found.counts = Counts::of(info);
     if found.modules.len() >= MAX_MODULES {
         found.is_cut = true;
         return 1;
     }
-    // SAFETY: the loader passes a valid structure.
-    let info = unsafe { &*info };
     // SAFETY: and it says where its program headers are.
     let headers =
         unsafe { core::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
@@ -330,6 +397,7 @@ fn read_module(
         path: if is_vdso { Box::from(&b"[vdso]"[..]) } else { Box::from(name) },
         is_executable: is_first,
         is_vdso,
+        is_permanent,
         identity: None,
         build_id: read_build_id(bias, headers),
         header,
@@ -520,6 +588,13 @@ impl Tables {
             }
             readers.fetch_sub(1, Ordering::Release);
         }
+    }
+
+    /// Builds a new table unless the loader has loaded and unloaded nothing since
+    /// the current one: a cheap question, but one that takes the loader's lock.
+    pub(crate) fn refresh_if_changed(&self) -> bool {
+        let is_same = self.current().is_some_and(|current| current.table.counts == Counts::now());
+        is_same || self.refresh()
     }
 
     /// Builds a new table and makes it the current one. `false`: another

@@ -17,9 +17,9 @@
 
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, Evaluation, EvaluationResult,
-    EvaluationStorage, Expression, Location, NativeEndian, Operation, Pointer, Reader,
-    ReaderOffset, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindExpression,
-    UnwindSection, UnwindTableRow, Value, X86_64,
+    EvaluationStorage, Expression, FrameDescriptionEntry, Location, NativeEndian, Operation,
+    Pointer, Reader, ReaderOffset, Register, RegisterRule, UnwindContext, UnwindContextStorage,
+    UnwindExpression, UnwindSection, UnwindTableRow, Value, X86_64,
 };
 
 /// Larger offsets than any real frame; keeps every sum far from overflow.
@@ -69,6 +69,17 @@ pub enum Base {
     FramePointer,
 }
 
+/// What the row does besides its CFA: all that is needed to step by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// The return address lies at CFA − 8, and rbp is the caller's.
+    Kept,
+    /// The return address lies at CFA − 8, and the caller's rbp at CFA + this.
+    At(i64),
+    /// Anything else: an expression, another place, or not known.
+    Other,
+}
+
 /// What the call frame information says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
@@ -84,9 +95,14 @@ pub enum Rule {
         base: Base,
         /// In bytes, within ± 2^31.
         offset: i64,
+        /// What else the row does.
+        saved: Saved,
     },
     /// The CFA is an expression: evaluate it for each frame.
-    StepByExpression,
+    StepByExpression {
+        /// What else the row does.
+        saved: Saved,
+    },
     /// framehop must not see it (a branch, an unknown register, an absurd
     /// offset), or gimli cannot read it.
     Refused,
@@ -101,6 +117,15 @@ pub struct Registers {
     pub sp: u64,
     /// Frame pointer.
     pub fp: u64,
+}
+
+/// One row of a function, for those who follow its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// First address of the row, as the file sees it.
+    pub start_svma: u64,
+    /// CFA = base + offset; `None`: it is said in another way.
+    pub cfa: Option<(Base, i64)>,
 }
 
 type Slice<'a> = EndianSlice<'a, NativeEndian>;
@@ -119,17 +144,15 @@ pub fn judge(info: &CallFrameInfo<'_>, svma: u64, context: &mut Context) -> Rule
         if row.register(X86_64::RBP).is_some_and(|rule| !is_harmless(frames, &rule, encoding)) {
             return Rule::Refused;
         }
+        let saved = saved(row);
         match row.cfa() {
-            CfaRule::RegisterAndOffset { register, offset } if is_small(*offset) => match *register
-            {
-                X86_64::RSP => Rule::Step { base: Base::StackPointer, offset: *offset },
-                X86_64::RBP => Rule::Step { base: Base::FramePointer, offset: *offset },
-                _ => Rule::Refused,
-            },
             CfaRule::Expression(expression) if is_straight(frames, expression, encoding) => {
-                Rule::StepByExpression
+                Rule::StepByExpression { saved }
             }
-            _ => Rule::Refused,
+            rule => match plain(rule) {
+                Some((base, offset)) => Rule::Step { base, offset, saved },
+                None => Rule::Refused,
+            },
         }
     });
     judged.unwrap_or_else(|unfit| match unfit {
@@ -138,19 +161,70 @@ pub fn judge(info: &CallFrameInfo<'_>, svma: u64, context: &mut Context) -> Rule
     })
 }
 
-/// The CFA of a [`Rule::StepByExpression`] row.
+fn plain(rule: &CfaRule<usize>) -> Option<(Base, i64)> {
+    match rule {
+        CfaRule::RegisterAndOffset { register, offset } if is_small(*offset) => match *register {
+            X86_64::RSP => Some((Base::StackPointer, *offset)),
+            X86_64::RBP => Some((Base::FramePointer, *offset)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn saved(row: &UnwindTableRow<usize, Storage>) -> Saved {
+    if row.register(X86_64::RA) != Some(RegisterRule::Offset(-8)) {
+        return Saved::Other;
+    }
+    match row.register(X86_64::RBP) {
+        // What is not mentioned is preserved: the calling convention's.
+        None | Some(RegisterRule::SameValue) => Saved::Kept,
+        Some(RegisterRule::Offset(offset)) => Saved::At(offset),
+        Some(_) => Saved::Other,
+    }
+}
+
+/// The CFA of a [`Rule::StepByExpression`] row. Without a frame pointer only
+/// an expression that does not ask for it has a value.
 pub fn evaluate(
     info: &CallFrameInfo<'_>,
     svma: u64,
     registers: &Registers,
+    is_frame_pointer_known: bool,
     context: &mut Context,
 ) -> Option<u64> {
     with_row(info, svma, context, |frames, row, _, encoding| match row.cfa() {
-        CfaRule::Expression(expression) => run(expression.get(frames).ok()?, encoding, registers),
+        CfaRule::Expression(expression) => {
+            run(expression.get(frames).ok()?, encoding, registers, is_frame_pointer_known)
+        }
         CfaRule::RegisterAndOffset { .. } => None,
     })
     .ok()
     .flatten()
+}
+
+/// The rows of the function that covers `svma`, by address, and the range of
+/// addresses that they cover. `None`: nothing covers it, or `each` returned
+/// `false`, or a row cannot be read.
+pub fn rows(
+    info: &CallFrameInfo<'_>,
+    svma: u64,
+    context: &mut Context,
+    mut each: impl FnMut(Row) -> bool,
+) -> Option<core::ops::Range<u64>> {
+    let (entry, frames, bases) = entry(info, svma).ok()?;
+    let start = entry.initial_address();
+    let range = start..start.checked_add(entry.len())?;
+    if !range.contains(&svma) {
+        return None;
+    }
+    let mut table = entry.rows(&frames, &bases, context).ok()?;
+    while let Some(row) = table.next_row().ok()? {
+        if !each(Row { start_svma: row.start_address(), cfa: plain(row.cfa()) }) {
+            return None;
+        }
+    }
+    Some(range)
 }
 
 /// Why there is no row.
@@ -175,6 +249,23 @@ fn with_row<T>(
     context: &mut Context,
     look: impl FnOnce(&EhFrame<Slice<'_>>, &UnwindTableRow<usize, Storage>, bool, gimli::Encoding) -> T,
 ) -> Result<T, Unfit> {
+    let (fde, frames, bases) = entry(info, svma)?;
+    let encoding = fde.cie().encoding();
+    let is_signal_frame = fde.is_signal_trampoline();
+    let row = fde
+        .unwind_info_for_address(&frames, &bases, context, svma)
+        .map_err(|_| Unfit::Uncovered)?;
+    // A row may reach beyond its entry's end; framehop would take it.
+    if !fde.contains(svma) {
+        return Err(Unfit::Refused);
+    }
+    Ok(look(&frames, row, is_signal_frame, encoding))
+}
+
+type Entry<'a> = (FrameDescriptionEntry<Slice<'a>>, EhFrame<Slice<'a>>, BaseAddresses);
+
+/// The entry that `.eh_frame_hdr` names for `svma`; it may end before it.
+fn entry<'a>(info: &CallFrameInfo<'a>, svma: u64) -> Result<Entry<'a>, Unfit> {
     // gimli multiplies the count with the size of a row and subtracts the
     // address of .eh_frame from an entry, both unchecked.
     match info.header.get(2..4) {
@@ -201,14 +292,7 @@ fn with_row<T>(
     let offset = table.pointer_to_offset(entry).map_err(uncovered)?;
     let fde =
         frames.fde_from_offset(&bases, offset, EhFrame::cie_from_offset).map_err(uncovered)?;
-    let encoding = fde.cie().encoding();
-    let is_signal_frame = fde.is_signal_trampoline();
-    let row = fde.unwind_info_for_address(&frames, &bases, context, svma).map_err(uncovered)?;
-    // A row may reach beyond its entry's end; framehop would take it.
-    if !fde.contains(svma) {
-        return Err(Unfit::Refused);
-    }
-    Ok(look(&frames, row, is_signal_frame, encoding))
+    Ok((fde, frames, bases))
 }
 
 fn is_small(offset: i64) -> bool {
@@ -258,6 +342,7 @@ fn run(
     expression: Expression<Slice<'_>>,
     encoding: gimli::Encoding,
     registers: &Registers,
+    is_frame_pointer_known: bool,
 ) -> Option<u64> {
     let mut evaluation = Evaluation::<_, Storage>::new_in(expression.0, encoding);
     evaluation.set_max_iterations(MAX_OPERATIONS);
@@ -270,7 +355,7 @@ fn run(
                 let value = match register {
                     X86_64::RA => registers.pc,
                     X86_64::RSP => registers.sp,
-                    X86_64::RBP => registers.fp,
+                    X86_64::RBP if is_frame_pointer_known => registers.fp,
                     _ => return None,
                 };
                 state = evaluation.resume_with_register(Value::Generic(value)).ok()?;
@@ -295,7 +380,47 @@ mod tests {
     }
 
     fn by(base: Base, offset: i64) -> Rule {
-        Rule::Step { base, offset }
+        Rule::Step { base, offset, saved: Saved::Kept }
+    }
+
+    fn saving_rbp(base: Base, offset: i64) -> Rule {
+        Rule::Step { base, offset, saved: Saved::At(-16) }
+    }
+
+    #[test]
+    fn what_else_a_row_does() {
+        let saved = |instructions: &[u8]| match judged(instructions, 0) {
+            Rule::Step { saved, .. } => saved,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(saved(&[0x86, 3]), Saved::At(-24));
+        assert_eq!(saved(&[0x08, 6]), Saved::Kept, "same value");
+        assert_eq!(saved(&[0x07, 6]), Saved::Other, "undefined");
+        assert_eq!(saved(&[0x14, 6, 2]), Saved::Other, "CFA - 16 itself");
+        assert_eq!(saved(&[0x09, 6, 3]), Saved::Other, "in rbx");
+        assert_eq!(saved(&[0x10, 6, 2, 0x77, 8]), Saved::Other, "where an expression says");
+        assert_eq!(saved(&[0x90, 2]), Saved::Other, "the return address elsewhere");
+    }
+
+    #[test]
+    fn the_rows_of_a_function() {
+        let prologue = [0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6, 0x44, 0x0c, 3, 8];
+        let image = Image::new(&[Function::Plain(&[]), Function::Plain(&prologue)]);
+        let mut found = std::vec::Vec::new();
+        let mut context = Context::new_in();
+        let start = CODE + LENGTH;
+        let range = rows(&image.info(), start + 9, &mut context, |row| {
+            found.push((row.start_svma - start, row.cfa));
+            true
+        });
+        assert_eq!(range, Some(start..start + LENGTH));
+        let (sp, fp) = (Base::StackPointer, Base::FramePointer);
+        assert_eq!(
+            found,
+            [(0, Some((sp, 8))), (1, Some((sp, 16))), (4, Some((fp, 16))), (8, None)]
+        );
+        assert_eq!(rows(&image.info(), start, &mut context, |_| false), None);
+        assert_eq!(rows(&image.info(), start + LENGTH, &mut context, |_| true), None);
     }
 
     /// As binutils write it for each PLT entry: CFA = rsp + 8, and 8 more once
@@ -306,26 +431,31 @@ mod tests {
     fn plain_rows_step() {
         assert_eq!(judged(&[], 0), by(Base::StackPointer, 8));
         assert_eq!(judged(&[0x0e, 0x60], 0), by(Base::StackPointer, 96));
-        assert_eq!(judged(&[0x0c, 6, 16, 0x86, 2], 0), by(Base::FramePointer, 16));
+        assert_eq!(judged(&[0x0c, 6, 16, 0x86, 2], 0), saving_rbp(Base::FramePointer, 16));
         // push rbp; mov rbp, rsp
         let prologue = [0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6];
         assert_eq!(judged(&prologue, 0), by(Base::StackPointer, 8));
-        assert_eq!(judged(&prologue, 1), by(Base::StackPointer, 16));
-        assert_eq!(judged(&prologue, 4), by(Base::FramePointer, 16));
-        assert_eq!(judged(&prologue, LENGTH - 1), by(Base::FramePointer, 16));
+        assert_eq!(judged(&prologue, 1), saving_rbp(Base::StackPointer, 16));
+        assert_eq!(judged(&prologue, 4), saving_rbp(Base::FramePointer, 16));
+        assert_eq!(judged(&prologue, LENGTH - 1), saving_rbp(Base::FramePointer, 16));
         assert_eq!(judged(&prologue, LENGTH), by(Base::StackPointer, 8), "the next one");
     }
 
     #[test]
     fn the_linkers_expression_is_evaluated() {
-        assert_eq!(judged(&PLT, 0), Rule::StepByExpression);
+        assert_eq!(judged(&PLT, 0), Rule::StepByExpression { saved: Saved::Kept });
         let image = Image::new(&[Function::Plain(&PLT)]);
         let mut context = Context::new_in();
         for (byte, expected) in [(0, 0x1008), (10, 0x1008), (11, 0x1010), (15, 0x1010)] {
             let registers = Registers { pc: CODE + byte, sp: 0x1000, fp: 0 };
-            let found = evaluate(&image.info(), CODE + byte, &registers, &mut context);
+            let found = evaluate(&image.info(), CODE + byte, &registers, false, &mut context);
             assert_eq!(found, Some(expected), "{byte}");
         }
+        // CFA = rbp + 8, as an expression.
+        let image = Image::new(&[Function::Plain(&[0x0f, 2, 0x76, 8])]);
+        let registers = Registers { pc: CODE, sp: 0x1000, fp: 0x2000 };
+        let mut at = |is_known| evaluate(&image.info(), CODE, &registers, is_known, &mut context);
+        assert_eq!((at(true), at(false)), (Some(0x2008), None));
     }
 
     #[test]

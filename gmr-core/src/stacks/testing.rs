@@ -28,6 +28,9 @@ pub(crate) enum Function<'a> {
 pub(crate) struct Image {
     pub(crate) header: Vec<u8>,
     pub(crate) frames: Vec<u8>,
+    /// The functions' code: what every address follows is a call, unless a
+    /// test writes something else.
+    pub(crate) code: Vec<u8>,
     framehop: Framehop,
     end: u64,
 }
@@ -98,7 +101,9 @@ impl Image {
                 ..Default::default()
             },
         ));
-        Image { header, frames, framehop, end }
+        // Whatever follows five of these follows `e8 rel32`.
+        let code = alloc::vec![0xe8; (end - CODE) as usize];
+        Image { header, frames, code, framehop, end }
     }
 
     pub(crate) fn info(&self) -> CallFrameInfo<'_> {
@@ -123,6 +128,14 @@ impl Modules for Image {
 
     fn lookup(&self, address: u64) -> Option<(u64, Option<CallFrameInfo<'_>>)> {
         (BIAS..BIAS + self.end).contains(&address).then(|| (BIAS, Some(self.info())))
+    }
+
+    fn code(&self, address: u64, into: &mut [u8]) -> usize {
+        let from = address.checked_sub(BIAS + CODE).and_then(|from| usize::try_from(from).ok());
+        let bytes = from.and_then(|from| self.code.get(from..)).unwrap_or_default();
+        let count = bytes.len().min(into.len());
+        into[..count].copy_from_slice(&bytes[..count]);
+        count
     }
 
     fn generation(&self) -> u64 {

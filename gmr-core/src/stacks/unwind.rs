@@ -5,15 +5,23 @@
 //!
 //! 1. Find the module of the address to look up (the return address − 1, or the
 //!    interrupted pc itself) and judge its call frame information
-//!    ([`super::rules`]; remembered per address).
+//!    ([`super::rules`]; remembered per address). Where that says nothing, the
+//!    code's bytes tell whether it is a signal trampoline.
 //! 2. *End of stack*: done, the stack is complete.
 //! 3. *Signal frame*: the interrupted registers are read from the kernel's
-//!    frame by hand (framehop cannot), and the walk goes on exactly.
+//!    frame by hand (framehop cannot; [`super::signal_frame`]), and the walk
+//!    goes on exactly.
 //! 4. *Rule*: compute the CFA, refuse one that is not above the stack pointer
 //!    and inside the window, let framehop step, and compare its stack pointer
 //!    with the CFA.
 //! 5. *Nothing known*: the top of the stack or the frame pointer is followed;
-//!    the frame found that way carries a mark.
+//!    the frame found that way carries a mark, and a stack with such a frame
+//!    is never called complete ([`StackEnd::Guessed`]).
+//!
+//! A *parked* thread's frame pointer is not known at first ([`super::passive`]).
+//! Then the step of 4 is taken by hand, a row that counts from the frame
+//! pointer has the function's code analysed, 5 does not apply, and each return
+//! address has to follow a call.
 //!
 //! Limits: x86_64. Frames are counted and capped by the caller's `emit`. A
 //! stack that leaves the window (an alternate signal stack) ends there and
@@ -24,8 +32,12 @@ use alloc::boxed::Box;
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, MustNotAllocateDuringUnwind, Unwinder as _};
 
+use super::call_site::{MAX_CALL_BYTES, ends_with_call};
+#[cfg(feature = "passive")]
+use super::passive::analyse::Analyser;
 pub use super::rules::Registers;
-use super::rules::{self, Base, CallFrameInfo, Context, Rule};
+use super::rules::{self, Base, CallFrameInfo, Context, Rule, Saved};
+use super::signal_frame::x86_64 as signal_frame;
 use super::window::StackMemory;
 use crate::model::{Certainty, StackEnd};
 
@@ -70,6 +82,13 @@ pub trait Modules {
 
     /// Different for each table ever made.
     fn generation(&self) -> u64;
+
+    /// Copies the code from `address` on; how many bytes came. Never faults.
+    /// Nothing comes if code cannot be read here.
+    fn code(&self, address: u64, into: &mut [u8]) -> usize {
+        let _ = (address, into);
+        0
+    }
 }
 
 /// A frame as it is found.
@@ -94,14 +113,24 @@ impl Found {
     }
 }
 
+/// What is remembered of a program counter.
 #[derive(Debug, Clone, Copy)]
 struct Remembered {
-    address: u64,
+    pc: u64,
+    is_interrupted: bool,
     rule: Rule,
+    /// A call ends right before it; `None`: the code cannot be read.
+    follows_call: Option<bool>,
 }
 
-/// Rules remembered, by address: a power of two. A report of a thousand parked
-/// threads has a few hundred distinct addresses.
+impl Remembered {
+    /// No code lies at address 0.
+    const NONE: Self =
+        Remembered { pc: 0, is_interrupted: false, rule: Rule::Uncovered, follows_call: None };
+}
+
+/// Program counters remembered: a power of two. A report of a thousand parked
+/// threads has a few hundred distinct ones.
 const REMEMBERED: usize = 2048;
 
 /// One walker's memory: framehop's cache, gimli's tables, remembered rules.
@@ -111,6 +140,8 @@ pub struct Walker {
     context: Box<Context>,
     remembered: Box<[Remembered]>,
     generation: u64,
+    #[cfg(feature = "passive")]
+    analyser: Analyser,
 }
 
 impl core::fmt::Debug for Walker {
@@ -125,20 +156,28 @@ impl Default for Walker {
     }
 }
 
-/// Size of the kernel's frame that we read: up to rip in the ucontext.
-mod signal_frame {
-    /// Offset of rbp from the stack pointer of `__restore_rt`'s frame, which
-    /// points at the ucontext: uc_flags, uc_link, uc_stack (40 bytes), then the
-    /// registers in the order of `REG_R8`… (sys/ucontext.h).
-    pub(super) const RBP: u64 = 120;
-    /// rsp
-    pub(super) const RSP: u64 = 160;
-    /// rip
-    pub(super) const RIP: u64 = 168;
+/// Where a walk stands: registers, of which the frame pointer may be unknown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) registers: Registers,
+    pub(super) is_fp_known: bool,
+    pub(super) is_interrupted: bool,
+    pub(super) certainty: Certainty,
+}
+
+/// What a walk may rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Registers and window come from the thread itself: where nothing is
+    /// known, guess.
+    Captured,
+    /// A parked thread was read from outside: every step has to be proven.
+    #[cfg_attr(not(feature = "passive"), allow(dead_code, reason = "that feature's"))]
+    Parked,
 }
 
 enum Step {
-    To { registers: Registers, certainty: Certainty, is_interrupted: bool },
+    To(Standing),
     End(StackEnd),
 }
 
@@ -149,12 +188,10 @@ impl Walker {
         Walker {
             framehop: CacheX86_64::new_in(),
             context: Box::new(Context::new_in()),
-            remembered: alloc::vec![
-                Remembered { address: 0, rule: Rule::Uncovered };
-                REMEMBERED
-            ]
-            .into_boxed_slice(),
+            remembered: alloc::vec![Remembered::NONE; REMEMBERED].into_boxed_slice(),
             generation: 0,
+            #[cfg(feature = "passive")]
+            analyser: Analyser::new(),
         }
     }
 
@@ -163,107 +200,161 @@ impl Walker {
     ///
     /// # Signal safety
     ///
-    /// Safe: no allocation, no lock, no panic; reads the window only.
+    /// Safe: no allocation, no lock, no panic; reads the memory given and, where
+    /// call frame information says nothing, a few bytes of code.
     pub fn walk(
         &mut self,
         modules: &impl Modules,
         start: Registers,
         memory: &mut impl StackMemory,
+        emit: impl FnMut(Found) -> bool,
+    ) -> StackEnd {
+        let start = Standing {
+            registers: start,
+            is_fp_known: true,
+            is_interrupted: true,
+            certainty: Certainty::Exact,
+        };
+        self.run(modules, start, Mode::Captured, memory, emit)
+    }
+
+    pub(super) fn run(
+        &mut self,
+        modules: &impl Modules,
+        start: Standing,
+        mode: Mode,
+        memory: &mut impl StackMemory,
         mut emit: impl FnMut(Found) -> bool,
     ) -> StackEnd {
         if self.generation != modules.generation() {
             self.generation = modules.generation();
-            self.remembered.fill(Remembered { address: 0, rule: Rule::Uncovered });
+            self.remembered.fill(Remembered::NONE);
+            #[cfg(feature = "passive")]
+            self.analyser.forget();
         }
-        let mut registers = start;
-        let mut certainty = Certainty::Exact;
-        let mut is_interrupted = true;
+        let mut at = start;
         let mut is_first = true;
+        let mut is_guessed = false;
         loop {
-            let mut found =
-                Found { pc: registers.pc, certainty, is_signal_frame: false, is_interrupted };
-            let rule = self.rule(modules, found.lookup_address(), registers.pc);
-            found.is_signal_frame = rule == Rule::SignalFrame;
+            let mut found = Found {
+                pc: at.registers.pc,
+                certainty: at.certainty,
+                is_signal_frame: false,
+                is_interrupted: at.is_interrupted,
+            };
+            let known = self.look_up(modules, &found, mode);
+            found.is_signal_frame = known.rule == Rule::SignalFrame;
             if found.is_signal_frame {
                 // Its own pc is what the handler returns to: exact, not a call.
                 found.is_interrupted = true;
             }
+            if mode == Mode::Parked && !found.is_interrupted && known.follows_call != Some(true) {
+                return StackEnd::Inconsistent;
+            }
             if !emit(found) {
                 return StackEnd::FrameLimit { frames: 0 };
             }
-            let step = self.step(modules, rule, &found, &registers, memory, is_first);
-            match step {
+            match self.step(modules, known.rule, &found, &at, mode, memory, is_first) {
+                Step::End(StackEnd::Complete) if is_guessed => return StackEnd::Guessed,
                 Step::End(end) => return end,
-                Step::To { registers: next, certainty: how, is_interrupted: exact } => {
-                    registers = next;
-                    certainty = how;
-                    is_interrupted = exact;
+                Step::To(next) => {
+                    is_guessed |= next.certainty == Certainty::FramePointer;
+                    at = next;
                     is_first = false;
                 }
             }
         }
     }
 
-    fn rule(&mut self, modules: &impl Modules, address: u64, pc: u64) -> Rule {
+    /// Step 1.
+    fn look_up(&mut self, modules: &impl Modules, found: &Found, mode: Mode) -> Remembered {
+        let Found { pc, is_interrupted, .. } = *found;
+        // Looked at for parked threads only: each look is a system call.
+        let wants_call = mode == Mode::Parked && !is_interrupted;
         // Fibonacci hashing spreads neighbouring addresses.
-        let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
+        let hash = pc.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53;
         let slot = (hash as usize) & REMEMBERED.wrapping_sub(1);
         if let Some(known) = self.remembered.get(slot)
-            && known.address == address
-            && address != 0
+            && known.pc == pc
+            && known.is_interrupted == is_interrupted
+            && pc != 0
+            && (known.follows_call.is_some() || !wants_call)
         {
-            return known.rule;
+            return *known;
         }
+        let rule = self.rule(modules, found.lookup_address(), pc);
+        let follows_call = if wants_call { follows_call(modules, pc) } else { None };
+        let known = Remembered { pc, is_interrupted, rule, follows_call };
+        if let Some(place) = self.remembered.get_mut(slot) {
+            *place = known;
+        }
+        known
+    }
+
+    fn rule(&mut self, modules: &impl Modules, address: u64, pc: u64) -> Rule {
         let judge = |address: u64, context: &mut Context| match modules.lookup(address) {
             Some((bias, Some(info))) => rules::judge(&info, address.wrapping_sub(bias), context),
             _ => Rule::Uncovered,
         };
-        let mut rule = judge(address, &mut self.context);
+        let rule = judge(address, &mut self.context);
         // A signal frame is entered by a return, not after a call: its own
         // first address is what counts, and the one before it is another
         // function's.
-        if address != pc && judge(pc, &mut self.context) == Rule::SignalFrame {
-            rule = Rule::SignalFrame;
+        let own = if address == pc { rule } else { judge(pc, &mut self.context) };
+        match own {
+            Rule::SignalFrame => Rule::SignalFrame,
+            Rule::Uncovered | Rule::Refused if is_trampoline(modules, pc) => Rule::SignalFrame,
+            _ => rule,
         }
-        if let Some(known) = self.remembered.get_mut(slot) {
-            *known = Remembered { address, rule };
-        }
-        rule
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the walk's state, and what it may rely on")]
     fn step(
         &mut self,
         modules: &impl Modules,
         rule: Rule,
         found: &Found,
-        registers: &Registers,
+        at: &Standing,
+        mode: Mode,
         memory: &mut impl StackMemory,
         is_first: bool,
     ) -> Step {
-        let cfa = match rule {
+        let registers = &at.registers;
+        let (cfa, saved) = match rule {
             Rule::EndOfStack => return Step::End(StackEnd::Complete),
             Rule::SignalFrame => return interrupted(registers, memory),
-            Rule::Refused => return Step::End(StackEnd::NoUnwindInfo),
-            Rule::Uncovered => return guess(modules, registers, memory, is_first),
-            Rule::Step { base, offset } => {
+            Rule::Uncovered if mode == Mode::Captured => {
+                return guess(modules, registers, memory, is_first);
+            }
+            Rule::Uncovered | Rule::Refused => return Step::End(StackEnd::NoUnwindInfo),
+            Rule::Step { base: Base::FramePointer, offset, .. } if !at.is_fp_known => {
+                let Some(fp) = self.recover(modules, found, registers, offset) else {
+                    return Step::End(StackEnd::FramePointerUnknown);
+                };
+                let registers = Registers { fp, ..*registers };
+                let at = Standing { registers, is_fp_known: true, ..*at };
+                return self.step(modules, rule, found, &at, mode, memory, is_first);
+            }
+            Rule::Step { base, offset, saved } => {
                 let from = match base {
                     Base::StackPointer => registers.sp,
                     Base::FramePointer => registers.fp,
                 };
                 match from.checked_add_signed(offset) {
-                    Some(cfa) => cfa,
+                    Some(cfa) => (cfa, saved),
                     None => return Step::End(StackEnd::Inconsistent),
                 }
             }
-            Rule::StepByExpression => {
+            Rule::StepByExpression { saved } => {
                 let address = found.lookup_address();
                 let cfa = modules.lookup(address).and_then(|(bias, info)| {
                     let svma = address.wrapping_sub(bias);
-                    rules::evaluate(&info?, svma, registers, &mut self.context)
+                    rules::evaluate(&info?, svma, registers, at.is_fp_known, &mut self.context)
                 });
                 match cfa {
-                    Some(cfa) => cfa,
-                    None => return Step::End(StackEnd::NoUnwindInfo),
+                    Some(cfa) => (cfa, saved),
+                    None if at.is_fp_known => return Step::End(StackEnd::NoUnwindInfo),
+                    None => return Step::End(StackEnd::FramePointerUnknown),
                 }
             }
         };
@@ -274,15 +365,22 @@ impl Walker {
             return Step::End(StackEnd::Inconsistent);
         }
         let return_slot = cfa.wrapping_sub(8);
-        if memory.word(return_slot).is_none() {
+        let Some(return_address) = memory.word(return_slot) else {
             return Step::End(memory.end_at(return_slot));
+        };
+        let end = if mode == Mode::Captured { StackEnd::Complete } else { StackEnd::NoUnwindInfo };
+        if !at.is_fp_known {
+            return match by_hand(return_address, cfa, saved, memory) {
+                Step::To(next) if next.registers.pc == 0 => Step::End(end),
+                step => step,
+            };
         }
         let address = if found.is_interrupted {
             FrameAddress::from_instruction_pointer(found.pc)
         } else {
             match FrameAddress::from_return_address(found.pc) {
                 Some(address) => address,
-                None => return Step::End(StackEnd::Complete),
+                None => return Step::End(end),
             }
         };
         let mut next = UnwindRegsX86_64::new(registers.pc, registers.sp, registers.fp);
@@ -293,17 +391,91 @@ impl Walker {
             });
         match (stepped, missed) {
             // framehop: a null return address.
-            (Ok(None), _) => Step::End(StackEnd::Complete),
+            (Ok(None), _) => Step::End(end),
             // Had framehop guessed after all, it would not agree on the CFA.
             (Ok(Some(_)), _) if next.sp() != cfa => Step::End(StackEnd::Inconsistent),
-            (Ok(Some(return_address)), _) => {
-                let registers = Registers { pc: return_address, sp: next.sp(), fp: next.bp() };
-                Step::To { registers, certainty: Certainty::Exact, is_interrupted: false }
-            }
+            (Ok(Some(return_address)), _) => Step::To(Standing {
+                registers: Registers { pc: return_address, sp: next.sp(), fp: next.bp() },
+                is_fp_known: true,
+                is_interrupted: false,
+                certainty: Certainty::Exact,
+            }),
             (Err(_), Some(at)) => Step::End(memory.end_at(at)),
             (Err(_), None) => Step::End(StackEnd::NoUnwindInfo),
         }
     }
+
+    /// The frame pointer of a frame whose CFA is that plus `offset`, from the
+    /// function's code.
+    #[cfg(feature = "passive")]
+    fn recover(
+        &mut self,
+        modules: &impl Modules,
+        found: &Found,
+        registers: &Registers,
+        offset: i64,
+    ) -> Option<u64> {
+        let sp_to_cfa = self.analyser.sp_to_cfa(modules, found, offset, &mut self.context)?;
+        registers.sp.checked_add(sp_to_cfa)?.checked_sub(u64::try_from(offset).ok()?)
+    }
+
+    #[cfg(not(feature = "passive"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    fn recover(
+        &mut self,
+        _modules: &impl Modules,
+        _found: &Found,
+        _registers: &Registers,
+        _offset: i64,
+    ) -> Option<u64> {
+        None
+    }
+}
+
+/// A step without a frame pointer: the row says all that is needed, or it ends.
+fn by_hand(return_address: u64, cfa: u64, saved: Saved, memory: &mut impl StackMemory) -> Step {
+    let fp = match saved {
+        Saved::Kept => None,
+        Saved::At(offset) => {
+            let Some(slot) = cfa.checked_add_signed(offset) else {
+                return Step::End(StackEnd::Inconsistent);
+            };
+            match memory.word(slot) {
+                Some(fp) => Some(fp),
+                None => return Step::End(memory.end_at(slot)),
+            }
+        }
+        Saved::Other => return Step::End(StackEnd::FramePointerUnknown),
+    };
+    Step::To(Standing {
+        registers: Registers { pc: return_address, sp: cfa, fp: fp.unwrap_or(0) },
+        is_fp_known: fp.is_some(),
+        is_interrupted: false,
+        certainty: Certainty::Exact,
+    })
+}
+
+/// Whether a call ends right before `pc`; `None`: the code cannot be read.
+fn follows_call(modules: &impl Modules, pc: u64) -> Option<bool> {
+    let mut before = [0_u8; MAX_CALL_BYTES];
+    let from = pc.checked_sub(MAX_CALL_BYTES as u64)?;
+    (modules.code(from, &mut before) == MAX_CALL_BYTES).then(|| ends_with_call(&before))
+}
+
+/// Whether the code at `pc` is a signal trampoline.
+fn is_trampoline(modules: &impl Modules, pc: u64) -> bool {
+    const LENGTH: usize = signal_frame::TRAMPOLINE.len();
+    let mut at = [0_u8; LENGTH];
+    let count = modules.code(pc, &mut at);
+    let at = at.get(..count).unwrap_or_default();
+    if signal_frame::is_trampoline(&[], at) {
+        return true;
+    }
+    let mut before = [0_u8; signal_frame::SECOND];
+    let is_before = pc
+        .checked_sub(signal_frame::SECOND as u64)
+        .is_some_and(|from| modules.code(from, &mut before) == signal_frame::SECOND);
+    is_before && signal_frame::is_trampoline(&before, at)
 }
 
 /// Step 5: nothing is known of the code at the pc. By hand, not by framehop,
@@ -312,25 +484,30 @@ impl Walker {
 /// An interrupted function without information is most likely a stub that has
 /// pushed nothing, or no function at all (a call through a bad pointer): the
 /// caller's address is on top of the stack. Else the frame pointer is followed.
-/// What leads outside all code is no frame.
+/// What leads outside all code, or does not follow a call, is no frame.
 fn guess(
     modules: &impl Modules,
     registers: &Registers,
     memory: &mut impl StackMemory,
     is_first: bool,
 ) -> Step {
-    let is_code = |pc: &u64| modules.lookup(pc.wrapping_sub(1)).is_some();
-    let to = |registers: Registers| Step::To {
-        registers,
-        certainty: Certainty::FramePointer,
-        is_interrupted: false,
+    let is_return = |pc: &u64| {
+        modules.lookup(pc.wrapping_sub(1)).is_some() && follows_call(modules, *pc) != Some(false)
     };
-    if is_first && let Some(pc) = memory.word(registers.sp).filter(is_code) {
+    let to = |registers: Registers| {
+        Step::To(Standing {
+            registers,
+            is_fp_known: true,
+            is_interrupted: false,
+            certainty: Certainty::FramePointer,
+        })
+    };
+    if is_first && let Some(pc) = memory.word(registers.sp).filter(is_return) {
         return to(Registers { pc, sp: registers.sp.wrapping_add(8), fp: registers.fp });
     }
     let mut next = || {
         let sp = registers.fp.checked_add(16).filter(|sp| *sp > registers.sp)?;
-        let pc = memory.word(registers.fp.wrapping_add(8)).filter(is_code)?;
+        let pc = memory.word(registers.fp.wrapping_add(8)).filter(is_return)?;
         Some(Registers { pc, sp, fp: memory.word(registers.fp)? })
     };
     next().map_or(Step::End(StackEnd::NoUnwindInfo), to)
@@ -338,206 +515,16 @@ fn guess(
 
 /// Step 3: the registers that the signal interrupted.
 fn interrupted(registers: &Registers, memory: &mut impl StackMemory) -> Step {
-    let mut word = |offset: u64| {
-        let at = registers.sp.wrapping_add(offset);
-        memory.word(at).ok_or(at)
-    };
-    let mut read = || {
-        Ok(Registers {
-            pc: word(signal_frame::RIP)?,
-            sp: word(signal_frame::RSP)?,
-            fp: word(signal_frame::RBP)?,
-        })
-    };
-    match read() {
-        Ok(registers) => Step::To { registers, certainty: Certainty::Exact, is_interrupted: true },
+    match signal_frame::interrupted(registers.sp, memory) {
+        Ok(registers) => Step::To(Standing {
+            registers,
+            is_fp_known: true,
+            is_interrupted: true,
+            certainty: Certainty::Exact,
+        }),
         Err(at) => Step::End(memory.end_at(at)),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{Function, Image};
-    use super::super::window::Window;
-    use super::*;
-    use std::vec::Vec;
-
-    const STACK: u64 = 0x7000_0000;
-
-    /// 0: CFA = rsp + 16; 1: CFA = rbp + 16, saves rbp; 2: the outermost one;
-    /// 3: the signal frame.
-    fn image() -> Image {
-        Image::new(&[
-            Function::Plain(&[0x0e, 16]),
-            Function::Plain(&[0x0c, 6, 16, 0x86, 2]),
-            Function::Plain(&[0x07, 16]),
-            Function::SignalFrame(&[]),
-            Function::Plain(&[0x0e, 7]),
-        ])
-    }
-
-    fn at(pc: u64, sp: u64, fp: u64) -> Registers {
-        Registers { pc, sp, fp }
-    }
-
-    fn walk(start: Registers, base: u64, words: &[u64]) -> (Vec<Found>, StackEnd) {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let mut frames = Vec::new();
-        let end =
-            Walker::new().walk(&image(), start, &mut Window { base, bytes: &bytes }, |found| {
-                frames.push(found);
-                frames.len() < 16
-            });
-        (frames, end)
-    }
-
-    fn pcs(frames: &[Found]) -> Vec<u64> {
-        frames.iter().map(|frame| frame.pc).collect()
-    }
-
-    #[test]
-    fn a_whole_stack() {
-        let (first, second, last) = (Image::at(0, 2), Image::at(1, 9), Image::at(2, 5));
-        let frame = STACK + 24;
-        let words = [1, second, 2, frame, last, 0];
-        let (frames, end) = walk(at(first, STACK, frame), STACK, &words);
-        assert_eq!((pcs(&frames), end), (Vec::from([first, second, last]), StackEnd::Complete));
-        assert!(frames.iter().all(|frame| frame.certainty == Certainty::Exact));
-        assert!(frames[0].is_interrupted && !frames[1].is_interrupted);
-        assert_eq!(frames[1].lookup_address(), second - 1);
-    }
-
-    #[test]
-    fn a_call_as_last_instruction_is_looked_up_before_its_return_address() {
-        // The return address is the first byte of the next function.
-        let words = [1, Image::at(1, 0), 3, Image::at(2, 1)];
-        let (frames, end) = walk(at(Image::at(0, 0), STACK, 0), STACK, &words);
-        assert_eq!((frames.len(), end), (3, StackEnd::Complete));
-    }
-
-    #[test]
-    fn the_ends_of_the_window() {
-        let pc = Image::at(0, 2);
-        let (frames, end) = walk(at(pc, STACK, 0), STACK, &[1]);
-        assert_eq!((frames.len(), end), (1, StackEnd::WindowFull { window_bytes: 8 }));
-        let (frames, end) = walk(at(pc, STACK, 0), STACK, &[]);
-        assert_eq!((frames.len(), end), (1, StackEnd::WindowFull { window_bytes: 0 }));
-        // Another stack altogether, below the window.
-        let (frames, end) = walk(at(pc, STACK - 4096, 0), STACK, &[1, 2]);
-        assert_eq!((frames.len(), end), (1, StackEnd::Unreadable));
-    }
-
-    #[test]
-    fn the_limit_of_frames() {
-        // A function that calls itself.
-        let words: Vec<u64> = (0..64).map(|_| Image::at(0, 2)).collect();
-        let (frames, end) = walk(at(Image::at(0, 2), STACK, 0), STACK, &words);
-        assert_eq!((frames.len(), end), (16, StackEnd::FrameLimit { frames: 0 }));
-    }
-
-    #[test]
-    fn a_step_that_does_not_advance_ends_the_walk() {
-        for fp in [0, 8, STACK - 16, u64::MAX - 8, u64::MAX] {
-            let (frames, end) = walk(at(Image::at(1, 8), STACK, fp), STACK, &[1, 2, 3]);
-            assert_eq!(frames.len(), 1);
-            assert_eq!(end, StackEnd::Inconsistent, "{fp:x}");
-        }
-    }
-
-    #[test]
-    fn a_stack_at_the_beginning_of_the_address_space() {
-        // framehop's `new_sp - 8` is out of reach.
-        for sp in 0..32 {
-            for function in [0, 1, 4, 9] {
-                for fp in [0, 1, 7, 8, 16, u64::MAX] {
-                    let start = at(Image::at(function, 2), sp, fp);
-                    let (frames, _) = walk(start, 0, &[Image::at(4, 3); 8]);
-                    assert!(!frames.is_empty());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_guess_is_marked() {
-        // Code of the module that no rule covers, interrupted at its beginning.
-        let (caller, last) = (Image::at(0, 5), Image::at(2, 5));
-        let (frames, end) = walk(at(Image::at(5, 0), STACK, 0), STACK, &[caller, 1, last]);
-        assert_eq!(
-            (pcs(&frames)[1..].to_vec(), end),
-            (Vec::from([caller, last]), StackEnd::Complete)
-        );
-        assert_eq!(frames[1].certainty, Certainty::FramePointer);
-        assert_eq!(frames[2].certainty, Certainty::Exact);
-        // Nothing to guess with.
-        let (frames, end) = walk(at(Image::at(5, 0), STACK, 0), STACK, &[7, 7]);
-        assert_eq!((frames.len(), end), (1, StackEnd::NoUnwindInfo));
-    }
-
-    #[test]
-    fn a_call_through_a_bad_pointer() {
-        let (caller, last) = (Image::at(0, 5), Image::at(2, 5));
-        for bad in [0, 1, 0xdead_beef, u64::MAX] {
-            let (frames, end) = walk(at(bad, STACK, 0), STACK, &[caller, 1, last]);
-            assert_eq!((pcs(&frames), end), (Vec::from([bad, caller, last]), StackEnd::Complete));
-            assert_eq!(frames[1].certainty, Certainty::FramePointer);
-            let (frames, end) = walk(at(bad, STACK, 0), STACK, &[3, 1, last]);
-            assert_eq!((frames.len(), end), (1, StackEnd::NoUnwindInfo));
-        }
-    }
-
-    #[test]
-    fn a_signal_frame_is_stepped_by_hand() {
-        // A handler in function 0, called by the kernel: it returns to the
-        // first byte of the signal frame. Behind its return address lies the
-        // ucontext, and above that the interrupted stack.
-        let (interrupted, last) = (Image::at(1, 0), Image::at(2, 5));
-        let frame = STACK + 8 * 40;
-        let mut words = [0_u64; 48];
-        words[1] = Image::at(3, 0);
-        let context = 2;
-        words[context + 15] = frame;
-        words[context + 20] = STACK + 8 * 36;
-        words[context + 21] = interrupted;
-        words[40] = 0x0bad;
-        words[41] = last;
-        let (frames, end) = walk(at(Image::at(0, 3), STACK, 77), STACK, &words);
-        assert_eq!(end, StackEnd::Complete);
-        assert_eq!(pcs(&frames), [Image::at(0, 3), Image::at(3, 0), interrupted, last]);
-        assert!(frames[1].is_signal_frame);
-        assert_eq!(frames.iter().filter(|frame| frame.is_signal_frame).count(), 1);
-        // An interrupted pc is looked up itself: here it is the function's
-        // first byte.
-        assert!(frames[2].is_interrupted && frames[2].certainty == Certainty::Exact);
-
-        // The interrupted stack is another one.
-        words[context + 20] = STACK - 0x10_0000;
-        words[context + 15] = STACK - 0x10_0000;
-        let (frames, end) = walk(at(Image::at(0, 3), STACK, 77), STACK, &words);
-        assert_eq!((frames.len(), end), (3, StackEnd::Unreadable));
-        // The frame is cut.
-        let (frames, end) = walk(at(Image::at(0, 3), STACK, 77), STACK, &words[..12]);
-        assert_eq!((frames.len(), end), (2, StackEnd::WindowFull { window_bytes: 96 }));
-    }
-
-    #[test]
-    fn earlier_walks_change_nothing() {
-        let (first, second, last) = (Image::at(0, 2), Image::at(1, 9), Image::at(2, 5));
-        let frame = STACK + 24;
-        let bytes: Vec<u8> =
-            [1, second, 2, frame, last, 0].iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let image = image();
-        let mut walker = Walker::new();
-        for cut in (0..=bytes.len()).chain([bytes.len()]) {
-            let mut window = Window { base: STACK, bytes: &bytes[..cut] };
-            let mut count = 0;
-            let end = walker.walk(&image, at(first, STACK, frame), &mut window, |_| {
-                count += 1;
-                true
-            });
-            if cut >= 40 {
-                assert_eq!((count, end), (3, StackEnd::Complete));
-            }
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //! room for the next report. A name that no longer fits is dropped whole and
 //! counted, so that the report can say how many are missing.
 
-use super::demangle::{Cut, MAX_NAME_BYTES, demangle_into};
+use super::demangle::{Cut, MAX_NAME_BYTES, copy_into, demangle_full_into, demangle_into};
 
 /// Where a name lies in its arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,26 +25,35 @@ pub struct NameArena<'a> {
     memory: &'a mut [u8],
     used: usize,
     lost: u32,
+    keeps_full_names: bool,
 }
 
 impl<'a> NameArena<'a> {
     /// An empty arena over `memory`. Beyond 4 GiB memory is not used.
     pub fn new(memory: &'a mut [u8]) -> Self {
-        NameArena { memory, used: 0, lost: 0 }
+        NameArena { memory, used: 0, lost: 0, keeps_full_names: false }
+    }
+
+    /// Whether names are stored with all their generic arguments
+    /// ([`demangle_full_into`]); by default long ones are left out.
+    pub fn keep_full_names(&mut self, are_full: bool) {
+        self.keeps_full_names = are_full;
     }
 
     /// Stores `name` as it is, cut at [`MAX_NAME_BYTES`].
     ///
     /// `None` if the arena is full; that is counted in [`lost`](Self::lost).
     pub fn push(&mut self, name: &str) -> Option<NameRef> {
-        self.fill(|out| super::demangle::copy_into(name, out))
+        self.fill(|out| copy_into(name, out, false))
     }
 
-    /// Stores `mangled` demangled (see [`demangle_into`]).
+    /// Stores `mangled` demangled (see [`demangle_into`] and
+    /// [`keep_full_names`](Self::keep_full_names)).
     ///
     /// `None` if the arena is full; that is counted in [`lost`](Self::lost).
     pub fn push_demangled(&mut self, mangled: &str) -> Option<NameRef> {
-        self.fill(|out| demangle_into(mangled, out))
+        let demangle = if self.keeps_full_names { demangle_full_into } else { demangle_into };
+        self.fill(|out| demangle(mangled, out))
     }
 
     /// The name behind `name`. Empty for a reference that is not of this

@@ -4,7 +4,8 @@
 //!    longer than [`MAX_MANGLED_BYTES`] goes through rustc-demangle, without
 //!    its hash.
 //! 2. What that prints is taken up to [`MAX_NAME_BYTES`], at a character
-//!    boundary; then the writer reports an error, which ends the printing.
+//!    boundary, with long generic arguments left out ([`super::shorten`]); then
+//!    the writer reports an error, which ends the printing.
 //! 3. Any other name is copied as it is, under the same limit. C++ names
 //!    therefore stay mangled (`c++filt` reads them).
 //!
@@ -12,9 +13,11 @@
 //!
 //! *Time.* v0 names refer back to earlier parts of themselves, so a short one
 //! can describe gigabytes. Every step that branches also prints, so the cut
-//! after 512 bytes ends it; between two printed bytes at most one walk over
-//! the mangled name happens, which is what [`MAX_MANGLED_BYTES`] is for. The
-//! slowest name we could make takes 0.2 ms (debug: 9 ms), a real one 1 µs.
+//! after 512 bytes ends it (where arguments are left out, that after
+//! [`MAX_READ_BYTES`](super::shorten::MAX_READ_BYTES)); between two printed bytes
+//! at most one walk over the mangled name happens, which is what
+//! [`MAX_MANGLED_BYTES`] is for. The slowest name we could make takes SLOWEST, a
+//! real one 1 µs.
 //!
 //! *Stack.* rustc-demangle recurses, up to 500 levels (its `MAX_DEPTH`), and
 //! it does so while it *checks* a name, before anything is printed: the cut
@@ -37,7 +40,9 @@
 //! which our writer ends after 512 bytes; the slices are cut at positions that
 //! its own parser found in ASCII. Property tests and a fuzzer agree.
 
-use core::fmt::{self, Write};
+use core::fmt::Write;
+
+use super::shorten::NameWriter;
 
 /// The longest name that is kept, in bytes. A name of two lines can be read,
 /// one of twenty hides the stack around it.
@@ -62,8 +67,9 @@ pub struct Cut {
     pub truncated: bool,
 }
 
-/// Writes the readable form of `mangled` to `out`: at most
-/// [`MAX_NAME_BYTES`], at most `out.len()`, cut at a character boundary.
+/// Writes the readable form of `mangled` to `out`, with long generic arguments
+/// left out ([`super::shorten`]): at most [`MAX_NAME_BYTES`], at most `out.len()`,
+/// cut at a character boundary.
 ///
 /// Never panics, whatever the input.
 ///
@@ -71,67 +77,39 @@ pub struct Cut {
 ///
 /// Safe; see the module for the stack it needs.
 pub fn demangle_into(mangled: &str, out: &mut [u8]) -> Cut {
+    demangle(mangled, out, true)
+}
+
+/// The same with all generic arguments.
+///
+/// # Signal safety
+///
+/// Safe; see the module for the stack it needs.
+pub fn demangle_full_into(mangled: &str, out: &mut [u8]) -> Cut {
+    demangle(mangled, out, false)
+}
+
+fn demangle(mangled: &str, out: &mut [u8], shortens: bool) -> Cut {
     // rustc-demangle also takes the forms of other systems, without the
     // underscore: in ELF `RC4`… is a C function.
     let rust = mangled.starts_with("_ZN") || mangled.starts_with("_R");
     if !rust || mangled.len() > MAX_MANGLED_BYTES {
-        return copy_into(mangled, out);
+        return copy_into(mangled, out, shortens);
     }
-    let mut writer = CutWriter::new(&mut *out);
+    let mut writer = NameWriter::new(&mut *out, shortens);
     let printed = write!(writer, "{:#}", rustc_demangle::demangle(mangled));
-    let cut = writer.cut();
+    let cut = writer.finish();
     // An error that is not the cut, or nothing at all, is not a name.
     if cut.len == 0 || (printed.is_err() && !cut.truncated) {
-        return copy_into(mangled, out);
+        return copy_into(mangled, out, shortens);
     }
     cut
 }
 
 /// Copies `name` to `out` under the same limits.
-pub(super) fn copy_into(name: &str, out: &mut [u8]) -> Cut {
-    let mut writer = CutWriter::new(out);
+pub(super) fn copy_into(name: &str, out: &mut [u8], shortens: bool) -> Cut {
+    let mut writer = NameWriter::new(out, shortens);
     // The error is the cut, which is in the result.
     let _ = writer.write_str(name);
-    writer.cut()
-}
-
-/// Takes text until it is full, then refuses all that follows.
-struct CutWriter<'a> {
-    out: &'a mut [u8],
-    len: usize,
-    truncated: bool,
-}
-
-impl<'a> CutWriter<'a> {
-    fn new(out: &'a mut [u8]) -> Self {
-        let room = out.len().min(MAX_NAME_BYTES);
-        CutWriter { out: out.get_mut(..room).unwrap_or_default(), len: 0, truncated: false }
-    }
-
-    fn cut(&self) -> Cut {
-        Cut { len: self.len, truncated: self.truncated }
-    }
-}
-
-impl Write for CutWriter<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.truncated {
-            return Err(fmt::Error);
-        }
-        let free = self.out.get_mut(self.len..).unwrap_or_default();
-        let mut take = text.len().min(free.len());
-        // Four steps at most; 0 is always a boundary.
-        while !text.is_char_boundary(take) {
-            take = take.saturating_sub(1);
-        }
-        if let (Some(to), Some(from)) = (free.get_mut(..take), text.as_bytes().get(..take)) {
-            to.copy_from_slice(from);
-        }
-        self.len = self.len.saturating_add(take);
-        if take < text.len() {
-            self.truncated = true;
-            return Err(fmt::Error);
-        }
-        Ok(())
-    }
+    writer.finish()
 }

@@ -7,8 +7,10 @@
 //!    (elf(5), System V gABI) and finds the build-id.
 //! 3. [`resolve`](resolve()) finds the names of many addresses of one object
 //!    in one pass over its symbol tables.
-//! 4. [`demangle`] makes Rust names readable, within bounds.
-//! 5. [`arena`] keeps the names until the report ends.
+//! 4. [`demangle`] makes Rust names readable, within bounds; [`shorten`] leaves
+//!    long generic arguments out of them.
+//! 5. [`entry`] knows the runtime's frames by their names.
+//! 6. [`arena`] keeps the names until the report ends.
 //!
 //! Nothing here allocates, locks, panics or contains `unsafe`, so all of it
 //! may run in a signal handler; the only system call is `pread`. What it does
@@ -52,7 +54,11 @@ pub mod arena;
 pub mod demangle;
 pub mod elf;
 #[cfg(feature = "symbols")]
+pub mod entry;
+#[cfg(feature = "symbols")]
 pub mod resolve;
+#[cfg(feature = "symbols")]
+pub mod shorten;
 pub mod source;
 #[cfg(feature = "symbols")]
 pub mod test_support;
@@ -60,10 +66,14 @@ pub mod test_support;
 #[cfg(feature = "symbols")]
 pub use arena::{NameArena, NameRef};
 #[cfg(feature = "symbols")]
-pub use demangle::{Cut, MAX_MANGLED_BYTES, MAX_NAME_BYTES, MAX_STACK_BYTES, demangle_into};
+pub use demangle::{
+    Cut, MAX_MANGLED_BYTES, MAX_NAME_BYTES, MAX_STACK_BYTES, demangle_full_into, demangle_into,
+};
 pub use elf::{BuildId, ElfError, MAX_BUILD_ID_BYTES, build_id};
 #[cfg(feature = "symbols")]
 pub use resolve::{MIN_SCRATCH_BYTES, ResolveStatus, Resolved, Wanted, resolve};
+#[cfg(feature = "symbols")]
+pub use shorten::shorten_into;
 #[cfg(target_os = "linux")]
 pub use source::FdSource;
 pub use source::{ElfSource, ReadError};

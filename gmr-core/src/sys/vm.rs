@@ -45,6 +45,20 @@ pub(crate) fn read(address: u64, buffer: &mut [u8]) -> usize {
     read_by_probe(address, buffer)
 }
 
+/// As [`read`], by the kernel only: for memory that another thread may unmap
+/// at any moment, so that a probe would prove nothing.
+///
+/// # Errors
+///
+/// The kernel's number if it refuses the call as such (EPERM, ENOSYS).
+pub(crate) fn read_foreign(address: u64, buffer: &mut [u8]) -> Result<usize, i32> {
+    if REFUSED.load(Ordering::Relaxed) {
+        return Err(libc::EPERM);
+    }
+    let _errno = super::errno::Saved::now();
+    read_by_kernel(address, buffer).inspect_err(|_| REFUSED.store(true, Ordering::Relaxed))
+}
+
 /// Whether process_vm_readv was refused; the report says so.
 pub(crate) fn was_refused() -> bool {
     REFUSED.load(Ordering::Relaxed)
@@ -196,6 +210,8 @@ mod tests {
         assert_eq!(read_by_kernel(address + 2 * PAGE_BYTES as u64, &mut [0; 8]), Ok(0));
         assert_eq!(read_by_probe(address + 2 * PAGE_BYTES as u64, &mut [0; 8]), 0);
         assert_eq!(read(0, &mut [0; 8]), 0);
+        assert_eq!(read_foreign(address + 8, &mut [0; 16 * 1024]), Ok(2 * PAGE_BYTES - 8));
+        assert_eq!(read_foreign(0, &mut [0; 8]), Ok(0));
         assert_eq!(read(u64::MAX - 7, &mut [0; 64]), 0);
     }
 }

@@ -29,7 +29,12 @@
 //!    of a table is not shown.
 //! 7. A finding is `{"code": …, "text": …, "threads": [TID, …]}`; threads beyond
 //!    its limit are counted in `threads_left_out`.
-//! 8. Facts that are usual are left out of frames: `inlined`, `signal_frame`
+//! 8. Threads that are shown together are one object with a `count`, by which it
+//!    is told from a thread; each of them is an object of its array `members`.
+//!    What is left out at the end of `frames` is counted by
+//!    `entry_frames_left_out`, and `last_entry_frame` is the frame that the stack
+//!    ends with.
+//! 9. Facts that are usual are left out of frames: `inlined`, `signal_frame`
 //!    and `function_truncated` are there if true, names and places if known.
 
 use super::escape;
@@ -37,12 +42,15 @@ use super::format::{address, decimal, hex_bytes, is_json_number, put, signed, sp
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
 use super::{Output, View};
 use crate::model::{
-    ActiveScope, Capture, Column, Event, Finding, Frame, Incomplete, Process, StackEnd, Thread,
-    Value, state_name,
+    ActiveScope, Capture, Column, EntryFrames, Event, Finding, Frame, Incomplete, Process,
+    StackEnd, Thread, ThreadGroup, ThreadMember, Value, state_name,
 };
 
 /// Version of the schema: grows when a member changes its meaning or goes.
 const SCHEMA_VERSION: u64 = 1;
+
+const ENTRY_FRAMES: &str = "entry_frames_left_out";
+const LAST_ENTRY_FRAME: &str = "last_entry_frame";
 
 /// Layout of a JSON report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,11 +109,13 @@ struct Open {
     items: u32,
     /// The number of the last `frames` array.
     frames: u32,
+    /// The same of `entry_frames_left_out`.
+    entries: u32,
 }
 
 impl Open {
     const fn new(kind: Kind) -> Self {
-        Open { kind, is_wrapped: false, items: 0, frames: 0 }
+        Open { kind, is_wrapped: false, items: 0, frames: 0, entries: 0 }
     }
 }
 
@@ -115,6 +125,8 @@ enum Kind {
     Array,
     /// Objects with members of the view's own.
     Thread,
+    ThreadGroup,
+    Member,
     Process,
     End,
 }
@@ -136,6 +148,10 @@ impl Kind {
                 "window_bytes",
                 "max_frames",
             ],
+            Kind::ThreadGroup => {
+                &["count", "capture", "explanation", "stack_end", "window_bytes", "max_frames"]
+            }
+            Kind::Member => &["tid", "name", "state", "summary"],
             Kind::Process => &["pid", "parent_pid", "name", "user", "uid", "state"],
             Kind::End => &["sequence", "complete", "incomplete"],
         }
@@ -146,9 +162,15 @@ impl Kind {
     /// keys apart.
     fn reserves(self, key: &str) -> bool {
         let stem = key.trim_end_matches('_');
-        stem == "frames"
-            || self.own_members().contains(&stem)
-            || stem.strip_prefix("frames_").is_some_and(is_numbered)
+        let is_one_of = |name: &str| {
+            stem.strip_prefix(name).is_some_and(|rest| {
+                rest.is_empty() || rest.strip_prefix('_').is_some_and(is_numbered)
+            })
+        };
+        self.own_members().contains(&stem)
+            || is_one_of("frames")
+            || is_one_of(ENTRY_FRAMES)
+            || is_one_of(LAST_ENTRY_FRAME)
             || stem.strip_prefix("item_").is_some_and(is_numbered)
     }
 }
@@ -262,6 +284,8 @@ impl Layout for JsonLayout {
             Container::List(key) => (key, Kind::Array, "["),
             Container::Blocks(key) => (Some(key), Kind::Array, "["),
             Container::Thread(_) => (None, Kind::Thread, "{"),
+            Container::ThreadGroup(_) => (None, Kind::ThreadGroup, "{"),
+            Container::Member(_) => (None, Kind::Member, "{"),
             Container::Process(_) => (None, Kind::Process, "{"),
         };
         let is_wrapped = if matches!(container, Container::Blocks("frames"))
@@ -276,6 +300,8 @@ impl Layout for JsonLayout {
         self.open_bracket(out, bracket);
         match container {
             Container::Thread(thread) => self.thread(thread, out),
+            Container::ThreadGroup(group) => self.thread_group(group, out),
+            Container::Member(member) => self.thread_member(member, out),
             Container::Process(process) => self.process(process, out),
             Container::Group(_) | Container::List(_) | Container::Blocks(_) => {}
         }
@@ -305,6 +331,24 @@ impl Layout for JsonLayout {
     fn end_frames(&mut self, out: &mut Output<'_>) {
         if self.innermost().kind != Kind::Array {
             self.close_bracket(out, "]");
+        }
+    }
+
+    fn entry_frames(&mut self, frames: &EntryFrames<'_>, out: &mut Output<'_>) {
+        let is_wrapped = self.innermost().kind == Kind::Array;
+        if is_wrapped {
+            self.separate(out);
+            self.open_bracket(out, "{");
+        }
+        let mut open = self.innermost();
+        open.entries = if is_wrapped { 1 } else { open.entries.saturating_add(1) };
+        self.set_innermost(open);
+        self.numbered_member(out, ENTRY_FRAMES, open.entries);
+        decimal(out, u64::from(frames.count));
+        self.numbered_member(out, LAST_ENTRY_FRAME, open.entries);
+        frame_object(out, &frames.last, self.style);
+        if is_wrapped {
+            self.close_bracket(out, "}");
         }
     }
 
@@ -448,11 +492,17 @@ impl JsonLayout {
         let mut open = self.innermost();
         open.frames = open.frames.saturating_add(1);
         self.set_innermost(open);
+        self.numbered_member(out, "frames", open.frames);
+    }
+
+    /// A key of the view's own, with a number from its second time on.
+    fn numbered_member(&mut self, out: &mut Output<'_>, key: &str, number: u32) {
         self.separate(out);
-        put(out, "\"frames");
-        if open.frames > 1 {
+        put(out, "\"");
+        put(out, key);
+        if number > 1 {
             put(out, "_");
-            decimal(out, u64::from(open.frames));
+            decimal(out, u64::from(number));
         }
         put(out, "\"");
         self.colon(out);
@@ -544,12 +594,32 @@ impl JsonLayout {
         boolean(out, thread.is_main);
         self.member(out, "is_triggering");
         boolean(out, thread.is_triggering);
-        self.string_member(out, "capture", thread.capture.code().as_bytes());
-        if thread.capture != Capture::Ok {
-            self.string_member(out, "explanation", thread.capture.explanation().as_bytes());
+        self.capture(thread.capture, thread.stack_end, out);
+    }
+
+    fn thread_group(&mut self, group: &ThreadGroup<'_>, out: &mut Output<'_>) {
+        self.member(out, "count");
+        decimal(out, group.count);
+        self.capture(group.capture, group.stack_end, out);
+    }
+
+    fn thread_member(&mut self, member: &ThreadMember<'_>, out: &mut Output<'_>) {
+        self.member(out, "tid");
+        decimal(out, u64::from(member.tid));
+        self.string_member(out, "name", member.name);
+        self.string_member(out, "state", state_name(member.state).as_bytes());
+        if !member.summary.is_empty() {
+            self.string_member(out, "summary", member.summary.as_bytes());
         }
-        self.string_member(out, "stack_end", thread.stack_end.code().as_bytes());
-        match thread.stack_end {
+    }
+
+    fn capture(&mut self, capture: Capture, stack_end: StackEnd, out: &mut Output<'_>) {
+        self.string_member(out, "capture", capture.code().as_bytes());
+        if capture != Capture::Ok {
+            self.string_member(out, "explanation", capture.explanation().as_bytes());
+        }
+        self.string_member(out, "stack_end", stack_end.code().as_bytes());
+        match stack_end {
             StackEnd::WindowFull { window_bytes } => {
                 self.member(out, "window_bytes");
                 decimal(out, u64::from(window_bytes));
@@ -562,7 +632,10 @@ impl JsonLayout {
             | StackEnd::NoStack
             | StackEnd::Unreadable
             | StackEnd::NoUnwindInfo
-            | StackEnd::Inconsistent => {}
+            | StackEnd::Inconsistent
+            | StackEnd::Unloaded
+            | StackEnd::FramePointerUnknown
+            | StackEnd::Guessed => {}
         }
     }
 
@@ -587,7 +660,7 @@ impl JsonLayout {
 }
 
 /// A frame is one line in either style: stacks are most of a report.
-fn frame_object(out: &mut Output<'_>, frame: &Frame<'_>, style: JsonStyle) {
+pub(super) fn frame_object(out: &mut Output<'_>, frame: &Frame<'_>, style: JsonStyle) {
     let member = |out: &mut Output<'_>, key: &str| {
         put(out, if style == JsonStyle::Pretty { ", \"" } else { ",\"" });
         put(out, key);
@@ -743,6 +816,44 @@ mod tests {
                 "stack_end": "no_stack",
             })
         );
+        assert_eq!(
+            threads["threads"][3],
+            json!({
+                "count": 38,
+                "capture": "ok",
+                "stack_end": "complete",
+                "members": [
+                    {
+                        "tid": 10203,
+                        "name": "api-3",
+                        "state": "sleeping",
+                        "summary": "sleeping, futex 0x7f21c0a41e10",
+                        "scopes": [{"label": "idle", "detail": null, "age_ns": 17}],
+                    },
+                    {"tid": 10204, "name": "", "state": "running"},
+                ],
+                "members left out": 36,
+                "frames": [{
+                    "index": 0,
+                    "pc": "0x555555555000",
+                    "module": "heat-api",
+                    "module_offset": "0x1000",
+                    "function": "syscall",
+                    "certainty": "exact",
+                }],
+                "entry_frames_left_out": 8,
+                "last_entry_frame": {
+                    "index": 1,
+                    "pc": "0x555555555010",
+                    "module": "heat-api",
+                    "module_offset": "0x1010",
+                    "function": "_start",
+                    "certainty": "exact",
+                },
+            })
+        );
+        assert_eq!(threads["threads"][4]["capture"], "own");
+        assert_eq!(threads["threads"][4]["explanation"], Capture::Own.explanation());
         let child = &sections[2]["data"]["processes"][0]["children"][0];
         assert_eq!(child["memory_bytes"], 5u64 << 30);
         assert_eq!(child["children"][0]["uid"], serde_json::Value::Null);

@@ -8,7 +8,7 @@ use core::convert::Infallible;
 
 use ufmt::uWrite;
 
-use crate::model::Event;
+use crate::model::{Event, Frame};
 
 mod escape;
 mod format;
@@ -74,4 +74,28 @@ pub enum ViewKind {
     Json,
     /// For log collectors: one JSON object on one line.
     JsonLine,
+}
+
+/// Hands a single frame to `write` as it stands in a report of that kind,
+/// without what parts it from others: for `gmr symbolize`.
+///
+/// # Signal safety
+///
+/// As safe as `write`.
+#[doc(hidden)]
+pub fn write_frame(frame: &Frame<'_>, kind: ViewKind, write: &mut dyn FnMut(&str)) {
+    struct Pieces<'w>(&'w mut dyn FnMut(&str));
+    impl uWrite for Pieces<'_> {
+        type Error = Infallible;
+        fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
+            (self.0)(text);
+            Ok(())
+        }
+    }
+    let out = &mut Pieces(write);
+    match kind {
+        ViewKind::Text => text::frame_line(out, frame),
+        ViewKind::Json => json::frame_object(out, frame, JsonStyle::Pretty),
+        ViewKind::JsonLine => json::frame_object(out, frame, JsonStyle::Line),
+    }
 }

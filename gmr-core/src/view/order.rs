@@ -21,7 +21,7 @@
 
 use super::Output;
 use crate::model::{
-    ActiveScope, Column, Event, Finding, Frame, Incomplete, MAX_DEPTH, SectionOutcome,
+    ActiveScope, Column, EntryFrames, Event, Finding, Frame, Incomplete, MAX_DEPTH, SectionOutcome,
     SectionStatus, Value,
 };
 
@@ -73,6 +73,8 @@ pub(super) trait Layout {
     fn begin_frames(&mut self, out: &mut Output<'_>);
     fn frame(&mut self, frame: &Frame<'_>, out: &mut Output<'_>);
     fn end_frames(&mut self, out: &mut Output<'_>);
+    /// Behind a run of frames, or where one would be.
+    fn entry_frames(&mut self, frames: &EntryFrames<'_>, out: &mut Output<'_>);
     fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>);
     fn finding(&mut self, finding: &Finding<'_>, out: &mut Output<'_>);
     fn outcome(&mut self, title: &str, end: SectionEnd, out: &mut Output<'_>);
@@ -87,6 +89,8 @@ pub(super) enum Container<'a> {
     List(Option<&'a str>),
     Blocks(&'a str),
     Thread(&'a crate::model::Thread<'a>),
+    ThreadGroup(&'a crate::model::ThreadGroup<'a>),
+    Member(&'a crate::model::ThreadMember<'a>),
     Process(&'a crate::model::Process<'a>),
 }
 
@@ -175,6 +179,11 @@ impl<L: Layout> Ordered<L> {
                     self.layout.frame(frame, out);
                 }
             }
+            Event::EntryFrames(ref frames) => {
+                if self.has_place_without_frames(out) {
+                    self.layout.entry_frames(frames, out);
+                }
+            }
             Event::Value { key, ref value } => {
                 if self.has_place_without_frames(out) {
                     self.layout.value(Some(key), value, out);
@@ -228,6 +237,8 @@ impl<L: Layout> Ordered<L> {
             Event::BeginList { key } => self.open(Container::List(key), out),
             Event::BeginBlocks { key } => self.open(Container::Blocks(key), out),
             Event::BeginThread(ref thread) => self.open(Container::Thread(thread), out),
+            Event::BeginThreadGroup(ref group) => self.open(Container::ThreadGroup(group), out),
+            Event::BeginMember(ref member) => self.open(Container::Member(member), out),
             Event::BeginProcess(ref process) => self.open(Container::Process(process), out),
         }
     }

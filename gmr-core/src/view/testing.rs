@@ -10,8 +10,9 @@ use ufmt::uWrite;
 
 use super::{JsonStyle, JsonView, Output, TextView, View};
 use crate::model::{
-    ActiveScope, Capture, Certainty, Column, Event, Finding, FindingCode, Frame, Incomplete,
-    MAX_DEPTH, Process, SectionOutcome, SectionStatus, StackEnd, Thread, Timestamp, Value,
+    ActiveScope, Capture, Certainty, Column, EntryFrames, Event, Finding, FindingCode, Frame,
+    Incomplete, MAX_DEPTH, Process, SectionOutcome, SectionStatus, StackEnd, Thread, ThreadGroup,
+    ThreadMember, Timestamp, Value,
 };
 
 /// A string to write into.
@@ -156,6 +157,43 @@ pub(super) fn sample() -> Vec<Event<'static>> {
             ..THREAD
         }),
         Event::Close,
+        Event::BeginThreadGroup(ThreadGroup {
+            count: 38,
+            first_tid: 10203,
+            first_name: b"api-3",
+            capture: Capture::Ok,
+            stack_end: StackEnd::Complete,
+        }),
+        Event::BeginBlocks { key: "members" },
+        Event::BeginMember(ThreadMember {
+            tid: 10203,
+            name: b"api-3",
+            state: b'S',
+            summary: "sleeping, futex 0x7f21c0a41e10",
+        }),
+        Event::BeginBlocks { key: "scopes" },
+        Event::Scope(ActiveScope { label: "idle", detail: Value::None, age_ns: 17 }),
+        Event::Close,
+        Event::Close,
+        Event::BeginMember(ThreadMember { tid: 10204, name: b"", state: b'R', summary: "" }),
+        Event::Close,
+        Event::Close,
+        value("members left out", 36u64),
+        Event::Frame(frame(0, Some("syscall"))),
+        Event::EntryFrames(EntryFrames { count: 8, last: frame(1, Some("_start")) }),
+        Event::Close,
+        Event::BeginThreadGroup(ThreadGroup {
+            count: 1,
+            first_tid: 12,
+            first_name: b"gmr",
+            capture: Capture::Own,
+            stack_end: StackEnd::NoStack,
+        }),
+        Event::BeginBlocks { key: "members" },
+        Event::BeginMember(ThreadMember { tid: 12, name: b"gmr", state: b'S', summary: "" }),
+        Event::Close,
+        Event::Close,
+        Event::Close,
         Event::Close,
         SECTION_OK,
         Event::BeginSection { id: 3, title: "Processes" },
@@ -297,7 +335,7 @@ impl Op {
     fn event<'a>(&'a self, table: &'a Table<'a>) -> Event<'a> {
         let small = (self.number >> 32) as u32;
         let key = self.flag.then_some(self.text.as_str());
-        match self.kind % 28 {
+        match self.kind % 32 {
             0 => Event::BeginReport,
             1 => Event::BeginHead,
             2 => Event::BeginFindings,
@@ -366,6 +404,27 @@ impl Op {
                 tids_left_out: small,
             }),
             22 | 23 => Event::Row { columns: &table.columns, values: &table.values },
+            27 => Event::BeginThreadGroup(ThreadGroup {
+                count: self.number % 3,
+                first_tid: small,
+                first_name: &self.bytes,
+                capture: if self.flag { Capture::Own } else { Capture::Partial },
+                stack_end: StackEnd::FrameLimit { frames: small },
+            }),
+            28 => Event::BeginMember(ThreadMember {
+                tid: small,
+                name: &self.bytes,
+                state: b'S',
+                summary: &self.text,
+            }),
+            29 => Event::EntryFrames(EntryFrames {
+                count: small,
+                last: Frame {
+                    module: Some(&self.bytes),
+                    function: Some(&self.text),
+                    ..Frame::bare(small, self.number)
+                },
+            }),
             _ => Event::Text(&self.bytes),
         }
     }
@@ -452,7 +511,10 @@ proptest! {
             .take_while(|event| !matches!(event, Event::BeginEnd | Event::EndReport { .. }))
             .filter(|event| matches!(event, Event::BeginSection { .. }))
             .count();
-        let threads = events.iter().filter(|event| matches!(event, Event::BeginThread(_))).count();
+        let threads = events
+            .iter()
+            .filter(|event| matches!(event, Event::BeginThread(_) | Event::BeginThreadGroup(_)))
+            .count();
         let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
         prop_assert_eq!(lines("="), 3 * (1 + sections), "{}", text);
         prop_assert_eq!(lines("|"), 1);
@@ -486,6 +548,10 @@ proptest! {
                 event,
                 Event::BeginBlocks { .. } | Event::TableHead { .. } | Event::Row { .. }
             );
+            // Said again by its member.
+            if matches!(event, Event::BeginThreadGroup(_)) {
+                continue;
+            }
             if is_for_both {
                 let token = format!("text{at}x");
                 prop_assert_eq!(text.contains(&token), json.contains(&token), "{}\n{}", text, json);
@@ -508,6 +574,8 @@ proptest! {
                     | Event::BeginGroup { key: Some(_) }
                     | Event::BeginList { key: Some(_) }
                     | Event::BeginThread(_)
+                    | Event::BeginMember(_)
+                    | Event::EntryFrames(_)
                     | Event::Frame(_)
                     | Event::Text(_)
                     | Event::Scope(_)
@@ -539,6 +607,8 @@ proptest! {
                 Event::Value { key, .. } => key.to_string(),
                 Event::BeginGroup { key } | Event::BeginList { key } => key.unwrap().to_string(),
                 Event::BeginThread(thread) => String::from_utf8_lossy(thread.name).into_owned(),
+                Event::BeginMember(member) => member.summary.to_string(),
+                Event::EntryFrames(frames) => frames.last.function.unwrap().to_string(),
                 Event::Frame(frame) => frame.function.unwrap().to_string(),
                 Event::Scope(scope) => scope.label.to_string(),
                 Event::Outcome(outcome) => outcome.title.to_string(),
@@ -585,6 +655,16 @@ fn the_sample_says_the_same_in_both_views() {
         ("w\\n\\xff", "w\\n\\\\xff"),
         ("stack = signal_blocked: ", "\"capture\":\"signal_blocked\""),
         ("the copied window of 16 KiB", "\"window_bytes\":16384"),
+        ("38 threads with the same stack: api-3 #10203, …", "\"count\":38"),
+        ("#10203 api-3: sleeping, futex 0x7f21c0a41e10", "sleeping, futex 0x7f21c0a41e10"),
+        ("#10204: running", "{\"name\":\"\",\"state\":\"running\",\"tid\":10204}"),
+        ("members left out = 36", "\"members left out\":36"),
+        ("  doing = idle (17 ns)", "\"label\":\"idle\""),
+        (
+            "#1  … 8 runtime entry frames left out (to heat-api+0x1010 in _start)",
+            "\"entry_frames_left_out\":8",
+        ),
+        ("1 thread of the reporter: gmr #12", "\"count\":1"),
         ("main thread, triggering thread", "\"is_triggering\":true"),
         ("state: zombie", "\"state\":\"zombie\""),
         ("memory = 5 GiB", "\"memory_bytes\":5368709120"),

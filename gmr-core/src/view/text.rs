@@ -10,7 +10,11 @@
 //! 3. A thread is a rule with its number and name, facts, an empty line and its
 //!    frames, innermost first. Processes are a tree, indented by four.
 //!    What a thread was doing is a line `doing = LABEL: DETAIL (AGE)` for each
-//!    scope, the outermost first.
+//!    scope, the outermost first. Threads with the same stack are one block: its
+//!    rule has their number and the first of them, then a line each (`#TID NAME:
+//!    STATE`, scopes indented below it), then the frames that they share. Frames
+//!    of the runtime that are left out are one line in their place, which counts
+//!    them and has the end of the stack.
 //! 4. A table is a line with the names of its columns, a rule of dashes below
 //!    each, and a line for each row. Two spaces part the columns; what is wider
 //!    than its column moves the rest of its line as little as need be. Its values
@@ -36,8 +40,8 @@ use super::format::{
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
 use super::{Output, View};
 use crate::model::{
-    ActiveScope, Capture, Certainty, Column, Event, Finding, Frame, Incomplete, MAX_COLUMN_WIDTH,
-    Process, StackEnd, Thread, Value, state_name,
+    ActiveScope, Capture, Certainty, Column, EntryFrames, Event, Finding, Frame, Incomplete,
+    MAX_COLUMN_WIDTH, Process, StackEnd, Thread, ThreadGroup, ThreadMember, Value, state_name,
 };
 
 /// Columns of a heading, a title within it, and a thread's title.
@@ -253,6 +257,16 @@ impl Layout for TextLayout {
                 self.thread(thread, out);
                 (indent, Some(thread.stack_end))
             }
+            Container::ThreadGroup(group) => {
+                self.begin_findings(out);
+                self.separate(out);
+                self.thread_group(group, out);
+                (indent, Some(group.stack_end))
+            }
+            Container::Member(member) => {
+                self.one_line(b"", out, |out| member_line(out, member));
+                (indent.saturating_add(INDENT), None)
+            }
             Container::Process(process) => {
                 self.one_line(b"", out, |out| process_line(out, process));
                 (indent.saturating_add(PROCESS_INDENT), None)
@@ -285,6 +299,22 @@ impl Layout for TextLayout {
     }
 
     fn end_frames(&mut self, _out: &mut Output<'_>) {}
+
+    fn entry_frames(&mut self, frames: &EntryFrames<'_>, out: &mut Output<'_>) {
+        self.one_line(b"", out, |out| {
+            frame_number(out, frames.last.index);
+            put(out, "… ");
+            decimal(out, u64::from(frames.count));
+            put(
+                out,
+                if frames.count == 1 { " runtime entry frame" } else { " runtime entry frames" },
+            );
+            put(out, " left out (to ");
+            place(out, &frames.last);
+            function(out, &frames.last);
+            put(out, ")");
+        });
+    }
 
     fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>) {
         self.one_line(b"", out, |out| {
@@ -483,26 +513,51 @@ impl TextLayout {
         put(out, "\n");
     }
 
-    fn thread(&mut self, thread: &Thread<'_>, out: &mut Output<'_>) {
+    /// A rule with what `title` writes in its middle.
+    fn rule(&mut self, out: &mut Output<'_>, title: impl Fn(&mut Output<'_>)) {
         spaces(out, usize::from(self.innermost().indent));
         put(out, "------");
-        let tid = u64::from(thread.tid);
-        let name_width = match escape::line_width(thread.name) {
-            0 => 0,
-            width => width.saturating_add(1),
-        };
-        let width =
-            " Thread # ".len().saturating_add(decimal_width(tid)).saturating_add(name_width);
-        centred(out, width, THREAD_WIDTH, |out| {
-            put(out, " Thread #");
-            decimal(out, tid);
+        let mut counter = CharCounter(0);
+        title(&mut counter);
+        centred(out, counter.0, THREAD_WIDTH, title);
+        put(out, "------\n");
+    }
+
+    fn thread_group(&mut self, group: &ThreadGroup<'_>, out: &mut Output<'_>) {
+        let is_one = group.count == 1;
+        self.rule(out, |out| {
             put(out, " ");
-            if name_width > 0 {
+            decimal(out, group.count);
+            put(out, if is_one { " thread " } else { " threads " });
+            put(
+                out,
+                match group.capture {
+                    Capture::Own => "of the reporter: ",
+                    _ => "with the same stack: ",
+                },
+            );
+            if !group.first_name.is_empty() {
+                escape::line(out, group.first_name);
+                put(out, " ");
+            }
+            put(out, "#");
+            decimal(out, u64::from(group.first_tid));
+            put(out, if is_one { " " } else { ", … " });
+        });
+        self.last = Line::Content;
+        self.capture(group.capture, out);
+    }
+
+    fn thread(&mut self, thread: &Thread<'_>, out: &mut Output<'_>) {
+        self.rule(out, |out| {
+            put(out, " Thread #");
+            decimal(out, u64::from(thread.tid));
+            put(out, " ");
+            if !thread.name.is_empty() {
                 escape::line(out, thread.name);
                 put(out, " ");
             }
         });
-        put(out, "------\n");
 
         self.one_line(b"", out, |out| {
             put(out, "state = ");
@@ -517,12 +572,16 @@ impl TextLayout {
         if !role.is_empty() {
             self.one_line(b"", out, |out| put(out, role));
         }
-        if thread.capture != Capture::Ok {
+        self.capture(thread.capture, out);
+    }
+
+    fn capture(&mut self, capture: Capture, out: &mut Output<'_>) {
+        if capture != Capture::Ok {
             self.one_line(b"", out, |out| {
                 put(out, "stack = ");
-                put(out, thread.capture.code());
+                put(out, capture.code());
                 put(out, ": ");
-                put(out, thread.capture.explanation());
+                put(out, capture.explanation());
             });
         }
     }
@@ -662,13 +721,32 @@ fn process_line(out: &mut Output<'_>, process: &Process<'_>) {
     }
 }
 
-fn frame_line(out: &mut Output<'_>, frame: &Frame<'_>) {
+/// `#10203 api-3: sleeping, …`
+fn member_line(out: &mut Output<'_>, member: &ThreadMember<'_>) {
     put(out, "#");
-    let index = u64::from(frame.index);
-    decimal(out, index);
-    // As gdb does: aligned below 100 frames, never without a space.
-    spaces(out, 3usize.saturating_sub(decimal_width(index)).max(1));
+    decimal(out, u64::from(member.tid));
+    if !member.name.is_empty() {
+        put(out, " ");
+        escape::line(out, member.name);
+    }
+    put(out, ": ");
+    if member.summary.is_empty() {
+        put(out, state_name(member.state));
+    } else {
+        escape::line(out, member.summary.as_bytes());
+    }
+}
 
+/// As gdb does: aligned below 100 frames, never without a space.
+fn frame_number(out: &mut Output<'_>, index: u32) {
+    put(out, "#");
+    let index = u64::from(index);
+    decimal(out, index);
+    spaces(out, 3usize.saturating_sub(decimal_width(index)).max(1));
+}
+
+pub(super) fn frame_line(out: &mut Output<'_>, frame: &Frame<'_>) {
+    frame_number(out, frame.index);
     if frame.is_signal_frame {
         put(out, "<signal handler called>");
         if frame.file.is_some() || frame.module.is_some() {
@@ -678,13 +756,7 @@ fn frame_line(out: &mut Output<'_>, frame: &Frame<'_>) {
     } else {
         place(out, frame);
     }
-    if let Some(function) = frame.function {
-        put(out, " in ");
-        escape::line(out, function.as_bytes());
-        if frame.function_truncated {
-            put(out, "{...cut}");
-        }
-    }
+    function(out, frame);
     if frame.inlined {
         put(out, " (inlined)");
     }
@@ -692,6 +764,16 @@ fn frame_line(out: &mut Output<'_>, frame: &Frame<'_>) {
         Certainty::Exact => {}
         Certainty::FramePointer => put(out, " [frame pointer]"),
         Certainty::Inferred => put(out, " [inferred]"),
+    }
+}
+
+fn function(out: &mut Output<'_>, frame: &Frame<'_>) {
+    if let Some(function) = frame.function {
+        put(out, " in ");
+        escape::line(out, function.as_bytes());
+        if frame.function_truncated {
+            put(out, "{...cut}");
+        }
     }
 }
 
@@ -730,6 +812,14 @@ fn stack_end_line(out: &mut Output<'_>, end: StackEnd) {
         StackEnd::Unreadable => put(out, "(memory beyond this frame could not be read)"),
         StackEnd::NoUnwindInfo => put(out, "(no unwind information beyond this frame)"),
         StackEnd::Inconsistent => put(out, "(stack pointer does not advance beyond this frame)"),
+        StackEnd::Unloaded => {
+            put(out, "(ends here: objects were unloaded while the stack was taken)");
+        }
+        StackEnd::FramePointerUnknown => put(
+            out,
+            "(the stack ends here: the frame pointer is not known without asking the thread)",
+        ),
+        StackEnd::Guessed => put(out, "(a frame was guessed: the stack may lack frames)"),
     }
 }
 
@@ -812,6 +902,19 @@ stack = partial: the stack ends early
 ------                         Thread #11                         ------
 state = sleeping
 stack = signal_blocked: the thread blocks the capture signal; it was left alone
+
+------      38 threads with the same stack: api-3 #10203, …       ------
+#10203 api-3: sleeping, futex 0x7f21c0a41e10
+  doing = idle (17 ns)
+#10204: running
+members left out = 36
+
+#0  heat-api+0x1000 in syscall
+#1  … 8 runtime entry frames left out (to heat-api+0x1010 in _start)
+
+------             1 thread of the reporter: gmr #12              ------
+stack = own: a thread of the reporter itself
+#12 gmr: sleeping
 
 ========================================================================
 ====                           Processes                            ====

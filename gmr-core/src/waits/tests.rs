@@ -1,6 +1,6 @@
 //! Proofs on memory made by hand, and on the machine's own locks.
 
-use std::cell::UnsafeCell;
+use core::cell::UnsafeCell;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 

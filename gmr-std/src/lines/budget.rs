@@ -22,6 +22,8 @@ pub(crate) struct Limits<'a> {
     /// Whether objects below `/lib*` and `/usr/lib*` are looked into. Their
     /// frames are rarely the news, their debug packages are large.
     pub system_libraries: bool,
+    /// Whether long generic arguments in names are kept.
+    pub full_names: bool,
 }
 
 /// Why there is no answer.

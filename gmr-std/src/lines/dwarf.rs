@@ -8,7 +8,8 @@
 //!    for the functions ([`unit::functions`]), and its line program is run once
 //!    ([`unit::lines`]). Nothing but what is found is kept.
 //! 3. Names: a function's entry, or the one that it is an instance of, which
-//!    may be in another unit (link-time optimization does that).
+//!    may be in another unit (link-time optimization does that). Where
+//!    [`symbols`](super::symbols) has the name of what is not inlined, that.
 //!
 //! A unit that has been split off is taken from the package (`.dwp`), or from
 //! its own file (`.dwo`), by its id.
@@ -20,6 +21,7 @@ use super::budget::{Budget, Failure, Reserved};
 use super::bytes::{Bytes, Cache};
 use super::names::{Files, Names};
 use super::sections::load;
+use super::symbols::Name;
 use super::table::{Builder, NewFrame};
 use super::tally::{Fate, Reason, Tally};
 use super::unit::{self, Dwarf, Extent, Found, LineProgram, Unit};
@@ -77,6 +79,9 @@ pub(super) struct Output<'o, 'b> {
     pub(super) fates: &'o mut [Fate],
     pub(super) tally: &'o mut Tally,
     pub(super) table: &'o mut Builder<'b>,
+    /// The symbols' names of `wanted`, preferred to what is found here; empty
+    /// where the core has them.
+    pub(super) symbols: &'o [Name],
 }
 
 impl<'a> ObjectDwarf<'a> {
@@ -258,7 +263,9 @@ impl Pass<'_, '_, '_, '_> {
             let inlined = found.inlined.iter().rev();
             let inlined = inlined.map(|call| (Some(call.function), Some(call.call)));
             for (function, call) in inlined.chain([(found.function, None)]) {
+                let symbol = self.out.symbols.get(hit).copied().flatten();
                 let function = match function {
+                    _ if call.is_none() && symbol.is_some() => symbol,
                     Some(function) => names.of(unit, offset, function, self.out.table)?,
                     None => None,
                 };

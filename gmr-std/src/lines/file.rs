@@ -41,7 +41,7 @@ pub(super) struct ElfFile {
 }
 
 /// Reads by pread, whatever the position of the file.
-struct Pread<'f>(&'f File);
+pub(super) struct Pread<'f>(&'f File);
 
 impl ElfSource for Pread<'_> {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
@@ -73,6 +73,11 @@ impl ElfFile {
         let mut names = vec![0; usize::try_from(section.size.min(MAX_NAMES_BYTES)).ok()?];
         read_exact_at(&Pread(&file), section.offset, &mut names).ok()?;
         Some(ElfFile { file, header, names })
+    }
+
+    /// For the readers of the core.
+    pub(super) fn source(&self) -> Pread<'_> {
+        Pread(&self.file)
     }
 
     pub(super) fn build_id(&self) -> Option<Vec<u8>> {

@@ -7,7 +7,9 @@
 //!    [`bytes`] reads them by pread, through a cache of fixed size.
 //! 3. [`dwarf`] goes through the units; those that hold wanted addresses are
 //!    read in one pass ([`unit`]), in which nothing is kept but what is found.
-//! 4. [`table`] is what remains. Everything else is given back.
+//! 4. [`symbols`] has the names of a stripped object's functions, where its debug
+//!    file has kept them.
+//! 5. [`table`] is what remains. Everything else is given back.
 //!
 //! The usual way, an index over all functions and lines (addr2line's), takes
 //! as much memory as the debug information itself. A pass takes none: what
@@ -47,8 +49,10 @@ mod dwarf;
 mod file;
 mod locate;
 mod names;
+pub mod offline;
 mod paths;
 mod sections;
+mod symbols;
 mod table;
 mod tally;
 mod unit;
@@ -64,7 +68,7 @@ use bytes::{Cache, Section};
 use dwarf::{ObjectDwarf, Output};
 use file::{ElfFile, open};
 use sections::{load, load_package};
-use table::Builder;
+use table::{Builder, NewFrame};
 use tally::{Fate, Lost, Reason, Tally};
 use unit::Found;
 
@@ -158,6 +162,7 @@ fn resolve_object(
     let build_id = object.build_id.as_deref();
     let elf = open_object(object.file.take(), &path, build_id, object.device_inode)
         .ok_or(Reason::OtherFile)?;
+    let has_symbols = elf.has(symbols::SYMTAB);
     let (elf, path) = locate::debug_file(elf, &path, build_id, budget)
         .map_err(reason)?
         .ok_or(Reason::NoDebugInfo)?;
@@ -183,9 +188,40 @@ fn resolve_object(
         .map(|sections| sections.borrow(|section| section.bytes(), empty.bytes()))
         .transpose()
         .map_err(|error| reason(error.into()))?;
+    let symbols = if has_symbols || !elf.has(symbols::SYMTAB) {
+        Vec::new()
+    } else {
+        missing_symbols(&elf, &object.wanted, budget, tally, table).map_err(reason)?
+    };
     ObjectDwarf { dwarf: &dwarf, package: package.as_ref(), cache, budget }
-        .resolve(&mut Output { wanted: &object.wanted, fates, tally, table })
-        .map_err(reason)
+        .resolve(&mut Output { wanted: &object.wanted, fates, tally, table, symbols: &symbols })
+        .map_err(reason)?;
+    for ((wanted, fate), symbol) in object.wanted.iter().zip(&*fates).zip(&symbols) {
+        if *fate == Fate::Open && symbol.is_some() {
+            let frame = NewFrame { function: *symbol, file: None, line: 0, is_inlined: false };
+            table.add(wanted.avma, &[frame]).map_err(reason)?;
+        }
+    }
+    Ok(())
+}
+
+/// The names that the core cannot find: those of an object without a symbol
+/// table of its own.
+fn missing_symbols(
+    elf: &ElfFile,
+    wanted: &[Wanted],
+    budget: &Budget<'_>,
+    tally: &mut Tally,
+    table: &mut Builder<'_>,
+) -> Result<Vec<symbols::Name>, Failure> {
+    match symbols::names(elf, wanted, budget, table) {
+        // The debug information has names, too.
+        Err(Failure::OverBudget) => {
+            tally.lose_section(symbols::SYMTAB);
+            Ok(Vec::new())
+        }
+        names => names,
+    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -238,6 +274,7 @@ pub fn fuzzing(path: &Path, svmas: &[u64], memory_bytes: u64) -> usize {
         is_wanted: &|| true,
         debug_dirs: &[],
         system_libraries: false,
+        full_names: false,
     };
     let table = resolve(vec![object], &limits);
     assert!(!table.summary().contains("not in time"), "{}", table.summary());

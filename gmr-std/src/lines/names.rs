@@ -2,11 +2,13 @@
 //!
 //! A function's name is in its entry, or in the one that it is an instance or
 //! the definition of. The linkage name is preferred, since it says the whole
-//! path.
+//! path; `line-tables-only` has neither that nor the modules around a function.
+//! Names are demangled and shortened as those of symbols are.
 
 use std::collections::HashMap;
 
 use gimli::{AttributeValue, DebugInfoOffset, LineProgramHeader, UnitOffset};
+use gmr_core::symbols::{demangle_full_into, demangle_into};
 
 use super::budget::{Budget, Failure, Reserved};
 use super::bytes::Bytes;
@@ -20,8 +22,6 @@ const MAX_REFERENCES: u32 = 8;
 
 /// The longest mangled name that is read, in bytes. [`demangle_into`] takes
 /// 4096.
-///
-/// [`demangle_into`]: gmr_core::symbols::demangle_into
 const MAX_MANGLED_BYTES: usize = 8 * 1024;
 
 /// The longest part of a path that is read, in bytes.
@@ -73,7 +73,7 @@ impl<'a, 'd> Names<'a, 'd> {
             if let Some(best) = die.linkage_name.as_ref().or(die.name.as_ref())
                 && (die.linkage_name.is_some() || name.is_none())
             {
-                name = keep(dwarf, unit, best, table)?;
+                name = keep(dwarf, unit, best, budget.limits().full_names, table)?;
             }
             if die.linkage_name.is_some() {
                 break;
@@ -116,12 +116,14 @@ fn keep<'a>(
     dwarf: &Dwarf<'a>,
     unit: &gimli::Unit<Bytes<'a>>,
     name: &Value<'a>,
+    is_full: bool,
     table: &mut Builder<'_>,
 ) -> Result<Option<(Text, bool)>, Failure> {
     let Ok(name) = dwarf.attr_string(unit, *name) else { return Ok(None) };
     let name = name.prefix(MAX_MANGLED_BYTES)?;
     let mut out = [0; gmr_core::symbols::MAX_NAME_BYTES];
-    let cut = gmr_core::symbols::demangle_into(&String::from_utf8_lossy(&name), &mut out);
+    let demangle = if is_full { demangle_full_into } else { demangle_into };
+    let cut = demangle(&String::from_utf8_lossy(&name), &mut out);
     match str::from_utf8(&out[..cut.len]) {
         Ok(name) if !name.is_empty() => Ok(Some((table.text(name)?, cut.truncated))),
         _ => Ok(None),

@@ -172,6 +172,7 @@ mod tests {
             is_wanted: &|| true,
             debug_dirs: &[],
             system_libraries: false,
+            full_names: false,
         };
         let mut tally = Tally { addresses: 75, found: 57, ..Tally::default() };
         tally.lose_object(Reason::NotCovered, 3);

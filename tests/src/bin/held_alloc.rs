@@ -25,6 +25,8 @@ static LOCK: AtomicBool = AtomicBool::new(false);
 static WANTED: AtomicBool = AtomicBool::new(false);
 static HELD: AtomicBool = AtomicBool::new(false);
 static RELEASED: AtomicBool = AtomicBool::new(false);
+/// Threads that have begun their work: a start allocates, too.
+static BEGUN: AtomicU32 = AtomicU32::new(0);
 /// Threads that ask for the lock in vain.
 static WAITING: AtomicU32 = AtomicU32::new(0);
 
@@ -92,6 +94,9 @@ fn main() {
     } else {
         CORE.setup_autorun(Signal::Usr2).expect("a setup");
     }
+    while BEGUN.load(Ordering::Acquire) <= WAITERS {
+        nap();
+    }
     say("ready\n");
     hear();
     WANTED.store(true, Ordering::Release);
@@ -110,6 +115,7 @@ fn main() {
 
 #[inline(never)]
 fn holder() {
+    BEGUN.fetch_add(1, Ordering::AcqRel);
     while !WANTED.load(Ordering::Acquire) {
         nap();
     }
@@ -132,6 +138,7 @@ fn keeps_the_lock_for_ever() {
 
 #[inline(never)]
 fn waiter() {
+    BEGUN.fetch_add(1, Ordering::AcqRel);
     while !HELD.load(Ordering::Acquire) {
         nap();
     }

@@ -52,7 +52,12 @@ fn report(value: &Value, raw: String) -> Report {
         head: pairs(&value["head"], ""),
         findings: array(&value["findings"]).iter().map(finding).collect(),
         sections: sections.iter().map(section).collect(),
-        threads: threads.iter().map(thread).collect(),
+        threads: threads
+            .iter()
+            .enumerate()
+            .flat_map(|(block, value)| block_of(block, value))
+            .collect(),
+        members_left_out: threads.iter().filter_map(|it| it["members left out"].as_u64()).sum(),
         end: pairs(end, ""),
         outcomes: array(&end["section times"]).iter().map(outcome).collect(),
         raw,
@@ -101,8 +106,29 @@ fn scope(value: &Value) -> String {
     }
 }
 
+/// The threads of a block: one, or several with one stack.
 #[track_caller]
-fn thread(value: &Value) -> Thread {
+fn block_of(block: usize, value: &Value) -> Vec<Thread> {
+    let Some(members) = value["members"].as_array() else {
+        assert!(value["count"].is_null(), "{value}");
+        return vec![thread(block, value)];
+    };
+    let count = value["count"].as_u64().expect("a number");
+    let left_out = value["members left out"].as_u64().unwrap_or_default();
+    assert_eq!(members.len() as u64 + left_out, count);
+    assert!(value["tid"].is_null(), "{value}");
+    let together = |member: &Value| {
+        let mut whole = value.clone();
+        for (key, fact) in member.as_object().expect("an object") {
+            whole[key] = fact.clone();
+        }
+        Thread { block_size: count, ..thread(block, &whole) }
+    };
+    members.iter().map(together).collect()
+}
+
+#[track_caller]
+fn thread(block: usize, value: &Value) -> Thread {
     let frames = value["frames"].as_array().map_or(&[][..], Vec::as_slice);
     for (index, frame) in frames.iter().enumerate() {
         assert_eq!(frame["index"], index, "frames are numbered");
@@ -119,6 +145,9 @@ fn thread(value: &Value) -> Thread {
             .filter_map(|key| Some((key.to_owned(), text(value.get(key)?))))
             .collect(),
         frames: frames.iter().map(frame).collect(),
+        entry_frames_left_out: value["entry_frames_left_out"].as_u64().unwrap_or_default(),
+        block,
+        block_size: 1,
     }
 }
 

@@ -65,10 +65,10 @@ fn report(lines: &mut Peekable<Lines<'_>>) -> Result<Report, String> {
     let (end, outcomes) = if is_abandoned { Default::default() } else { take_end(&mut parts) };
     let (head_lines, sections) = parts.split_first().expect("a head");
     let (head, findings) = head(&head_lines.1, is_abandoned);
-    let threads = sections
+    let (threads, members_left_out) = sections
         .iter()
         .find(|(title, _)| title.as_deref() == Some("Threads"))
-        .map_or_else(Vec::new, |(_, lines)| threads(lines, is_abandoned));
+        .map_or_else(Default::default, |(_, lines)| threads(lines, is_abandoned));
     let report = Report {
         sequence: sequence.parse().expect("a report's number"),
         is_complete: verdict == "complete",
@@ -77,6 +77,7 @@ fn report(lines: &mut Peekable<Lines<'_>>) -> Result<Report, String> {
         findings,
         sections: sections.iter().map(|(title, lines)| section(title.as_deref(), lines)).collect(),
         threads,
+        members_left_out,
         end,
         outcomes,
         raw: raw.join("\n"),
@@ -192,57 +193,173 @@ fn section(title: Option<&str>, lines: &[&str]) -> Section {
     }
 }
 
+/// A block of the Threads section.
+struct Block {
+    threads: Vec<Thread>,
+    /// Several threads: their lines may still come.
+    is_listing: bool,
+    count: u64,
+    left_out: u64,
+    /// How the capture of all of them ended.
+    capture: Option<String>,
+}
+
+/// The threads, and how many are not listed.
 #[track_caller]
-fn threads(lines: &[&str], is_abandoned: bool) -> Vec<Thread> {
-    let mut threads: Vec<Thread> = Vec::new();
+fn threads(lines: &[&str], is_abandoned: bool) -> (Vec<Thread>, u64) {
+    let mut blocks: Vec<Block> = Vec::new();
     for line in lines {
         if let Some(inner) = line.strip_prefix("------") {
-            let (tid, name) = thread_heading(inner).unwrap_or_else(|| panic!("a thread: {line}"));
-            threads.push(Thread {
-                tid,
-                name,
-                capture: "ok".to_owned(),
-                is_whole: true,
-                is_triggering: false,
-                scopes: Vec::new(),
-                facts: Vec::new(),
-                frames: Vec::new(),
-            });
+            blocks.push(heading(inner).unwrap_or_else(|| panic!("a thread: {line}")));
             continue;
         }
-        let Some(thread) = threads.last_mut() else {
+        let Some(block) = blocks.last_mut() else {
             assert!(line.is_empty() || pair(line).is_some(), "before the threads: {line}");
             continue;
         };
-        if let Some(rest) = line.strip_prefix('#') {
-            let (number, rest) = rest.split_once(' ').expect("a frame's number");
-            assert_eq!(number, thread.frames.len().to_string(), "frames are numbered");
-            thread.frames.push(frame(rest.trim_start()));
-        } else if line.starts_with('(') {
-            thread.is_whole = false;
-        } else if let Some((key, value)) = pair(line) {
-            match &*key {
-                "stack" => {
-                    value.split(':').next().unwrap_or_default().clone_into(&mut thread.capture);
-                }
-                "role" => thread.is_triggering = value.contains("triggering"),
-                "state" => {}
-                "doing" => {
-                    assert!(thread.frames.is_empty(), "before the frames: {line}");
-                    let (scope, age) = value.rsplit_once(" (").expect("an age");
-                    assert!(age.ends_with("s)") || age.matches(':').count() == 2, "{line}");
-                    thread.scopes.push(scope.to_owned());
-                }
-                "syscall" | "waits for" | "cpu" | "switches" | "wchan" | "scheduling"
-                | "traced by process" => thread.facts.push((key, value)),
-                _ => panic!("of a thread: {line}"),
-            }
-        } else {
+        if !block.line(line) {
             let is_known = line.is_empty() || line.starts_with("[section ");
             assert!(is_known || is_abandoned, "in Threads: {line}");
         }
     }
-    threads
+    let mut threads = Vec::new();
+    let mut left_out = 0;
+    for (number, block) in blocks.into_iter().enumerate() {
+        let listed = block.threads.len() as u64;
+        assert!(listed + block.left_out == block.count || is_abandoned, "all are counted");
+        left_out += block.left_out;
+        for mut thread in block.threads {
+            if let Some(capture) = &block.capture {
+                thread.take_fact("stack", capture);
+            }
+            threads.push(Thread { block: number, block_size: block.count, ..thread });
+        }
+    }
+    (threads, left_out)
+}
+
+impl Block {
+    /// Takes a line; `false`: it is none of a thread.
+    #[track_caller]
+    fn line(&mut self, line: &str) -> bool {
+        if let Some(rest) = line.strip_prefix('#') {
+            let (number, rest) = rest.split_once(' ').expect("a frame's or thread's number");
+            if self.is_listing {
+                let name = rest.split_once(": ").map_or("", |(name, _)| name);
+                let tid = number.trim_end_matches(':').parse().expect("a thread's number");
+                self.threads.push(new_thread(tid, name.to_owned()));
+                return true;
+            }
+            let rest = rest.trim_start();
+            for thread in &mut self.threads {
+                assert_eq!(thread.entry_frames_left_out, 0, "behind what is left out: {line}");
+                assert_eq!(number, thread.frames.len().to_string(), "frames are numbered");
+                match rest.strip_prefix("… ") {
+                    Some(rest) => thread.entry_frames_left_out = entry_frames(rest),
+                    None => thread.frames.push(frame(rest)),
+                }
+            }
+        } else if line.starts_with('(') {
+            self.threads.iter_mut().for_each(|thread| thread.is_whole = false);
+        } else if let Some(fact) = line.strip_prefix("  ") {
+            let (key, value) = pair(fact).expect("of a thread of several");
+            let member = self.threads.last_mut().expect("a thread of several");
+            assert!(self.is_listing && member.take_fact(&key, &value), "of a thread: {line}");
+        } else if line.is_empty() {
+            // Frames follow.
+            self.is_listing &= self.threads.is_empty();
+        } else if let Some((key, value)) = pair(line) {
+            match &*key {
+                "members left out" => self.left_out = value.parse().expect("a number"),
+                "stack" if self.is_listing => self.capture = Some(value),
+                _ => {
+                    let thread = self.threads.last_mut().expect("a thread");
+                    assert!(thread.frames.is_empty(), "before the frames: {line}");
+                    assert!(thread.take_fact(&key, &value), "of a thread: {line}");
+                }
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+impl Thread {
+    /// A fact of this thread alone; `false`: there is no such.
+    #[track_caller]
+    fn take_fact(&mut self, key: &str, value: &str) -> bool {
+        match key {
+            "stack" => value.split(':').next().unwrap_or_default().clone_into(&mut self.capture),
+            "role" => self.is_triggering = value.contains("triggering"),
+            "state" => {}
+            "doing" => {
+                let (scope, age) = value.rsplit_once(" (").expect("an age");
+                assert!(age.ends_with("s)") || age.matches(':').count() == 2, "{value}");
+                self.scopes.push(scope.to_owned());
+            }
+            "syscall"
+            | "waits for"
+            | "cpu"
+            | "switches"
+            | "wchan"
+            | "scheduling"
+            | "traced by process"
+            | "between samples"
+            | "CPU between samples"
+            | "time between samples"
+            | "stack read" => {
+                self.facts.push((key.to_owned(), value.to_owned()));
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// `8 runtime entry frames left out (to libc.so.6+0x1098ec)`
+fn entry_frames(text: &str) -> u64 {
+    let (count, rest) = text.split_once(" runtime entry frame").expect("runtime entry frames");
+    let rest = rest.strip_prefix('s').unwrap_or(rest);
+    assert!(rest.starts_with(" left out (to ") && rest.ends_with(')'), "{text}");
+    count.parse().expect("a number of frames")
+}
+
+fn new_thread(tid: u32, name: String) -> Thread {
+    Thread {
+        tid,
+        name,
+        capture: "ok".to_owned(),
+        is_whole: true,
+        is_triggering: false,
+        scopes: Vec::new(),
+        facts: Vec::new(),
+        frames: Vec::new(),
+        entry_frames_left_out: 0,
+        block: 0,
+        block_size: 1,
+    }
+}
+
+/// What stands between the two rules of a block.
+fn heading(inner: &str) -> Option<Block> {
+    let (threads, count) = match thread_heading(inner) {
+        Some((tid, name)) => (vec![new_thread(tid, name)], 1),
+        None => (Vec::new(), group_heading(inner)?),
+    };
+    Some(Block { is_listing: threads.is_empty(), threads, count, left_out: 0, capture: None })
+}
+
+/// ` 38 threads with the same stack: api-3 #10203, … `: how many.
+fn group_heading(inner: &str) -> Option<u64> {
+    let inner = inner.strip_suffix("------")?.trim();
+    let (count, rest) = inner.split_once(" thread")?;
+    let rest = rest.strip_prefix('s').unwrap_or(rest);
+    let what =
+        rest.strip_prefix(" with the same stack: ").or(rest.strip_prefix(" of the reporter: "))?;
+    let (_, tid) = what.rsplit_once('#')?;
+    tid.split(',').next()?.parse::<u32>().ok()?;
+    count.parse().ok()
 }
 
 /// ` Thread #10181 tokio-rt-worker `, between two rules.

@@ -50,7 +50,6 @@ pub(super) fn write(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> Secti
 }
 
 /// The thread in a few words, without its name: `sleeping, futex 0x7f21c0a41e10`.
-#[expect(dead_code, reason = "for folded blocks")]
 pub(super) fn brief<W: ufmt::uWrite>(record: &ThreadRecord, out: &mut W) -> Result<(), W::Error> {
     out.write_str(crate::model::state_name(record.state))?;
     match &record.kernel.call {

@@ -1,14 +1,18 @@
 //! The Threads section: each thread with its stack, innermost frame first.
 //!
-//! Before the frames stands what the thread itself says it was doing
-//! ([`crate::Scope`]).
+//! 1. Before the frames stands what the kernel says of the thread, and what it
+//!    says itself that it was doing ([`crate::Scope`]).
+//! 2. Threads with the same stack are one block: a line for each of them, with
+//!    what it was doing, then the stack once. So are the reporter's own threads,
+//!    which have none. [`fold`] has the order.
 //!
-//! The triggering thread and the main thread come first, the reporter's own
-//! last; the others in the order of /proc.
+//! Limits: a block lists [`MAX_MEMBERS`] of its threads, and says how many more
+//! they are.
 
 use ufmt::uwrite;
 
-use crate::model::{Capture, Event, Thread};
+use crate::model::{Capture, Event, Thread, ThreadGroup, ThreadMember};
+use crate::options::Options;
 use crate::procfs::errno;
 use crate::scope::{Masked, Snapshot};
 use crate::section::{SectionResult, SectionWriter};
@@ -17,19 +21,32 @@ use crate::threads::{Listed, ThreadRecord};
 #[cfg(feature = "stacks")]
 use crate::{stacks::collect::FrameRecord, stacks::modules::Table};
 
+mod fold;
 #[cfg(feature = "stacks")]
 mod frames;
 mod kernel;
 
+pub(crate) use fold::Place;
+
 pub(crate) const TITLE: &str = "Threads";
+
+/// Threads that one block lists. Who reads more lines of the same?
+const MAX_MEMBERS: usize = 100;
+
+/// A thread in a few words.
+const SUMMARY_BYTES: usize = 256;
 
 /// What was collected.
 pub(crate) struct Facts<'a> {
     pub(crate) records: &'a [ThreadRecord],
     pub(crate) listed: &'a Listed,
     pub(crate) scopes: &'a Snapshot<'a>,
+    pub(crate) options: &'a Options,
     /// An earlier report is stuck in the collection.
     pub(crate) is_skipped: bool,
+    /// If there were two samples.
+    #[cfg(feature = "stacks")]
+    pub(crate) sampled: Option<Sampled>,
     #[cfg(feature = "stacks")]
     pub(crate) frames: &'a [FrameRecord],
     #[cfg(feature = "stacks")]
@@ -38,6 +55,24 @@ pub(crate) struct Facts<'a> {
     pub(crate) names: &'a crate::names::Names,
     #[cfg(feature = "stacks")]
     pub(crate) lines: Option<&'static dyn crate::hosted::SourceLines>,
+}
+
+/// Two samples were taken: these are the second.
+#[cfg(feature = "stacks")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sampled {
+    /// Threads that were there at the first only.
+    pub(crate) ended: usize,
+}
+
+#[cfg(feature = "stacks")]
+impl Facts<'_> {
+    /// The stack of one thread.
+    fn frames_of(&self, record: &ThreadRecord) -> &[FrameRecord] {
+        let first = record.first_frame as usize;
+        let last = first.saturating_add(record.frame_count as usize);
+        self.frames.get(first..last).unwrap_or_default()
+    }
 }
 
 /// Every ending, in the order of the summary.
@@ -59,7 +94,11 @@ const CAPTURES: [Capture; 15] = [
     Capture::Own,
 ];
 
-pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionResult {
+pub(crate) fn write(
+    facts: &Facts<'_>,
+    places: &mut [Place],
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
     if let Some(error) = facts.listed.error {
         let mut text = heapless::String::<96>::new();
         let _ = if error == crate::threads::FOREIGN_PROC {
@@ -75,16 +114,27 @@ pub(crate) fn write(facts: &Facts<'_>, out: &mut SectionWriter<'_>) -> SectionRe
     if missing > 0 {
         out.value("left out (over max_threads)", missing)?;
     }
+    #[cfg(feature = "stacks")]
+    if let Some(sampled) = facts.sampled {
+        out.value("samples", 2_u32)?;
+        out.value("threads that ended between samples", sampled.ended as u64)?;
+    }
     if facts.scopes.unrecorded > 0 {
         out.value("scopes not recorded", facts.scopes.unrecorded)?;
     }
+    let mut rest = fold::order(facts, places);
     out.blocks("threads", |out| {
-        for rank in 0..4 {
-            for record in facts.records.iter().filter(|record| rank_of(record) == rank) {
-                write_thread(facts, record, out)?;
+        loop {
+            let block = fold::next_block(&mut rest);
+            let Some(first) = block.first().and_then(|place| place.of(facts)) else {
+                return Ok(());
+            };
+            if fold::is_group(facts, block) {
+                write_group(facts, first, block, out)?;
+            } else {
+                write_thread(facts, first, out)?;
             }
         }
-        Ok(())
     })
 }
 
@@ -107,15 +157,6 @@ fn is_main(record: &ThreadRecord) -> bool {
     record.tid == crate::sys::getpid()
 }
 
-fn rank_of(record: &ThreadRecord) -> u32 {
-    match record {
-        _ if record.is_triggering => 0,
-        _ if is_main(record) => 1,
-        _ if record.capture == Capture::Own => 3,
-        _ => 2,
-    }
-}
-
 pub(crate) fn write_thread(
     facts: &Facts<'_>,
     record: &ThreadRecord,
@@ -132,11 +173,75 @@ pub(crate) fn write_thread(
     };
     out.thread(&thread, |out| {
         kernel::write(record, out)?;
+        #[cfg(feature = "stacks")]
+        write_between(record, out)?;
         write_scopes(facts, record, out)?;
         #[cfg(feature = "stacks")]
         frames::write(facts, record, out)?;
         Ok(())
     })
+}
+
+/// What it did since the first of two samples.
+#[cfg(feature = "stacks")]
+fn write_between(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
+    let Some(between) = record.between else { return Ok(()) };
+    if let Some(movement) = between.movement {
+        out.value("between samples", movement.words())?;
+    }
+    if let Some(cpu_ns) = between.cpu_ns {
+        out.value("CPU between samples", crate::model::Value::DurationNs(cpu_ns))?;
+    }
+    out.value("time between samples", crate::model::Value::DurationNs(between.interval_ns))?;
+    Ok(())
+}
+
+/// The threads of `block`, whose first is `first`.
+fn write_group(
+    facts: &Facts<'_>,
+    first: &ThreadRecord,
+    block: &[Place],
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    let group = ThreadGroup {
+        count: block.len() as u64,
+        first_tid: first.tid,
+        first_name: first.name(),
+        capture: first.capture,
+        stack_end: first.stack_end,
+    };
+    out.thread_group(&group, |out| {
+        out.blocks("members", |out| {
+            for record in block.iter().take(MAX_MEMBERS).filter_map(|place| place.of(facts)) {
+                write_member(facts, record, out)?;
+            }
+            Ok(())
+        })?;
+        let more = block.len().saturating_sub(MAX_MEMBERS);
+        if more > 0 {
+            out.value("members left out", more as u64)?;
+        }
+        #[cfg(feature = "stacks")]
+        frames::write(facts, first, out)?;
+        Ok(())
+    })
+}
+
+fn write_member(
+    facts: &Facts<'_>,
+    record: &ThreadRecord,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    let mut summary = heapless::String::<SUMMARY_BYTES>::new();
+    // What does not fit is left out.
+    let _ = kernel::brief(record, &mut summary);
+    let member = ThreadMember {
+        tid: record.tid,
+        name: record.name(),
+        state: record.state,
+        summary: &summary,
+    };
+    out.thread_member(&member, |out| write_scopes(facts, record, out))
 }
 
 /// What the thread was doing.

@@ -7,6 +7,7 @@ mod image;
 mod live;
 mod names;
 mod oracle;
+mod shorten;
 
 use super::*;
 use std::string::{String, ToString};

@@ -1,6 +1,7 @@
 //! Names: what they become, and what that costs.
 
 use super::*;
+use crate::symbols::demangle_full_into;
 use crate::symbols::test_support::{DEEP_NAME_BYTES, deep_v0_name};
 use core::time::Duration;
 use proptest::prelude::*;
@@ -189,16 +190,21 @@ proptest! {
         let cut = demangle_into(&name, &mut out);
         prop_assert!(cut.len <= room.min(MAX_NAME_BYTES));
         let text = core::str::from_utf8(&out[..cut.len]).unwrap();
-        // Cut or not, it is what rustc-demangle says.
-        if name.starts_with("_R") || name.starts_with("_ZN") {
-            let whole = format!("{:#}", rustc_demangle::demangle(&name));
-            // It prints nothing for a name without a part.
-            let whole = if whole.is_empty() { name.clone() } else { whole };
-            prop_assert!(whole.starts_with(text));
-            prop_assert!(cut.truncated || whole == text);
+        // Cut or not, it is what rustc-demangle says, shortened.
+        let is_rust = name.starts_with("_R") || name.starts_with("_ZN");
+        let whole = if is_rust {
+            format!("{:#}", rustc_demangle::demangle(&name))
         } else {
-            prop_assert!(name.starts_with(text));
-        }
+            name.clone()
+        };
+        // It prints nothing for a name without a part.
+        let whole = if whole.is_empty() { name.clone() } else { whole };
+        let mut short = std::vec![0; room];
+        let short_cut = crate::symbols::shorten_into(&whole, &mut short);
+        prop_assert_eq!(text.as_bytes(), &short[..short_cut.len]);
+        let full_cut = demangle_full_into(&name, &mut out);
+        prop_assert!(whole.as_bytes().starts_with(&out[..full_cut.len]));
+        prop_assert!(full_cut.truncated || full_cut.len == whole.len());
     }
 }
 
@@ -328,7 +334,9 @@ mod stack {
         let mut buf = [0; DEEP_NAME_BYTES];
         let name = deep_v0_name(&mut buf);
         assert!(rustc_demangle::try_demangle(name).is_ok());
-        let (text, truncated) = demangled(name);
+        let mut out = [0; MAX_NAME_BYTES];
+        let Cut { len, truncated } = demangle_full_into(name, &mut out);
+        let text = core::str::from_utf8(&out[..len]).unwrap();
         assert!(text.starts_with("a::b::<dyn <dyn <dyn "), "{text}");
         assert!(truncated);
         // One level more is refused: nothing valid goes deeper.

@@ -1,7 +1,9 @@
 //! `gmr`: the operator's side of Guru Meditation Reports.
 //!
-//! One command so far, `gmr check PID...`: may these processes be asked for a
-//! report? It only reads /proc, and sends signal 0, which is none.
+//! - `gmr check PID...`: may these processes be asked for a report? It only
+//!   reads /proc, and sends signal 0, which is none.
+//! - `gmr symbolize REPORT`: gives the frames of a report their functions, files
+//!   and lines, from debug files.
 
 #[cfg(target_os = "linux")]
 mod check;
@@ -9,6 +11,8 @@ mod check;
 mod facts;
 #[cfg(target_os = "linux")]
 mod signal;
+#[cfg(gmr_engine)]
+mod symbolize;
 
 #[cfg(target_os = "linux")]
 mod command {
@@ -42,6 +46,24 @@ mod command {
             #[arg(long, short, default_value = "usr2")]
             signal: Trigger,
         },
+        /// Give the frames of a report their functions, files and lines.
+        ///
+        /// Reads a report of a stripped program, in text or JSON, perhaps from another machine and
+        /// with other lines around it, and writes it with what debug files say of its frames.
+        /// Everything else stays as it is.
+        ///
+        /// A file is believed only if its build-id is the one in the report's section Modules. It
+        /// is looked for in each DIR, as .build-id/ab/cdef.debug, NAME, NAME.debug and at the
+        /// module's whole path; then at that path, and in /usr/lib/debug/.build-id.
+        #[cfg(gmr_engine)]
+        #[command(after_help = SYMBOLIZE_EXIT_CODES)]
+        Symbolize {
+            /// The report, or a log with reports; - is standard input.
+            report: std::path::PathBuf,
+            /// Where debug files are; may be given several times.
+            #[arg(long, value_name = "DIR")]
+            debug_dir: Vec<std::path::PathBuf>,
+        },
     }
 
     const EXIT_CODES: &str = "\
@@ -50,8 +72,22 @@ Exit codes (of several processes, the highest):
   1  no: it would end the process, or nothing would come of it
   2  unknown: no such process, not readable, or the command line is wrong";
 
+    #[cfg(gmr_engine)]
+    const SYMBOLIZE_EXIT_CODES: &str = "\
+Exit codes:
+  0  all frames of modules that files can tell about are resolved
+  1  some are left; standard error says of which modules, and what to do
+  2  no report in the input, not readable, or the command line is wrong";
+
     pub(crate) fn main() -> ExitCode {
-        let Arguments { command: Command::Check { pids, signal } } = Arguments::parse();
+        ExitCode::from(match Arguments::parse().command {
+            Command::Check { pids, signal } => check(pids, signal),
+            #[cfg(gmr_engine)]
+            Command::Symbolize { report, debug_dir } => crate::symbolize::run(&report, debug_dir),
+        })
+    }
+
+    fn check(pids: Vec<i32>, signal: Trigger) -> u8 {
         let mut worst = 0;
         for pid in pids {
             let answer = match Facts::read(pid) {
@@ -61,7 +97,7 @@ Exit codes (of several processes, the highest):
             print!("{answer}");
             worst = worst.max(answer.exit_code());
         }
-        ExitCode::from(worst)
+        worst
     }
 }
 

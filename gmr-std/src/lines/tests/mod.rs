@@ -95,6 +95,7 @@ fn limits(memory_bytes: u64) -> Limits<'static> {
         is_wanted: &|| true,
         debug_dirs: &[],
         system_libraries: false,
+        full_names: false,
     }
 }
 

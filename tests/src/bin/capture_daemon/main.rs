@@ -23,9 +23,12 @@ mod daemon {
 
     static GMR: Reporter = Reporter::new(gmr_core::package!(product: "capture-daemon"));
 
-    /// Patient, so that a busy machine is not mistaken for a fault.
+    /// Patient, so that a busy machine is not mistaken for a fault. Each thread
+    /// with all of its own stack.
     pub(crate) const PATIENT: Options = Options::new()
         .view(ViewKind::JsonLine)
+        .fold(false)
+        .entry_frames(true)
         .report_deadline(Duration::from_secs(100))
         .section_deadline(Duration::from_secs(40))
         .output_deadline(Duration::from_secs(40))

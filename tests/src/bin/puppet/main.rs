@@ -10,6 +10,7 @@ mod output;
 mod scopes;
 mod sections;
 mod setup;
+mod stacks;
 mod trouble;
 
 use core::time::Duration;
@@ -116,6 +117,7 @@ impl Puppet {
             "block" => listen::block(number(rest)),
             _ => life::obey(word, rest)
                 .or_else(|| self.trouble.obey(word, rest))
+                .or_else(|| stacks::obey(word))
                 .unwrap_or_else(|| format!("what is {command:?}?")),
         }
     }

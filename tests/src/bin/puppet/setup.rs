@@ -53,6 +53,10 @@ impl<'a> Given<'a> {
         self.0.get(key).map(|value| value.parse().expect("a number"))
     }
 
+    fn truth(&self, key: &str, default: bool) -> bool {
+        self.number(key).map_or(default, |number| number != 0)
+    }
+
     fn duration(&self, key: &str) -> Option<Duration> {
         let millis = self.number(key)?;
         Some(Duration::from_millis(u64::try_from(millis).expect("not negative")))
@@ -97,6 +101,10 @@ impl<'a> Given<'a> {
             options = options.supervisors(count.unsigned_abs());
         }
         options
+            .fold(self.truth("fold", true))
+            .full_names(self.truth("full_names", false))
+            .entry_frames(self.truth("entry_frames", false))
+            .modules(self.truth("modules", true))
     }
 }
 
@@ -112,7 +120,11 @@ impl Reports {
             .conf(&config)
             // Without optimisation the search takes long; `lines=1` where it
             // is what is tested.
-            .source_lines(given.number("lines").is_some());
+            .source_lines(given.number("lines").is_some())
+            .fold(given.truth("fold", true))
+            .full_names(given.truth("full_names", false))
+            .entry_frames(given.truth("entry_frames", false))
+            .modules(given.truth("modules", true));
         if let Some(fd) = given.number("fd") {
             setup = setup.destination_fd(fd);
         }

@@ -1,0 +1,232 @@
+//! Two samples of every thread: what it did between them.
+//!
+//! 1. After the first capture: a fingerprint of each thread's stack, and the CPU
+//!    time it has had.
+//! 2. The report rests for the interval.
+//! 3. Before the second capture: the CPU time again; after it: is the stack the
+//!    same?
+//!
+//! What is printed is the second stack. Both captures wake a thread for some
+//! microseconds, outside the time that is counted but for the way back to sleep.
+//!
+//! Limits: a thread that left and came back in between with an equal stack counts
+//! as the same; its CPU time tells. The innermost frame is the same if it is in the
+//! same function. Fingerprints are 128 bits of FNV-1a.
+
+use rustix::fd::{AsFd, BorrowedFd};
+
+use crate::model::{Between, Movement};
+use crate::procfs::path::SmallPath;
+use crate::procfs::{read, schedstat};
+use crate::stacks::collect::FrameRecord;
+use crate::sys::clock;
+use crate::sys::memory::Zeroable;
+use crate::threads::ThreadRecord;
+
+/// What a capture costs a thread on its way back to sleep, and more: below this,
+/// or below a hundredth of the interval, it had no CPU time.
+const NOISE_NS: u64 = 200_000;
+
+/// What is remembered of one thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    tid: u32,
+    frame_count: u32,
+    pc: u64,
+    callers: [u64; 2],
+    /// CPU time until `at_ns`; [`UNKNOWN`] if it could not be read.
+    cpu_ns: u64,
+    at_ns: u64,
+}
+
+const UNKNOWN: u64 = u64::MAX;
+
+#[expect(unsafe_code, reason = "numbers only")]
+// SAFETY: all bytes zero is a sample of no thread.
+unsafe impl Zeroable for Sample {}
+
+/// The first sample of all threads.
+#[derive(Debug)]
+pub(crate) struct Samples {
+    pub(crate) places: &'static mut [Sample],
+    pub(crate) used: usize,
+}
+
+impl Samples {
+    /// After the first capture.
+    pub(crate) fn remember(&mut self, records: &[ThreadRecord], frames: &[FrameRecord]) {
+        let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task").ok();
+        self.used = 0;
+        for (place, record) in self.places.iter_mut().zip(records) {
+            let (pc, callers) = fingerprint(frames_of(record, frames));
+            *place = Sample {
+                tid: record.tid,
+                frame_count: record.frame_count,
+                pc,
+                callers,
+                cpu_ns: task
+                    .as_ref()
+                    .and_then(|task| cpu_ns(task.as_fd(), record.tid))
+                    .unwrap_or(UNKNOWN),
+                at_ns: clock::monotonic_ns(),
+            };
+            self.used = self.used.saturating_add(1);
+        }
+        let used = self.places.get_mut(..self.used).unwrap_or_default();
+        used.sort_unstable_by_key(|sample| sample.tid);
+    }
+
+    /// Before the second capture: the CPU time since the first.
+    pub(crate) fn read_cpu(&self, records: &mut [ThreadRecord]) {
+        let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task").ok();
+        for record in records {
+            let Some(first) = self.of(record.tid) else { continue };
+            let now_ns = task.as_ref().and_then(|task| cpu_ns(task.as_fd(), record.tid));
+            record.between = Some(Between {
+                movement: None,
+                cpu_ns: now_ns
+                    .filter(|_| first.cpu_ns != UNKNOWN)
+                    .map(|now_ns| now_ns.saturating_sub(first.cpu_ns)),
+                interval_ns: clock::monotonic_ns().saturating_sub(first.at_ns),
+            });
+        }
+    }
+
+    /// After the second capture. `same_function` compares two addresses.
+    pub(crate) fn compare(
+        &self,
+        records: &mut [ThreadRecord],
+        frames: &[FrameRecord],
+        same_function: &mut dyn FnMut(u64, u64) -> bool,
+    ) {
+        for record in records {
+            let frames = frames_of(record, frames);
+            let (Some(first), Some(mut between)) = (self.of(record.tid), record.between) else {
+                continue;
+            };
+            if frames.is_empty() || first.frame_count == 0 {
+                // Nothing to compare, but the CPU time is known.
+                continue;
+            }
+            let (pc, callers) = fingerprint(frames);
+            let is_same = first.frame_count == record.frame_count
+                && first.callers == callers
+                && (first.pc == pc || same_function(first.pc, pc));
+            between.movement = Some(match between.cpu_ns {
+                _ if !is_same => Movement::Moved,
+                Some(cpu_ns) if cpu_ns >= NOISE_NS.max(between.interval_ns / 100) => {
+                    Movement::SameStackBurningCpu
+                }
+                Some(_) => Movement::SameStackNoCpu,
+                None => Movement::SameStack,
+            });
+            record.between = Some(between);
+        }
+    }
+
+    /// Threads of the first sample that are not among `records`.
+    pub(crate) fn ended(&self, records: &[ThreadRecord]) -> usize {
+        let still_there = records.iter().filter(|record| self.of(record.tid).is_some()).count();
+        self.used.saturating_sub(still_there)
+    }
+
+    fn of(&self, tid: u32) -> Option<&Sample> {
+        let used = self.places.get(..self.used)?;
+        let at = used.binary_search_by_key(&tid, |sample| sample.tid).ok()?;
+        used.get(at)
+    }
+}
+
+fn frames_of<'f>(record: &ThreadRecord, frames: &'f [FrameRecord]) -> &'f [FrameRecord] {
+    let first = record.first_frame as usize;
+    frames.get(first..first.saturating_add(record.frame_count as usize)).unwrap_or_default()
+}
+
+/// The innermost address, and what stands for all its callers.
+fn fingerprint(frames: &[FrameRecord]) -> (u64, [u64; 2]) {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let mut pcs = frames.iter().map(|frame| frame.pc);
+    let innermost = pcs.next().unwrap_or(0);
+    let mut hash = OFFSET;
+    for pc in pcs {
+        for byte in pc.to_ne_bytes() {
+            hash = (hash ^ u128::from(byte)).wrapping_mul(PRIME);
+        }
+    }
+    (innermost, [hash as u64, (hash >> 64) as u64])
+}
+
+/// The CPU time of a thread, exact to the nanosecond.
+fn cpu_ns(task: BorrowedFd<'_>, tid: u32) -> Option<u64> {
+    let mut path = SmallPath::of_number(tid, "schedstat");
+    let mut bytes = [0; schedstat::MAX_LINE_BYTES];
+    let content = read::file(task, path.as_c_str()?, &mut bytes).ok()?;
+    // A kernel without SCHED_INFO shows zeros.
+    schedstat::parse(content.bytes).filter(|stat| stat.count > 0).map(|stat| stat.run_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::boxed::Box;
+    use std::vec::Vec;
+
+    fn samples(count: usize) -> Samples {
+        let empty = Sample { tid: 0, frame_count: 0, pc: 0, callers: [0; 2], cpu_ns: 0, at_ns: 0 };
+        Samples { places: Box::leak(std::vec![empty; count].into_boxed_slice()), used: 0 }
+    }
+
+    fn record(tid: u32, first_frame: u32, frame_count: u32) -> ThreadRecord {
+        let mut record = ThreadRecord::EMPTY;
+        (record.tid, record.first_frame, record.frame_count) = (tid, first_frame, frame_count);
+        record
+    }
+
+    fn frames(pcs: &[u64]) -> Vec<FrameRecord> {
+        pcs.iter().map(|pc| FrameRecord::at(*pc)).collect()
+    }
+
+    /// The mark of one thread whose stacks were `first` and `second`.
+    fn compared(first: &[u64], second: &[u64], cpu_ns: Option<u64>) -> Option<Movement> {
+        let mut samples = samples(4);
+        samples.remember(&[record(7, 0, first.len() as u32)], &frames(first));
+        let mut records = [record(7, 0, second.len() as u32), record(8, 0, 1)];
+        samples.read_cpu(&mut records);
+        assert!(records[1].between.is_none(), "thread 8 is new");
+        records[0].between = Some(Between { movement: None, cpu_ns, interval_ns: 100_000_000 });
+        samples.compare(&mut records, &frames(second), &mut |a, b| a / 100 == b / 100);
+        assert_eq!(samples.ended(&records[1..]), 1);
+        records[0].between.and_then(|between| between.movement)
+    }
+
+    #[test]
+    fn a_thread_moved_or_slept_or_burned() {
+        let same = [110, 2, 3];
+        assert_eq!(compared(&same, &same, Some(0)), Some(Movement::SameStackNoCpu));
+        assert_eq!(compared(&same, &same, Some(999_999)), Some(Movement::SameStackNoCpu));
+        assert_eq!(compared(&same, &same, Some(1_000_000)), Some(Movement::SameStackBurningCpu));
+        assert_eq!(compared(&same, &same, None), Some(Movement::SameStack));
+        assert_eq!(
+            compared(&same, &[120, 2, 3], Some(90_000_000)),
+            Some(Movement::SameStackBurningCpu)
+        );
+        assert_eq!(compared(&same, &[210, 2, 3], Some(0)), Some(Movement::Moved));
+        assert_eq!(compared(&same, &[110, 3, 2], Some(0)), Some(Movement::Moved));
+        assert_eq!(compared(&same, &[110, 2], Some(0)), Some(Movement::Moved));
+        assert_eq!(compared(&same, &[], Some(0)), None, "no stack");
+    }
+
+    #[test]
+    fn our_own_cpu_time_is_read() {
+        let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task").unwrap();
+        let tid = crate::sys::gettid();
+        let before = cpu_ns(task.as_fd(), tid).unwrap();
+        let mut after = before;
+        while after == before {
+            after = cpu_ns(task.as_fd(), tid).unwrap();
+        }
+        assert!(after > before);
+        assert_eq!(cpu_ns(task.as_fd(), 0), None);
+    }
+}

@@ -1,0 +1,45 @@
+//! Two samples of every thread.
+
+use gmr_tests::{Daemon, ErrLog};
+use serde_json::Value;
+
+const SAMPLES: &str = env!("CARGO_BIN_EXE_samples");
+
+/// The Threads section and the findings of one report.
+fn report(arguments: &[&str]) -> (Value, Value) {
+    let log = ErrLog::new();
+    let daemon = Daemon::start(SAMPLES, arguments, log.stdio());
+    daemon.trigger();
+    let report = log.report(1);
+    assert!(report.is_complete, "{}", report.raw);
+    let json: Value = serde_json::from_str(&report.raw).expect("JSON");
+    let sections = json["sections"].as_array().expect("sections");
+    let threads = sections.iter().find(|section| section["title"] == "Threads").expect("Threads");
+    (threads["data"].clone(), json["findings"].clone())
+}
+
+fn thread<'v>(section: &'v Value, name: &str) -> &'v Value {
+    let threads = section["threads"].as_array().expect("threads");
+    threads.iter().find(|thread| thread["name"] == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[test]
+fn two_samples_tell_who_moved_who_slept_and_who_burned() {
+    let (section, _) = report(&["500"]);
+    assert_eq!(section["samples"], 2);
+    assert_eq!(section["threads that ended between samples"], 0);
+    for (name, mark) in [
+        ("parked", "same stack, no CPU"),
+        ("spinner", "same stack, burning CPU"),
+        ("mover", "moved"),
+    ] {
+        assert_eq!(thread(&section, name)["between samples"], mark, "{name}: {section:#}");
+    }
+}
+
+#[test]
+fn one_sample_says_nothing_of_movement() {
+    let (section, _) = report(&["500", "1"]);
+    assert!(section.get("samples").is_none());
+    assert!(thread(&section, "parked").get("between samples").is_none(), "{section:#}");
+}
