@@ -385,6 +385,64 @@ mod tests {
         assert!(listed.count == 1 && listed.total >= 1);
     }
 
+    /// Of this thread, so that other work on the machine does not count.
+    fn cpu_time() -> core::time::Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        core::time::Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32)
+    }
+
+    /// `cargo test --release -p gmr-core --features full --lib cost -- --ignored
+    /// --nocapture`
+    #[test]
+    #[ignore = "measures, and is no test"]
+    fn cost_of_a_thread() {
+        const THREADS: usize = 1000;
+        let barrier = std::sync::Arc::new(std::sync::Barrier::new(THREADS + 1));
+        let threads: std::vec::Vec<_> = (0..THREADS)
+            .map(|_| {
+                let barrier = std::sync::Arc::clone(&barrier);
+                std::thread::spawn(move || {
+                    barrier.wait();
+                })
+            })
+            .collect();
+        let mut records = std::vec![ThreadRecord::EMPTY; THREADS + 64];
+        let mut bytes = std::vec![0; 64 * 1024];
+        let mut dirents = std::vec![MaybeUninit::uninit(); 32 * 1024];
+        let asking = Asking {
+            capture_signal: Some(23),
+            own_tids: &[],
+            interrupted_tid: None,
+            has_context: false,
+            excluded: &[],
+            ticks_per_second: 100,
+        };
+        let order = std::vec![0; THREADS + 64].leak();
+        let by_tid = std::vec![0; THREADS + 64].leak();
+        let mut scratch = crate::waits::Scratch { order, by_tid };
+        let mut listing = std::vec::Vec::new();
+        let mut waiting = std::vec::Vec::new();
+        for _ in 0..15 {
+            let began = cpu_time();
+            let listed = super::list(&asking, &mut records, &mut bytes, &mut dirents);
+            listing.push((cpu_time() - began) / u32::try_from(listed.count).unwrap());
+            assert!(listed.count > THREADS);
+            let began = cpu_time();
+            let known = &mut records[..listed.count];
+            let caller = |_: &ThreadRecord| crate::waits::Caller::Unknown;
+            crate::waits::find(known, &mut scratch, &mut bytes, &caller);
+            waiting.push((cpu_time() - began) / u32::try_from(listed.count).unwrap());
+        }
+        barrier.wait();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        listing.sort();
+        waiting.sort();
+        std::println!("listing: {:?} a thread, its wait: {:?}", listing[7], waiting[7]);
+        std::println!("a record has {} bytes", size_of::<ThreadRecord>());
+    }
+
     #[test]
     fn kernel_workers_are_known_by_name_and_mask() {
         assert!(is_kernel_worker(b"iou-wrk-123", !0));
