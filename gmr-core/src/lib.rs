@@ -66,7 +66,7 @@
 //! # Sections
 //!
 //! A report has a head, Package, Threads, Processes, the sections of the
-//! program, and an end block that says whether it is complete. Its last line is
+//! program, Modules, and an end block that says whether it is complete. Its last line is
 //! `End of report N: complete` or `End of report N: incomplete (REASONS)`. A
 //! section of your own implements [`SignalSafeSection`], reads atomics, and
 //! writes through a [`SectionWriter`]; [`Reporter::register_section`] adds it.
@@ -137,7 +137,10 @@
 //!   that is taken) have no stack in the report, which says so.
 //! - Stacks are copied up to [`Options::window_bytes`] (16 KiB) and cut at
 //!   [`Options::max_frames`]. What lies on another stack is not seen.
-//! - Function names, no file and line; C++ names stay mangled.
+//! - Function names, no file and line; C++ names stay mangled. Of long generic
+//!   arguments `…` is left, unless [`Options::full_names`] is set.
+//! - Threads with equal stacks are one block ([`Options::fold`]), which lists a
+//!   hundred of them and counts the rest.
 //! - A report that does not come back keeps the destination it began in open.
 //!   What the kernel took of it before a takeover may still land there.
 //! - A section that never returns hangs the thread that composes. In the handler
