@@ -59,6 +59,8 @@ struct Tally {
     set_aside: usize,
     beyond: usize,
     tail_calls: usize,
+    /// How the program's own functions are mangled: `_ZN` or `_R`.
+    manglings: BTreeSet<&'static str>,
     unexplained: Vec<Difference>,
     used: BTreeSet<usize>,
 }
@@ -101,6 +103,10 @@ fn look_at(corpus: &Corpus, arguments: &[&str]) -> Tally {
         if !observed.after.get(tid).is_some_and(|after| ours.rests_as(after)) {
             tally.moved.push(ours.name.clone());
             continue;
+        }
+        let own = theirs.frames.iter().filter_map(|frame| frame.linkage.as_deref());
+        for name in own.filter(|name| name.contains("6corpus")) {
+            tally.manglings.extend(["_ZN", "_R"].iter().filter(|kind| name.starts_with(**kind)));
         }
         let outcome = compare(ours, theirs, &observed.modules, &mut aliases);
         tally.threads += 1;
@@ -215,6 +221,8 @@ fn the_stacks_of_all_builds_are_gdbs() {
         judge(name, tally);
         used.extend(&tally.used);
     }
+    let manglings: BTreeSet<_> = tallies.iter().flat_map(|(_, tally)| &tally.manglings).collect();
+    assert!(manglings.len() == 2 || !takes_all, "not all kinds of names: {manglings:?}");
     for (index, known) in KNOWN.iter().enumerate().filter(|_| takes_all) {
         let Known { kind, function, build, reason, .. } = known;
         let was_built = tallies.iter().any(|(name, _)| name.contains(build));
