@@ -97,8 +97,9 @@
 //! | none | model, views, [`redact`], Package and Processes, each thread's name and state; [`Reporter::report_here`](Reporter#method.report_here) for a handler of your own | no allocator is linked |
 //! | `signal` (default) | the trigger's handler, [`arm`](fn@arm), both ways above | |
 //! | `stacks` | every thread's stack | links `alloc`, for setup and refresh only |
+//! | `passive` | the stacks of threads that are blocked, without a signal | a decoder of x86-64 |
 //! | `symbols` | function names from the ELF symbol tables, demangled | |
-//! | `full` | `stacks` and `symbols` | |
+//! | `full` | `stacks`, `passive` and `symbols` | |
 //!
 //! Features only add: none changes what a function does that is there without
 //! it, but reports say more.
