@@ -74,6 +74,13 @@
 //! [`Options::redaction`] adds to them), but for what it writes through
 //! [`SectionWriter::exposed`].
 //!
+//! # Findings
+//!
+//! Behind the head stands what the collected facts prove to be abnormal: threads
+//! that wait for each other, locks that several wait for, threads that cannot
+//! run, limits that are near. [`model::FindingCode`] lists the kinds, what proves
+//! each, and what to do.
+//!
 //! # Scopes
 //!
 //! A stack says where a thread is, not for whom. [`Scope::enter_with`] says it:
@@ -137,6 +144,8 @@
 //!   that is taken) have no stack in the report, which says so.
 //! - Stacks are copied up to [`Options::window_bytes`] (16 KiB) and cut at
 //!   [`Options::max_frames`]. What lies on another stack is not seen.
+//! - A lock's owner is known of glibc's, robust and PI locks only; nothing of the
+//!   kind is known in a process that is not dumpable.
 //! - Function names, no file and line; C++ names stay mangled.
 //! - A report that does not come back keeps the destination it began in open.
 //!   What the kernel took of it before a takeover may still land there.
