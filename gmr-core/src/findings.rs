@@ -66,6 +66,18 @@ impl Report<'_> {
     }
 }
 
+impl Report<'_> {
+    /// Says what was left out.
+    fn end(&mut self) {
+        if self.left_out > 0 {
+            let mut text = Line::<256>::new();
+            let _ = uwrite!(&mut text, "{} more findings, see Threads", self.left_out);
+            let (code, text) = (FindingCode::LeftOut, text.as_str());
+            (self.give)(&Finding { code, text, tids: &[], tids_left_out: 0 });
+        }
+    }
+}
+
 /// Reports each finding.
 pub(crate) fn write(
     evidence: &Evidence<'_>,
@@ -89,16 +101,7 @@ pub(crate) fn write(
     }
     control_group(bytes, &mut report);
     executable(bytes, &mut report);
-    if report.left_out > 0 {
-        let mut text = Line::<256>::new();
-        let _ = uwrite!(&mut text, "{} more findings, see Threads", report.left_out);
-        (report.give)(&Finding {
-            code: FindingCode::LeftOut,
-            text: text.as_str(),
-            tids: &[],
-            tids_left_out: 0,
-        });
-    }
+    report.end();
 }
 
 fn stuck_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
@@ -226,4 +229,42 @@ fn descriptors(dirents: &mut [core::mem::MaybeUninit<u8>]) -> Option<(u64, u64)>
     let open = list::open_descriptors(dir.as_fd(), dirents).ok()?;
     // `dir` itself is one of them.
     Some((open.saturating_sub(1), limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn what_is_over_a_limit_is_counted() {
+        let mut shown: Vec<(FindingCode, String, usize, u32)> = Vec::new();
+        let mut give = |it: &Finding<'_>| {
+            shown.push((it.code, it.text.to_string(), it.tids.len(), it.tids_left_out));
+        };
+        let mut report = Report { give: &mut give, shown: 0, left_out: 0 };
+        report.add_of(FindingCode::LockWait, "many", 1..=20);
+        for _ in 1..MAX_FINDINGS + 5 {
+            report.add(FindingCode::Capture, "one");
+        }
+        report.end();
+        assert_eq!(shown[0], (FindingCode::LockWait, "many".to_string(), 16, 4));
+        assert_eq!(shown.len(), MAX_FINDINGS as usize + 1);
+        let last = (FindingCode::LeftOut, "5 more findings, see Threads".to_string(), 0, 0);
+        assert_eq!(shown.last(), Some(&last));
+    }
+
+    #[test]
+    fn with_room_for_all_nothing_is_left_out() {
+        let mut count = 0;
+        let mut give = |_: &Finding<'_>| count += 1;
+        let mut report = Report { give: &mut give, shown: 0, left_out: 0 };
+        for _ in 0..MAX_FINDINGS {
+            report.add(FindingCode::Capture, "one");
+        }
+        report.end();
+        assert_eq!(count, MAX_FINDINGS);
+    }
 }

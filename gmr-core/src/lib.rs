@@ -74,6 +74,13 @@
 //! [`Options::redaction`] adds to them), but for what it writes through
 //! [`SectionWriter::exposed`].
 //!
+//! # Findings
+//!
+//! Behind the head stands what the collected facts prove to be abnormal: threads
+//! that wait for each other, locks that several wait for, threads that cannot
+//! run, limits that are near. [`model::FindingCode`] lists the kinds, what proves
+//! each, and what to do.
+//!
 //! # Scopes
 //!
 //! A stack says where a thread is, not for whom. [`Scope::enter_with`] says it:
@@ -142,6 +149,8 @@
 //!   arguments `…` is left, unless [`Options::full_names`] is set.
 //! - Threads with equal stacks are one block ([`Options::fold`]), which lists a
 //!   hundred of them and counts the rest.
+//! - A lock's owner is known of glibc's, robust and PI locks only; nothing of the
+//!   kind is known in a process that is not dumpable.
 //! - A report that does not come back keeps the destination it began in open.
 //!   What the kernel took of it before a takeover may still land there.
 //! - A section that never returns hangs the thread that composes. In the handler

@@ -261,7 +261,10 @@ fn write_member(
         state: record.state,
         summary: &summary,
     };
-    out.thread_member(&member, |out| write_scopes(facts, record, out))
+    out.thread_member(&member, |out| {
+        kernel::write_member(record, out)?;
+        write_scopes(facts, record, out)
+    })
 }
 
 /// What the thread was doing.

@@ -1,4 +1,3 @@
-
 use super::super::stack::testing::Fixed;
 use super::*;
 
