@@ -142,9 +142,12 @@
 //! - Calls that the kernel never restarts (`epoll_wait`, `poll`, `nanosleep`,
 //!   … see signal(7)) return `EINTR` when their thread is captured.
 //! - Threads that block the capture signal (SIGURG, or a real-time signal if
-//!   that is taken) have no stack in the report, which says so.
+//!   that is taken), sleep uninterruptibly or are excluded are not interrupted.
+//!   With the feature `passive` their stacks are read where they are parked; a
+//!   thread that runs then has none, and the report says so.
 //! - Stacks are copied up to [`Options::window_bytes`] (16 KiB) and cut at
-//!   [`Options::max_frames`]. What lies on another stack is not seen.
+//!   [`Options::max_frames`]. What lies beyond, or on another stack, is read
+//!   (`passive`) if the thread is parked again afterwards, and carries a mark.
 //! - Function names, no file and line; C++ names stay mangled. Of long generic
 //!   arguments `…` is left, unless [`Options::full_names`] is set.
 //! - Threads with equal stacks are one block ([`Options::fold`]), which lists a
