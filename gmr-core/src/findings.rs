@@ -66,6 +66,18 @@ impl Report<'_> {
     }
 }
 
+impl Report<'_> {
+    /// Says what was left out.
+    fn end(&mut self) {
+        if self.left_out > 0 {
+            let mut text = Line::<256>::new();
+            let _ = uwrite!(&mut text, "{} more findings, see Threads", self.left_out);
+            let (code, text) = (FindingCode::LeftOut, text.as_str());
+            (self.give)(&Finding { code, text, tids: &[], tids_left_out: 0 });
+        }
+    }
+}
+
 /// Reports each finding.
 pub(crate) fn write(
     evidence: &Evidence<'_>,
@@ -77,6 +89,8 @@ pub(crate) fn write(
     stuck_sections(evidence, &mut report);
     waiting::write(evidence.threads.records, &mut report);
     held::write(evidence.threads.records, &mut report);
+    #[cfg(feature = "stacks")]
+    burning(evidence, &mut report);
     captures(evidence, &mut report);
     if let Some((open, limit)) = descriptors(dirents)
         && open.saturating_mul(10) >= limit.saturating_mul(9)
@@ -87,16 +101,7 @@ pub(crate) fn write(
     }
     control_group(bytes, &mut report);
     executable(bytes, &mut report);
-    if report.left_out > 0 {
-        let mut text = Line::<256>::new();
-        let _ = uwrite!(&mut text, "{} more findings, see Threads", report.left_out);
-        (report.give)(&Finding {
-            code: FindingCode::LeftOut,
-            text: text.as_str(),
-            tids: &[],
-            tids_left_out: 0,
-        });
-    }
+    report.end();
 }
 
 fn stuck_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
@@ -121,6 +126,31 @@ fn stuck_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
                 title
             );
             report.add(FindingCode::StuckSection, text.as_str());
+        }
+    }
+}
+
+/// Threads that had a CPU for half the time between two samples, or longer, and
+/// did not move.
+#[cfg(feature = "stacks")]
+fn burning(evidence: &Evidence<'_>, report: &mut Report<'_>) {
+    use crate::model::Movement;
+    for record in evidence.threads.records {
+        let Some(between) = record.between else { continue };
+        let cpu_ns = between.cpu_ns.unwrap_or(0);
+        if between.movement == Some(Movement::SameStackBurningCpu)
+            && cpu_ns >= between.interval_ns >> 1
+        {
+            let mut text = Line::<256>::new();
+            let _ = uwrite!(&mut text, "#{} ", record.tid);
+            text.push_bytes(record.name.as_bytes());
+            let _ = uwrite!(
+                &mut text,
+                " had a CPU for {} of {} ms between the samples and has the same stack, see Threads",
+                cpu_ns / 1_000_000,
+                between.interval_ns / 1_000_000
+            );
+            report.add_of(FindingCode::BurningCpu, text.as_str(), core::iter::once(record.tid));
         }
     }
 }
@@ -199,4 +229,42 @@ fn descriptors(dirents: &mut [core::mem::MaybeUninit<u8>]) -> Option<(u64, u64)>
     let open = list::open_descriptors(dir.as_fd(), dirents).ok()?;
     // `dir` itself is one of them.
     Some((open.saturating_sub(1), limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn what_is_over_a_limit_is_counted() {
+        let mut shown: Vec<(FindingCode, String, usize, u32)> = Vec::new();
+        let mut give = |it: &Finding<'_>| {
+            shown.push((it.code, it.text.to_string(), it.tids.len(), it.tids_left_out));
+        };
+        let mut report = Report { give: &mut give, shown: 0, left_out: 0 };
+        report.add_of(FindingCode::LockWait, "many", 1..=20);
+        for _ in 1..MAX_FINDINGS + 5 {
+            report.add(FindingCode::Capture, "one");
+        }
+        report.end();
+        assert_eq!(shown[0], (FindingCode::LockWait, "many".to_string(), 16, 4));
+        assert_eq!(shown.len(), MAX_FINDINGS as usize + 1);
+        let last = (FindingCode::LeftOut, "5 more findings, see Threads".to_string(), 0, 0);
+        assert_eq!(shown.last(), Some(&last));
+    }
+
+    #[test]
+    fn with_room_for_all_nothing_is_left_out() {
+        let mut count = 0;
+        let mut give = |_: &Finding<'_>| count += 1;
+        let mut report = Report { give: &mut give, shown: 0, left_out: 0 };
+        for _ in 0..MAX_FINDINGS {
+            report.add(FindingCode::Capture, "one");
+        }
+        report.end();
+        assert_eq!(count, MAX_FINDINGS);
+    }
 }

@@ -66,13 +66,20 @@
 //! # Sections
 //!
 //! A report has a head, Package, Threads, Processes, the sections of the
-//! program, and an end block that says whether it is complete. Its last line is
+//! program, Modules, and an end block that says whether it is complete. Its last line is
 //! `End of report N: complete` or `End of report N: incomplete (REASONS)`. A
 //! section of your own implements [`SignalSafeSection`], reads atomics, and
 //! writes through a [`SectionWriter`]; [`Reporter::register_section`] adds it.
 //! Secrets in what it writes are masked ([`redact`] has the rules, and
 //! [`Options::redaction`] adds to them), but for what it writes through
 //! [`SectionWriter::exposed`].
+//!
+//! # Findings
+//!
+//! Behind the head stands what the collected facts prove to be abnormal: threads
+//! that wait for each other, locks that several wait for, threads that cannot
+//! run, limits that are near. [`model::FindingCode`] lists the kinds, what proves
+//! each, and what to do.
 //!
 //! # Scopes
 //!
@@ -97,8 +104,9 @@
 //! | none | model, views, [`redact`], Package and Processes, each thread's name and state; [`Reporter::report_here`](Reporter#method.report_here) for a handler of your own | no allocator is linked |
 //! | `signal` (default) | the trigger's handler, [`arm`](fn@arm), both ways above | |
 //! | `stacks` | every thread's stack | links `alloc`, for setup and refresh only |
+//! | `passive` | the stacks of threads that are blocked, without a signal | a decoder of x86-64 |
 //! | `symbols` | function names from the ELF symbol tables, demangled | |
-//! | `full` | `stacks` and `symbols` | |
+//! | `full` | `stacks`, `passive` and `symbols` | |
 //!
 //! Features only add: none changes what a function does that is there without
 //! it, but reports say more.
@@ -134,10 +142,18 @@
 //! - Calls that the kernel never restarts (`epoll_wait`, `poll`, `nanosleep`,
 //!   … see signal(7)) return `EINTR` when their thread is captured.
 //! - Threads that block the capture signal (SIGURG, or a real-time signal if
-//!   that is taken) have no stack in the report, which says so.
+//!   that is taken), sleep uninterruptibly or are excluded are not interrupted.
+//!   With the feature `passive` their stacks are read where they are parked; a
+//!   thread that runs then has none, and the report says so.
 //! - Stacks are copied up to [`Options::window_bytes`] (16 KiB) and cut at
-//!   [`Options::max_frames`]. What lies on another stack is not seen.
-//! - Function names, no file and line; C++ names stay mangled.
+//!   [`Options::max_frames`]. What lies beyond, or on another stack, is read
+//!   (`passive`) if the thread is parked again afterwards, and carries a mark.
+//! - Function names, no file and line; C++ names stay mangled. Of long generic
+//!   arguments `…` is left, unless [`Options::full_names`] is set.
+//! - Threads with equal stacks are one block ([`Options::fold`]), which lists a
+//!   hundred of them and counts the rest.
+//! - A lock's owner is known of glibc's, robust and PI locks only; nothing of the
+//!   kind is known in a process that is not dumpable.
 //! - A report that does not come back keeps the destination it began in open.
 //!   What the kernel took of it before a takeover may still land there.
 //! - A section that never returns hangs the thread that composes. In the handler

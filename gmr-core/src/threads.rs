@@ -66,6 +66,22 @@ impl Name {
     }
 }
 
+/// How a silent thread's stack was come by.
+#[cfg(feature = "passive")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum WhileParked {
+    NotTried,
+    /// It was parked: this is its stack.
+    Read,
+    /// It runs.
+    Running,
+    /// It ran meanwhile.
+    Ran,
+    /// The error number.
+    Refused(u16),
+}
+
 /// One thread in the arena.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ThreadRecord {
@@ -80,6 +96,9 @@ pub(crate) struct ThreadRecord {
     /// Since the first of two samples.
     #[cfg(feature = "stacks")]
     pub(crate) between: Option<crate::model::Between>,
+    /// Whether its stack was read while it was parked.
+    #[cfg(feature = "passive")]
+    pub(crate) while_parked: WhileParked,
     /// It blocks nearly everything, as inside a handler or while it starts:
     /// that may be over soon.
     blocks_all: bool,
@@ -109,6 +128,8 @@ impl ThreadRecord {
         is_triggering: false,
         #[cfg(feature = "stacks")]
         between: None,
+        #[cfg(feature = "passive")]
+        while_parked: WhileParked::NotTried,
         blocks_all: false,
         is_held: false,
         kernel: KernelFacts::EMPTY,
@@ -305,7 +326,8 @@ fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: 
     } else if status::Status::contains(pending, signal) {
         // Asked by an earlier report and still silent (stopped by a debugger,
         // in an uninterruptible call): not the same as refusing to be asked.
-        record.capture = Capture::Timeout;
+        let is_asleep = record.state == b'D';
+        record.capture = if is_asleep { Capture::Uninterruptible } else { Capture::Timeout };
     }
 }
 
@@ -361,6 +383,64 @@ mod tests {
         assert_eq!(record.capture, Capture::Own);
         let listed = super::list(&asking, &mut records[..1], &mut bytes, &mut dirents);
         assert!(listed.count == 1 && listed.total >= 1);
+    }
+
+    /// Of this thread, so that other work on the machine does not count.
+    fn cpu_time() -> core::time::Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        core::time::Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32)
+    }
+
+    /// `cargo test --release -p gmr-core --features full --lib cost -- --ignored
+    /// --nocapture`
+    #[test]
+    #[ignore = "measures, and is no test"]
+    fn cost_of_a_thread() {
+        const THREADS: usize = 1000;
+        let barrier = std::sync::Arc::new(std::sync::Barrier::new(THREADS + 1));
+        let threads: std::vec::Vec<_> = (0..THREADS)
+            .map(|_| {
+                let barrier = std::sync::Arc::clone(&barrier);
+                std::thread::spawn(move || {
+                    barrier.wait();
+                })
+            })
+            .collect();
+        let mut records = std::vec![ThreadRecord::EMPTY; THREADS + 64];
+        let mut bytes = std::vec![0; 64 * 1024];
+        let mut dirents = std::vec![MaybeUninit::uninit(); 32 * 1024];
+        let asking = Asking {
+            capture_signal: Some(23),
+            own_tids: &[],
+            interrupted_tid: None,
+            has_context: false,
+            excluded: &[],
+            ticks_per_second: 100,
+        };
+        let order = std::vec![0; THREADS + 64].leak();
+        let by_tid = std::vec![0; THREADS + 64].leak();
+        let mut scratch = crate::waits::Scratch { order, by_tid };
+        let mut listing = std::vec::Vec::new();
+        let mut waiting = std::vec::Vec::new();
+        for _ in 0..15 {
+            let began = cpu_time();
+            let listed = super::list(&asking, &mut records, &mut bytes, &mut dirents);
+            listing.push((cpu_time() - began) / u32::try_from(listed.count).unwrap());
+            assert!(listed.count > THREADS);
+            let began = cpu_time();
+            let known = &mut records[..listed.count];
+            let caller = |_: &ThreadRecord| crate::waits::Caller::Unknown;
+            crate::waits::find(known, &mut scratch, &mut bytes, &caller);
+            waiting.push((cpu_time() - began) / u32::try_from(listed.count).unwrap());
+        }
+        barrier.wait();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        listing.sort();
+        waiting.sort();
+        std::println!("listing: {:?} a thread, its wait: {:?}", listing[7], waiting[7]);
+        std::println!("a record has {} bytes", size_of::<ThreadRecord>());
     }
 
     #[test]

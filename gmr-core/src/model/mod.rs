@@ -100,7 +100,7 @@ pub enum Event<'a> {
     },
     /// Opens a group that people read as one line, `key = text`: the text view
     /// shows that line and nothing of what is inside, JSON the group without
-    /// the text. Both must say the same.
+    /// the text. Both must say the same; an empty text is no line.
     BeginSummary {
         /// The group's key.
         key: &'a str,

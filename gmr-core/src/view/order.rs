@@ -230,7 +230,9 @@ impl<L: Layout> Ordered<L> {
             }
             Event::BeginSummary { key, text } => {
                 if self.has_place_without_frames(out) {
-                    self.layout.value(Some(key), &Value::Text(text), out);
+                    if !text.is_empty() {
+                        self.layout.value(Some(key), &Value::Text(text), out);
+                    }
                     self.hidden = 1;
                 }
             }

@@ -49,20 +49,28 @@ pub(crate) fn write_record<const N: usize>(line: &mut Line<N>, record: &ThreadRe
 /// api-3`, or `thread #10190 api-3 to end`.
 pub(crate) fn write<const N: usize>(line: &mut Line<N>, wait: &Wait) {
     if wait.kind == Kind::ThreadEnd {
+        return write_what(line, wait);
+    }
+    line.push("futex ");
+    write_address(line, wait.address);
+    if wait.waiters > 1 {
+        line.push(" (");
+        line.push_number(u64::from(wait.waiters));
+        line.push(" threads wait on it)");
+    }
+    if wait.kind != Kind::Futex {
+        line.push(", ");
+        write_what(line, wait);
+    }
+}
+
+/// The same without the futex: `pthread mutex owned by #10190 api-3`.
+pub(crate) fn write_what<const N: usize>(line: &mut Line<N>, wait: &Wait) {
+    if wait.kind == Kind::ThreadEnd {
         write_end(line, wait);
     } else {
-        line.push("futex ");
-        write_address(line, wait.address);
-        if wait.waiters > 1 {
-            line.push(" (");
-            line.push_number(u64::from(wait.waiters));
-            line.push(" threads wait on it)");
-        }
-        if wait.kind != Kind::Futex {
-            line.push(", ");
-            line.push(wait.kind.noun());
-            write_owner(line, wait);
-        }
+        line.push(wait.kind.noun());
+        write_owner(line, wait);
     }
     if wait.is_deadlock {
         line.push(": deadlock, see findings");

@@ -245,9 +245,11 @@ impl Block {
         if let Some(rest) = line.strip_prefix('#') {
             let (number, rest) = rest.split_once(' ').expect("a frame's or thread's number");
             if self.is_listing {
-                let name = rest.split_once(": ").map_or("", |(name, _)| name);
+                let (name, summary) = rest.split_once(": ").unwrap_or(("", rest));
                 let tid = number.trim_end_matches(':').parse().expect("a thread's number");
-                self.threads.push(new_thread(tid, name.to_owned()));
+                let mut thread = new_thread(tid, name.to_owned());
+                thread.facts.push(("summary".to_owned(), summary.to_owned()));
+                self.threads.push(thread);
                 return true;
             }
             let rest = rest.trim_start();

@@ -1,7 +1,7 @@
 //! The order of the section, and threads with equal stacks as one block.
 //!
 //! 1. Each thread has a rank: the one that got the trigger, the main thread,
-//!    those without an answer, those with part of a stack, those with a whole
+//!    those in a deadlock, those without an answer, those with part of a stack, those with a whole
 //!    one, the reporter's own.
 //! 2. Of those that have a stack, all with the same one (capture, end, and each
 //!    frame's address and certainty) are a group. A hash brings candidates
@@ -10,8 +10,8 @@
 //!    does is more likely to matter than what a hundred wait for. Else the order
 //!    is that of /proc.
 //!
-//! The triggering thread, the main thread and those without an answer are never
-//! folded.
+//! The triggering thread, the main thread, those in a deadlock and those without
+//! an answer are never folded.
 //!
 //! Two sorts in place; n log n comparisons of numbers, and one of frames for each
 //! thread. Where hashes of unequal stacks meet, which nobody will see, only those
@@ -49,10 +49,11 @@ impl Place {
 
 const TRIGGERING: u32 = 0;
 const MAIN: u32 = 1;
-const NO_ANSWER: u32 = 2;
-const PARTIAL: u32 = 3;
-const WHOLE: u32 = 4;
-const OWN: u32 = 5;
+const DEADLOCK: u32 = 2;
+const NO_ANSWER: u32 = 3;
+const PARTIAL: u32 = 4;
+const WHOLE: u32 = 5;
+const OWN: u32 = 6;
 
 /// Brings all threads into their order; returns as many places as there are.
 pub(super) fn order<'p>(facts: &Facts<'_>, places: &'p mut [Place]) -> &'p [Place] {
@@ -116,6 +117,7 @@ fn rank_of(record: &ThreadRecord) -> u32 {
         _ if record.is_triggering => TRIGGERING,
         _ if is_main(record) => MAIN,
         Capture::Own => OWN,
+        _ if record.wait.is_deadlock => DEADLOCK,
         // Without capture in this build, nobody was asked.
         Capture::Ok | Capture::NotBuilt => WHOLE,
         Capture::Partial => PARTIAL,

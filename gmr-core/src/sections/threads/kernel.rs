@@ -36,33 +36,76 @@ pub(super) fn write_refusal(calls: &Calls, out: &mut SectionWriter<'_>) -> Secti
 /// The lines of one thread's block.
 pub(super) fn write(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
     let facts = &record.kernel;
-    write_call(&facts.call, out)?;
-    write_wait(&record.wait, out)?;
-    write_cpu(facts, out)?;
+    write_all(record, true, out)?;
     if !facts.wchan().is_empty() {
         out.value("wchan", facts.wchan())?;
     }
-    write_scheduling(facts, out)?;
     if facts.tracer_pid != 0 {
         out.value("traced by process", facts.tracer_pid)?;
     }
     Ok(())
 }
 
-/// The thread in a few words, without its name: `sleeping, futex 0x7f21c0a41e10`.
+/// The same of a member of a block of several: for machines, since a line for
+/// each fact of a thousand threads is not for people.
+pub(super) fn write_member(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
+    write_all(record, false, out)
+}
+
+/// All that is a summary; `has_line` says whether people see it.
+fn write_all(record: &ThreadRecord, has_line: bool, out: &mut SectionWriter<'_>) -> SectionResult {
+    let facts = &record.kernel;
+    let mut out = Summaries { has_line, out };
+    write_call(&facts.call, &mut out)?;
+    write_wait(&record.wait, &mut out)?;
+    write_cpu(facts, &mut out)?;
+    write_scheduling(facts, &mut out)
+}
+
+/// The thread in a few words, without its name: `sleeping, futex 0x7f21c0a41e10,
+/// pthread mutex owned by #10190 api-3`.
 pub(super) fn brief<W: ufmt::uWrite>(record: &ThreadRecord, out: &mut W) -> Result<(), W::Error> {
     out.write_str(crate::model::state_name(record.state))?;
     match &record.kernel.call {
         Call::Made { number, arguments, .. } => {
             out.write_str(", ")?;
-            syscalls::write_brief(out, *number, arguments)
+            syscalls::write_brief(out, *number, arguments)?;
         }
-        Call::Fault => out.write_str(", page fault"),
-        Call::Unknown | Call::Running => Ok(()),
+        Call::Fault => out.write_str(", page fault")?,
+        Call::Unknown | Call::Running => {}
+    }
+    if record.wait.kind != Kind::Futex {
+        let mut line = Line::<LINE_BYTES>::new();
+        words::write_what(&mut line, &record.wait);
+        out.write_str(if record.wait.kind == Kind::ThreadEnd { ", waits for " } else { ", " })?;
+        out.write_str(line.as_str())?;
+    }
+    Ok(())
+}
+
+/// Writes facts that are one line for people and an object for machines.
+struct Summaries<'a, 'w> {
+    has_line: bool,
+    out: &'a mut SectionWriter<'w>,
+}
+
+impl Summaries<'_, '_> {
+    /// A line in text, if people see it, and a group in JSON.
+    fn write(
+        &mut self,
+        key: &str,
+        text: &str,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        let text = if self.has_line { text } else { "" };
+        self.out.event(&Event::BeginSummary { key, text })?;
+        let outcome = body(self.out);
+        self.out.event(&Event::Close)?;
+        outcome
     }
 }
 
-fn write_call(call: &Call, out: &mut SectionWriter<'_>) -> SectionResult {
+fn write_call(call: &Call, out: &mut Summaries<'_, '_>) -> SectionResult {
     let mut line = Line::<LINE_BYTES>::new();
     let state = match call {
         Call::Unknown => return Ok(()),
@@ -79,7 +122,7 @@ fn write_call(call: &Call, out: &mut SectionWriter<'_>) -> SectionResult {
             "in_call"
         }
     };
-    summary("syscall", line.as_str(), out, |out| {
+    out.write("syscall", line.as_str(), |out| {
         out.value("state", state)?;
         let Call::Made { number, arguments, .. } = call else { return Ok(()) };
         let known = syscalls::find(*number);
@@ -96,13 +139,13 @@ fn write_call(call: &Call, out: &mut SectionWriter<'_>) -> SectionResult {
 }
 
 /// What the call alone does not say: who else waits, and for whom.
-fn write_wait(wait: &Wait, out: &mut SectionWriter<'_>) -> SectionResult {
+fn write_wait(wait: &Wait, out: &mut Summaries<'_, '_>) -> SectionResult {
     if wait.address == 0 || (wait.waiters < 2 && wait.kind == Kind::Futex) {
         return Ok(());
     }
     let mut line = Line::<LINE_BYTES>::new();
     words::write(&mut line, wait);
-    summary("waits for", line.as_str(), out, |out| {
+    out.write("waits for", line.as_str(), |out| {
         out.value("kind", wait.kind.code())?;
         out.value("address", Value::Address(wait.address))?;
         out.value("threads", wait.waiters)?;
@@ -113,14 +156,14 @@ fn write_wait(wait: &Wait, out: &mut SectionWriter<'_>) -> SectionResult {
     })
 }
 
-fn write_cpu(facts: &KernelFacts, out: &mut SectionWriter<'_>) -> SectionResult {
+fn write_cpu(facts: &KernelFacts, out: &mut Summaries<'_, '_>) -> SectionResult {
     if facts.has_cpu {
         let mut line = Line::<LINE_BYTES>::new();
         write_time(&mut line, facts.cpu_user_ns);
         line.push(" user, ");
         write_time(&mut line, facts.cpu_system_ns);
         line.push(" system");
-        summary("cpu", line.as_str(), out, |out| {
+        out.write("cpu", line.as_str(), |out| {
             out.value("user", Value::DurationNs(facts.cpu_user_ns))?;
             Ok(out.value("system", Value::DurationNs(facts.cpu_system_ns))?)
         })?;
@@ -129,7 +172,7 @@ fn write_cpu(facts: &KernelFacts, out: &mut SectionWriter<'_>) -> SectionResult 
         let (voluntary, involuntary) = (facts.voluntary_switches, facts.involuntary_switches);
         let mut line = Line::<LINE_BYTES>::new();
         let _ = uwrite!(&mut line, "{} voluntary, {} involuntary", voluntary, involuntary);
-        summary("switches", line.as_str(), out, |out| {
+        out.write("switches", line.as_str(), |out| {
             out.value("voluntary", voluntary)?;
             Ok(out.value("involuntary", involuntary)?)
         })?;
@@ -152,25 +195,12 @@ fn write_time(line: &mut Line<LINE_BYTES>, time_ns: u64) {
 }
 
 /// Only what is not usual.
-fn write_scheduling(facts: &KernelFacts, out: &mut SectionWriter<'_>) -> SectionResult {
+fn write_scheduling(facts: &KernelFacts, out: &mut Summaries<'_, '_>) -> SectionResult {
     let Some(policy) = crate::sys::scheduler::real_time_name(facts.policy) else { return Ok(()) };
     let mut line = Line::<LINE_BYTES>::new();
     let _ = uwrite!(&mut line, "{}, priority {}", policy, facts.rt_priority);
-    summary("scheduling", line.as_str(), out, |out| {
+    out.write("scheduling", line.as_str(), |out| {
         out.value("policy", policy)?;
         Ok(out.value("priority", facts.rt_priority)?)
     })
-}
-
-/// A line in text, a group in JSON.
-fn summary(
-    key: &str,
-    text: &str,
-    out: &mut SectionWriter<'_>,
-    body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
-) -> SectionResult {
-    out.event(&Event::BeginSummary { key, text })?;
-    let outcome = body(out);
-    out.event(&Event::Close)?;
-    outcome
 }
