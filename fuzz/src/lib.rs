@@ -13,8 +13,8 @@ use core::convert::Infallible;
 use arbitrary::Unstructured;
 use gmr_core::model::{
     ActiveScope, Capture, Certainty, Column, EntryFrames, Event, Finding, FindingCode, Frame,
-    Incomplete, Process, SectionOutcome, SectionStatus, StackEnd, Thread, ThreadGroup, ThreadMember,
-    Timestamp, Value,
+    Incomplete, Process, SectionOutcome, SectionStatus, StackEnd, Thread, ThreadGroup,
+    ThreadMember, Timestamp, Value,
 };
 use gmr_core::view::View;
 use ufmt::uWrite;

@@ -145,7 +145,8 @@
 //! - Stacks are copied up to [`Options::window_bytes`] (16 KiB) and cut at
 //!   [`Options::max_frames`]. What lies on another stack is not seen.
 //! - A lock's owner is known of glibc's, robust and PI locks only; nothing of the
-//!   kind is known in a process that is not dumpable.
+//!   kind is known in a process that is not dumpable, and of the thread that a
+//!   report in the handler interrupts.
 //! - Function names, no file and line; C++ names stay mangled.
 //! - A report that does not come back keeps the destination it began in open.
 //!   What the kernel took of it before a takeover may still land there.
