@@ -8,6 +8,7 @@
 
 use gmr_core::symbols::{
     MAX_NAME_BYTES, MIN_SCRATCH_BYTES, NameArena, Wanted, build_id, demangle_into, resolve,
+    shorten_into,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -46,6 +47,12 @@ fuzz_target!(|data: &[u8]| {
         let Ok(name) = core::str::from_utf8(word) else { continue };
         let mut out = [0; MAX_NAME_BYTES];
         let cut = demangle_into(name, &mut out);
-        assert!(core::str::from_utf8(&out[..cut.len]).is_ok());
+        let readable = core::str::from_utf8(&out[..cut.len]).expect("whole characters");
+        // What is short stays as it is.
+        let mut again = [0; MAX_NAME_BYTES];
+        let same = shorten_into(readable, &mut again);
+        if !cut.truncated {
+            assert_eq!(&again[..same.len], readable.as_bytes());
+        }
     }
 });

@@ -18,7 +18,7 @@ use symbolize::{Places, symbolize};
 fuzz_target!(|data: &[u8]| {
     let mut out = Vec::new();
     // Nothing of this machine is opened, whatever the input names.
-    let places = Places { dirs: Vec::new(), this_machine: false };
+    let places = Places { dirs: Vec::new(), this_machine: false, full_names: false };
     let outcome = symbolize(&mut &*data, &mut out, &places, &mut |text| {
         assert!(!text.contains(char::is_control), "{text:?}");
     })

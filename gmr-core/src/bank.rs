@@ -81,6 +81,8 @@ pub(crate) struct Stacks {
     pub(crate) flights: &'static mut [Flight],
     pub(crate) frames: Frames,
     pub(crate) walker: Walker,
+    #[cfg(feature = "passive")]
+    pub(crate) passive: crate::stacks::passive::capture::PassiveMemory,
     /// Of the thread that a report in the handler interrupted.
     pub(crate) own: Snapshot,
 }
@@ -244,6 +246,8 @@ fn build_stacks(region: &mut Region, options: &Options) -> Option<Stacks> {
             max_per_thread: options.max_frames,
         },
         walker: Walker::new(),
+        #[cfg(feature = "passive")]
+        passive: crate::stacks::passive::capture::PassiveMemory::new(),
         own,
     })
 }

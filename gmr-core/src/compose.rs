@@ -25,7 +25,7 @@ use crate::bank::{Bank, BankCell, Lease};
 use crate::engine::{Ended, Engine, Order};
 use crate::findings::{self, Evidence};
 use crate::judge::judged;
-use crate::model::{Capture, Event, Incomplete, SectionOutcome, SectionStatus, Value};
+use crate::model::{Capture, Event, Incomplete, SectionOutcome, SectionStatus, StackEnd, Value};
 use crate::outcomes::Outcomes;
 use crate::procfs::read;
 use crate::protocol::counted::Held;
@@ -556,8 +556,11 @@ fn compose(
             collected = report
                 .capture(&mut bank.stacks, described, interrupted, &asking, bytes)
                 .longer(collected);
-            let same_function = &mut |_: u64, _: u64| false;
-            bank.samples.compare(described, bank.stacks.frames.records, same_function);
+            let frames = &*bank.stacks.frames.records;
+            let (walker, tables) = (&mut bank.stacks.walker, engine.tables.current());
+            bank.samples.compare(described, frames, &mut |one, other| {
+                tables.as_ref().is_some_and(|it| walker.is_same_function(it.table, one, other))
+            });
             sampled = Some(Sampled { ended: bank.samples.ended(described) });
         }
         (listed, collected)
@@ -790,6 +793,8 @@ impl Report<'_> {
             slots: stacks.slots,
             flights: stacks.flights,
             walker: &mut stacks.walker,
+            #[cfg(feature = "passive")]
+            passive: &mut stacks.passive,
             table: table.table,
             frames: &mut stacks.frames,
             thread_deadline_ns: nanoseconds(engine.options.thread_deadline),
@@ -810,6 +815,8 @@ impl Report<'_> {
         let collected = collector.run(records, is_current);
         crate::threads::look_again(asking, records, bytes);
         let collected = collector.run(records, is_current).longer(collected);
+        #[cfg(feature = "passive")]
+        collector.run_parked(records, is_current);
         if !crate::stacks::fresh::look_back(engine, table.table, bytes) {
             collector.cut(records);
         }
@@ -969,12 +976,17 @@ impl Report<'_> {
                 slots: stacks.slots,
                 flights: stacks.flights,
                 walker: &mut stacks.walker,
+                #[cfg(feature = "passive")]
+                passive: &mut stacks.passive,
                 table: table.table,
                 frames: &mut stacks.frames,
                 thread_deadline_ns: nanoseconds(self.engine.options.thread_deadline),
                 deadline_ns: self.deadline_ns,
             };
-            collector.run(core::slice::from_mut(&mut record), self.out.is_current);
+            let records = core::slice::from_mut(&mut record);
+            collector.run(records, self.out.is_current);
+            #[cfg(feature = "passive")]
+            collector.run_parked(records, self.out.is_current);
         }
         record
     }
@@ -1033,7 +1045,9 @@ impl Report<'_> {
         let _ = if asked > 0 && count(Capture::NotBuilt) as u64 == asked {
             uwrite!(&mut text, "{}, their stacks are not built in (feature `stacks`)", asked)
         } else {
-            uwrite!(&mut text, "{} of {} with a whole stack", count(Capture::Ok), asked)
+            let is_whole = |record: &&ThreadRecord| record.stack_end == StackEnd::Complete;
+            let whole = facts.records.iter().filter(is_whole).count();
+            uwrite!(&mut text, "{} of {} with a whole stack", whole, asked)
         };
         self.out.value("threads", &*text);
         text.clear();

@@ -89,6 +89,8 @@ pub(crate) fn write(
     stuck_sections(evidence, &mut report);
     waiting::write(evidence.threads.records, &mut report);
     held::write(evidence.threads.records, &mut report);
+    #[cfg(feature = "stacks")]
+    burning(evidence, &mut report);
     captures(evidence, &mut report);
     if let Some((open, limit)) = descriptors(dirents)
         && open.saturating_mul(10) >= limit.saturating_mul(9)
@@ -124,6 +126,31 @@ fn stuck_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
                 title
             );
             report.add(FindingCode::StuckSection, text.as_str());
+        }
+    }
+}
+
+/// Threads that had a CPU for half the time between two samples, or longer, and
+/// did not move.
+#[cfg(feature = "stacks")]
+fn burning(evidence: &Evidence<'_>, report: &mut Report<'_>) {
+    use crate::model::Movement;
+    for record in evidence.threads.records {
+        let Some(between) = record.between else { continue };
+        let cpu_ns = between.cpu_ns.unwrap_or(0);
+        if between.movement == Some(Movement::SameStackBurningCpu)
+            && cpu_ns >= between.interval_ns >> 1
+        {
+            let mut text = Line::<256>::new();
+            let _ = uwrite!(&mut text, "#{} ", record.tid);
+            text.push_bytes(record.name.as_bytes());
+            let _ = uwrite!(
+                &mut text,
+                " had a CPU for {} of {} ms between the samples and has the same stack, see Threads",
+                cpu_ns / 1_000_000,
+                between.interval_ns / 1_000_000
+            );
+            report.add_of(FindingCode::BurningCpu, text.as_str(), core::iter::once(record.tid));
         }
     }
 }

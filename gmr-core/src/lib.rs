@@ -66,7 +66,7 @@
 //! # Sections
 //!
 //! A report has a head, Package, Threads, Processes, the sections of the
-//! program, and an end block that says whether it is complete. Its last line is
+//! program, Modules, and an end block that says whether it is complete. Its last line is
 //! `End of report N: complete` or `End of report N: incomplete (REASONS)`. A
 //! section of your own implements [`SignalSafeSection`], reads atomics, and
 //! writes through a [`SectionWriter`]; [`Reporter::register_section`] adds it.
@@ -104,8 +104,9 @@
 //! | none | model, views, [`redact`], Package and Processes, each thread's name and state; [`Reporter::report_here`](Reporter#method.report_here) for a handler of your own | no allocator is linked |
 //! | `signal` (default) | the trigger's handler, [`arm`](fn@arm), both ways above | |
 //! | `stacks` | every thread's stack | links `alloc`, for setup and refresh only |
+//! | `passive` | the stacks of threads that are blocked, without a signal | a decoder of x86-64 |
 //! | `symbols` | function names from the ELF symbol tables, demangled | |
-//! | `full` | `stacks` and `symbols` | |
+//! | `full` | `stacks`, `passive` and `symbols` | |
 //!
 //! Features only add: none changes what a function does that is there without
 //! it, but reports say more.
@@ -141,9 +142,16 @@
 //! - Calls that the kernel never restarts (`epoll_wait`, `poll`, `nanosleep`,
 //!   … see signal(7)) return `EINTR` when their thread is captured.
 //! - Threads that block the capture signal (SIGURG, or a real-time signal if
-//!   that is taken) have no stack in the report, which says so.
+//!   that is taken), sleep uninterruptibly or are excluded are not interrupted.
+//!   With the feature `passive` their stacks are read where they are parked; a
+//!   thread that runs then has none, and the report says so.
 //! - Stacks are copied up to [`Options::window_bytes`] (16 KiB) and cut at
-//!   [`Options::max_frames`]. What lies on another stack is not seen.
+//!   [`Options::max_frames`]. What lies beyond, or on another stack, is read
+//!   (`passive`) if the thread is parked again afterwards, and carries a mark.
+//! - Function names, no file and line; C++ names stay mangled. Of long generic
+//!   arguments `…` is left, unless [`Options::full_names`] is set.
+//! - Threads with equal stacks are one block ([`Options::fold`]), which lists a
+//!   hundred of them and counts the rest.
 //! - A lock's owner is known of glibc's, robust and PI locks only; nothing of the
 //!   kind is known in a process that is not dumpable, and of the thread that a
 //!   report in the handler interrupts.

@@ -66,6 +66,22 @@ impl Name {
     }
 }
 
+/// How a silent thread's stack was come by.
+#[cfg(feature = "passive")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum WhileParked {
+    NotTried,
+    /// It was parked: this is its stack.
+    Read,
+    /// It runs.
+    Running,
+    /// It ran meanwhile.
+    Ran,
+    /// The error number.
+    Refused(u16),
+}
+
 /// One thread in the arena.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ThreadRecord {
@@ -80,6 +96,9 @@ pub(crate) struct ThreadRecord {
     /// Since the first of two samples.
     #[cfg(feature = "stacks")]
     pub(crate) between: Option<crate::model::Between>,
+    /// Whether its stack was read while it was parked.
+    #[cfg(feature = "passive")]
+    pub(crate) while_parked: WhileParked,
     /// It blocks nearly everything, as inside a handler or while it starts:
     /// that may be over soon.
     blocks_all: bool,
@@ -109,6 +128,8 @@ impl ThreadRecord {
         is_triggering: false,
         #[cfg(feature = "stacks")]
         between: None,
+        #[cfg(feature = "passive")]
+        while_parked: WhileParked::NotTried,
         blocks_all: false,
         is_held: false,
         kernel: KernelFacts::EMPTY,
@@ -305,7 +326,8 @@ fn judge(asking: &Asking<'_>, record: &mut ThreadRecord, blocked: u64, pending: 
     } else if status::Status::contains(pending, signal) {
         // Asked by an earlier report and still silent (stopped by a debugger,
         // in an uninterruptible call): not the same as refusing to be asked.
-        record.capture = Capture::Timeout;
+        let is_asleep = record.state == b'D';
+        record.capture = if is_asleep { Capture::Uninterruptible } else { Capture::Timeout };
     }
 }
 

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! The report goes to stderr: Package, Threads (every thread with its stack),
-//! Processes, Configuration, Environment, and the program's own sections.
+//! Processes, Configuration, Environment, the program's own sections, and Modules
+//! (for tools: what is loaded where).
 //! [`Setup::view`] chooses JSON. What [`install`](Setup::install) returns is a
 //! [`Handle`] without a destructor: keep it, it is `Copy`, or drop it.
 //!
@@ -26,6 +27,7 @@
 //! |---|---|
 //! | a section of its own | [`Handle::register_section`], a closure |
 //! | … with columns | [`Table`] |
+//! | each thread in a block of its own, all frames, whole names | [`Setup::fold`], [`entry_frames`](Setup::entry_frames), [`full_names`](Setup::full_names) |
 //! | … that comes whatever state the process is in | [`Setup::register_signal_safe_section`] |
 //! | what a thread is doing, beside its stack | [`scope!`] |
 //! | a report for an admin endpoint | [`Handle::report`], [`Handle::report_to`] |

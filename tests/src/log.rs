@@ -51,14 +51,20 @@ impl ErrLog {
         File::options().append(true).open(&self.path).expect("the log file").into()
     }
 
-    /// All of it.
+    /// All of it, but for a character of which only a part is there yet.
     ///
     /// # Panics
     ///
     /// If it cannot be read, or is not UTF-8.
     #[must_use]
     pub fn text(&self) -> String {
-        fs::read_to_string(&self.path).expect("the log file")
+        let mut bytes = fs::read(&self.path).expect("the log file");
+        if let Err(error) = str::from_utf8(&bytes)
+            && error.error_len().is_none()
+        {
+            bytes.truncate(error.valid_up_to());
+        }
+        String::from_utf8(bytes).expect("UTF-8")
     }
 
     /// How long it is.

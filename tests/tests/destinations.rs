@@ -35,15 +35,16 @@ fn start(setup: &[&str], stderr: impl Into<Stdio>) -> Daemon {
 /// Reads until the report `sequence` has ended.
 #[track_caller]
 fn read_report(mut from: impl Read, sequence: u64, piece: usize) -> Stream {
+    let mut bytes = Vec::new();
     let mut text = String::new();
     let mut buffer = vec![0; piece];
     until("the report's end", || {
         match from.read(&mut buffer) {
-            Ok(count) => text += str::from_utf8(&buffer[..count]).expect("ASCII"),
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
         }
-        // A terminal's line ends.
-        text = text.replace('\r', "");
+        // A piece may end inside a character. And a terminal's line ends.
+        text = String::from_utf8_lossy(&bytes).replace('\r', "");
         gmr_tests::log::has_end(&text, sequence).then_some(())
     });
     Stream::parse(&text)

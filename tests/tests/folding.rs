@@ -192,7 +192,12 @@ fn the_runtimes_frames_are_counted_or_shown() {
             for (name, last) in [("parked-0", "thread_start"), ("puppet", "_start")] {
                 let (shown, left_out) = depth(&short, name);
                 assert!(left_out >= 4, "{name}: {}", short.raw);
-                assert_eq!(depth(&long, name), (shown + left_out, 0), "{name}: {}", long.raw);
+                // The main thread may still be in the trigger's handler.
+                if name == "puppet" {
+                    assert_eq!(depth(&long, name).1, 0, "{name}: {}", long.raw);
+                } else {
+                    assert_eq!(depth(&long, name), (shown + left_out, 0), "{}", long.raw);
+                }
                 assert!(block_of(&long, name)[0].is_in(last), "{name}: {}", long.raw);
                 assert!(!block_of(&short, name)[0].is_in(last), "{name}: {}", short.raw);
                 // Without line tables, the frame that called the program's.
@@ -242,6 +247,39 @@ fn names_are_short_or_full() {
             let full = name_of("full_names=1");
             assert!(full.contains("Holder<alloc::collections::btree::map::BTreeMap<"), "{full}");
             assert!(full.ends_with(" as puppet::stacks::Waits>::waits"), "{full}");
+        }
+    }
+}
+
+/// `cargo test --release -p gmr-tests --test folding thousand -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn a_thousand_threads_with_one_stack() {
+    const REPORTS: u64 = 41;
+    for choice in ["", "fold=0", "fold=0 entry_frames=1 full_names=1"] {
+        for view in ["text", "line"] {
+            let setup = format!("std lines=1 view={view} {choice}");
+            let mut puppet = start(&[&setup, "threads 1000"]);
+            let pid = puppet.daemon.pid();
+            until("rest", || is_at_rest(pid).then_some(()));
+            let (mut sections_ns, mut bytes) = (Vec::new(), 0);
+            for sequence in 1..=REPORTS {
+                let offset = puppet.log.len();
+                puppet.daemon.trigger();
+                puppet.daemon.wait_stats("a report", |stats| stats.reports() == sequence);
+                let last = puppet.daemon.last();
+                assert_eq!(last.reasons, "");
+                bytes = last.bytes;
+                if view == "line" {
+                    let report = puppet.log.wait_from(offset, sequence).only();
+                    let of_threads = report.outcomes.iter().find(|it| it.title == "Threads");
+                    let time = &of_threads.expect("it").time;
+                    sections_ns.push(time.parse::<u64>().expect("nanoseconds"));
+                }
+            }
+            sections_ns.sort_unstable();
+            let median = sections_ns.get(sections_ns.len() / 2);
+            println!("{view} {choice}: {bytes} bytes, Threads in {median:?} ns");
         }
     }
 }

@@ -54,10 +54,13 @@ struct Tally {
     moved: Vec<String>,
     compared: usize,
     equal: usize,
-    equal_marked: usize,
+    marked: BTreeMap<String, usize>,
+    cut_for_nothing: Vec<String>,
     set_aside: usize,
     beyond: usize,
     tail_calls: usize,
+    /// How the program's own functions are mangled: `_ZN` or `_R`.
+    manglings: BTreeSet<&'static str>,
     unexplained: Vec<Difference>,
     used: BTreeSet<usize>,
 }
@@ -69,12 +72,12 @@ impl Tally {
 
     fn print(&self, name: &str) {
         println!(
-            "{name}: {} of {} frames equal ({:.3} %), {} of them marked as guesses; {} set aside, \
+            "{name}: {} of {} frames equal ({:.3} %), of them marked {:?}; {} guesses set aside, \
              {} beyond the window, {} tail calls left out; {} threads, {} moved {:?}",
             self.equal,
             self.compared,
             100.0 * self.rate(),
-            self.equal_marked,
+            self.marked,
             self.set_aside,
             self.beyond,
             self.tail_calls,
@@ -101,10 +104,19 @@ fn look_at(corpus: &Corpus, arguments: &[&str]) -> Tally {
             tally.moved.push(ours.name.clone());
             continue;
         }
+        let own = theirs.frames.iter().filter_map(|frame| frame.linkage.as_deref());
+        for name in own.filter(|name| name.contains("6corpus")) {
+            tally.manglings.extend(["_ZN", "_R"].iter().filter(|kind| name.starts_with(**kind)));
+        }
         let outcome = compare(ours, theirs, &observed.modules, &mut aliases);
         tally.threads += 1;
         tally.compared += outcome.compared;
-        tally.equal_marked += outcome.equal_marked;
+        for (certainty, count) in outcome.marked {
+            *tally.marked.entry(certainty).or_default() += count;
+        }
+        if outcome.is_cut_for_nothing {
+            tally.cut_for_nothing.push(ours.name.clone());
+        }
         tally.equal += outcome.compared - outcome.differences.len();
         tally.beyond += outcome.beyond;
         tally.tail_calls += outcome.tail_calls;
@@ -152,6 +164,8 @@ fn judge(name: &str, tally: &Tally) {
         shown.join("\n")
     );
     assert!(tally.moved.is_empty(), "{name}: threads at rest moved: {:?}", tally.moved);
+    let cut = &tally.cut_for_nothing;
+    assert!(cut.is_empty(), "{name}: whole stacks that are said to be cut: {cut:?}");
     assert!(tally.threads >= LEAST_THREADS, "{name}: {} threads", tally.threads);
     assert!(tally.compared >= LEAST_FRAMES, "{name}: {} frames", tally.compared);
 }
@@ -207,6 +221,8 @@ fn the_stacks_of_all_builds_are_gdbs() {
         judge(name, tally);
         used.extend(&tally.used);
     }
+    let manglings: BTreeSet<_> = tallies.iter().flat_map(|(_, tally)| &tally.manglings).collect();
+    assert!(manglings.len() == 2 || !takes_all, "not all kinds of names: {manglings:?}");
     for (index, known) in KNOWN.iter().enumerate().filter(|_| takes_all) {
         let Known { kind, function, build, reason, .. } = known;
         let was_built = tallies.iter().any(|(name, _)| name.contains(build));

@@ -296,7 +296,9 @@ fn no_torn_stacks() {
 #[test]
 fn threads_have_names_tids_and_states() {
     let log = ErrLog::new();
-    let mut daemon = start(&log);
+    let mut daemon = Daemon::start(PUPPET, &[], log.stdio());
+    // Each in a block of its own: what those of several say, see folding.rs.
+    daemon.must("std fold=0");
     daemon.must("threads 2");
     daemon.must("spin 1");
     let known = threads(daemon.pid());

@@ -142,16 +142,20 @@ fn pipe() -> (File, OwnedFd) {
 /// Reads what is there. Whether the pipe has ended.
 fn read_on(reader: &mut File, text: &mut String) -> bool {
     let mut buffer = [0; 4096];
-    loop {
+    let mut bytes = Vec::new();
+    let has_ended = loop {
         match reader.read(&mut buffer) {
-            Ok(0) => return true,
-            Ok(count) => text.push_str(str::from_utf8(&buffer[..count]).expect("ASCII")),
+            Ok(0) => break true,
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                return false;
+                break false;
             }
         }
-    }
+    };
+    // Pieces end at line ends, or with the report.
+    text.push_str(str::from_utf8(&bytes).expect("UTF-8"));
+    has_ended
 }
 
 fn read_to_end(reader: &mut File, text: &mut String) {

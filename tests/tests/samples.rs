@@ -9,8 +9,12 @@ const SAMPLES: &str = env!("CARGO_BIN_EXE_samples");
 fn report(arguments: &[&str]) -> (Value, Value) {
     let log = ErrLog::new();
     let daemon = Daemon::start(SAMPLES, arguments, log.stdio());
+    next(&daemon, &log, 1)
+}
+
+fn next(daemon: &Daemon, log: &ErrLog, sequence: u64) -> (Value, Value) {
     daemon.trigger();
-    let report = log.report(1);
+    let report = log.report(sequence);
     assert!(report.is_complete, "{}", report.raw);
     let json: Value = serde_json::from_str(&report.raw).expect("JSON");
     let sections = json["sections"].as_array().expect("sections");
@@ -34,6 +38,25 @@ fn two_samples_tell_who_moved_who_slept_and_who_burned() {
         ("mover", "moved"),
     ] {
         assert_eq!(thread(&section, name)["between samples"], mark, "{name}: {section:#}");
+    }
+}
+
+#[test]
+fn a_thread_that_burns_a_cpu_is_a_finding() {
+    let log = ErrLog::new();
+    let daemon = Daemon::start(SAMPLES, &["100"], log.stdio());
+    // On a busy machine it may get less than half a CPU for a while.
+    for sequence in 1.. {
+        let (section, findings) = next(&daemon, &log, sequence);
+        let findings = findings.as_array().expect("findings");
+        let found = findings.iter().find(|finding| finding["code"] == "burning_cpu");
+        let Some(finding) = found else {
+            assert!(sequence < 100, "{findings:#?}");
+            continue;
+        };
+        assert_eq!(finding["threads"][0], thread(&section, "spinner")["tid"], "{finding:#}");
+        assert_eq!(finding["threads"].as_array().map(Vec::len), Some(1), "{finding:#}");
+        break;
     }
 }
 

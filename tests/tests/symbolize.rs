@@ -26,6 +26,9 @@ const NAME: &str = "heat api";
 /// is.
 const THREADS: [&str; 3] = ["inlined", "generic", "interrupted"];
 
+/// And two more, which stand at the same place.
+const TWIN: &str = "twin";
+
 /// A directory that goes with the test.
 struct Directory(PathBuf);
 
@@ -108,8 +111,12 @@ impl Copies {
 
 /// A report of the program, libc without its build-id.
 fn report_of(program: &Path, view: &str) -> String {
+    report_with(program, &[view])
+}
+
+fn report_with(program: &Path, arguments: &[&str]) -> String {
     let log = ErrLog::new();
-    let daemon = Daemon::start(program, &[view], log.stdio());
+    let daemon = Daemon::start(program, arguments, log.stdio());
     until("parked threads", || {
         let threads = process::threads(daemon.pid());
         let is_parked = |tid: &u32| {
@@ -119,9 +126,9 @@ fn report_of(program: &Path, view: &str) -> String {
                 .iter()
                 .any(|number| call.starts_with(&format!("{number} ")))
         };
-        let parked =
-            threads.iter().filter(|(tid, name)| THREADS.contains(&&***name) && is_parked(tid));
-        (parked.count() == THREADS.len()).then_some(())
+        let is_ours = |name: &str| name == TWIN || THREADS.contains(&name);
+        let parked = threads.iter().filter(|(tid, name)| is_ours(name) && is_parked(tid));
+        (parked.count() == THREADS.len() + 2).then_some(())
     });
     daemon.trigger();
     let mut report = log.report(1).raw;
@@ -204,6 +211,18 @@ fn json_stacks(json: &str) -> BTreeMap<String, Vec<Value>> {
     stacks
 }
 
+/// The frames of the block whose rule has `part`.
+fn block(text: &str, part: &str) -> Vec<String> {
+    let is_rule = |line: &&str| line.starts_with("------") && line.contains(part);
+    let mut lines = text.lines().skip_while(|line| !is_rule(line));
+    let rule = lines.next().unwrap_or_else(|| panic!("no {part} in {text}"));
+    assert!(rule.contains("with the same stack"), "{rule}");
+    // Its members come first, then an empty line.
+    let mut lines = lines.skip_while(|line| !line.is_empty());
+    lines.next();
+    lines.take_while(|line| line.starts_with('#')).map(str::to_owned).collect()
+}
+
 fn without_frames(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.starts_with('#')).collect()
 }
@@ -266,6 +285,47 @@ fn frame_by_frame_as_the_unstripped_daemon_in_json() {
         }
         assert_eq!(symbolize(&run.out, &[&directory]).out, run.out);
     }
+}
+
+#[test]
+fn threads_in_one_block_and_frames_that_are_left_out() {
+    const MARKER: &str = "std::sys::backtrace::__rust_begin_short_backtrace";
+    let copies = Copies::new();
+    let directory = copies.by_build_id();
+    let expected = block(&report_with(&copies.full, &["text", "fold"]), TWIN);
+    let (entry, expected) = expected.split_last().expect("frames");
+    assert!(entry.contains("runtime entry frames left out"), "{entry}");
+    assert!(expected.len() > 2, "{expected:#?}");
+    // Without names the program cannot know the runtime's frames: all are there.
+    let answer = symbolize(&report_with(&copies.stripped, &["text", "fold"]), &[&directory]);
+    let found = block(&answer.out, TWIN);
+    assert_eq!(found[..expected.len()], *expected, "{}", answer.said);
+    assert!(found[expected.len()].contains(MARKER), "{found:#?}");
+
+    // With symbols it does, and the line about them is moved on.
+    let symbols = copies.directory.inside("symbols").join(NAME);
+    run("strip", &["--strip-debug", "-o"], &[&symbols, &copies.full]);
+    let input = report_with(&symbols, &["text", "fold"]);
+    let answer = symbolize(&input, &[&directory]);
+    let found = block(&answer.out, TWIN);
+    assert!(found.len() > block(&input, TWIN).len(), "{found:#?}");
+    assert_eq!(found[..expected.len()], *expected, "{}", answer.said);
+    let last = found.last().expect("frames");
+    assert!(last.contains("runtime entry frames left out"), "{last}");
+    for (number, frame) in found.iter().enumerate() {
+        assert!(frame.starts_with(&format!("#{number:<2} ")), "{number}: {frame}");
+    }
+    // No module is called what that line says.
+    assert_eq!(answer.said.lines().count(), 1, "{}", answer.said);
+
+    let answer = symbolize(&report_with(&symbols, &["json", "fold"]), &[&directory]);
+    let report: Value = serde_json::from_str(&answer.out).expect("JSON");
+    let threads = report["sections"].as_array().expect("sections").iter();
+    let mut threads = threads.flat_map(|it| it["data"]["threads"].as_array().into_iter().flatten());
+    let group = threads.find(|it| it["members"][0]["name"] == TWIN).expect("the twins");
+    let frames = group["frames"].as_array().expect("frames");
+    assert_eq!(group["last_entry_frame"]["index"], frames.len());
+    assert!(frames.iter().enumerate().all(|(number, frame)| frame["index"] == number), "{group:#}");
 }
 
 #[test]
@@ -404,9 +464,9 @@ fn report_by_hand(program: &Path) -> String {
         .map(|digits| u64::from_str_radix(digits, 16).expect("a number"))
         .collect();
     let [start, bytes] = numbers[..] else { panic!("{line}") };
-    let mut report = format!(
-        "====  Guru Meditation  ====\n====  Threads  ====\n------ Thread #7 x ------\n\n#0  0x10\n"
-    );
+    let mut report = "====  Guru Meditation  ====\n====  Threads  ====\n\
+                      ------ Thread #7 x ------\n\n#0  0x10\n"
+        .to_owned();
     for (index, offset) in (1..=bytes).enumerate() {
         report += &format!("#{:<2} program+{:#x}\n", index + 1, start + offset);
     }

@@ -23,6 +23,7 @@ pub struct Finding<'a> {
 /// | `lock_wait` | two threads or more wait for one lock whose owner is known | look at what the owner does |
 /// | `uninterruptible` | two looks found the thread in one call that no signal ends (state D) | look at the device, the network file system, or for vfork(2) the child |
 /// | `stopped` | two looks found the thread stopped, by a signal or a tracer | `kill -CONT`, or detach the debugger |
+/// | `burning_cpu` | both samples ([`Options::samples`](crate::Options::samples)) found the thread in one stack, and it had a CPU for at least half the time in between | it spins or computes where its stack says |
 /// | `main_thread_ended` | the main thread is a zombie while others run | it called `pthread_exit`: is that meant? |
 /// | `descriptors` | nine tenths of RLIMIT_NOFILE are open | a leak, or too low a limit: see Processes, `ls -l /proc/PID/fd` |
 /// | `threads` | nine tenths of the control group's `pids.max` are there | see Processes |
@@ -47,6 +48,8 @@ pub enum FindingCode {
     Uninterruptible,
     /// A thread is stopped, by a signal or a tracer.
     Stopped,
+    /// A thread used CPU time and did not move.
+    BurningCpu,
     /// The main thread has ended, others go on.
     MainThreadEnded,
     /// Descriptors are near their limit.
@@ -72,6 +75,7 @@ impl FindingCode {
             FindingCode::LockWait => "lock_wait",
             FindingCode::Uninterruptible => "uninterruptible",
             FindingCode::Stopped => "stopped",
+            FindingCode::BurningCpu => "burning_cpu",
             FindingCode::MainThreadEnded => "main_thread_ended",
             FindingCode::Descriptors => "descriptors",
             FindingCode::Threads => "threads",

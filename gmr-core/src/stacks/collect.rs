@@ -117,6 +117,8 @@ pub(crate) struct Collector<'a> {
     pub(crate) slots: &'a Slots,
     pub(crate) flights: &'a mut [Flight],
     pub(crate) walker: &'a mut Walker,
+    #[cfg(feature = "passive")]
+    pub(crate) passive: &'a mut crate::stacks::passive::capture::PassiveMemory,
     pub(crate) table: &'a Table,
     pub(crate) frames: &'a mut Frames,
     /// Per thread, in nanoseconds.

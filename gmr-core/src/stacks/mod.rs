@@ -9,14 +9,12 @@ pub mod call_site;
 pub(crate) mod collect;
 #[cfg(gmr_engine)]
 pub(crate) mod fresh;
-#[cfg(gmr_engine)]
-#[cfg_attr(
-    not(any(test, feature = "passive")),
-    allow(dead_code, reason = "the collector does not use it yet")
-)]
+#[cfg(all(gmr_engine, feature = "passive"))]
 pub(crate) mod live;
 #[cfg(gmr_engine)]
 pub(crate) mod modules;
+#[cfg(all(gmr_engine, feature = "passive"))]
+mod parked;
 #[cfg(feature = "passive")]
 pub mod passive;
 pub mod rules;

@@ -31,6 +31,8 @@ pub(crate) struct Image {
     /// The functions' code: what every address follows is a call, unless a
     /// test writes something else.
     pub(crate) code: Vec<u8>,
+    /// Another one for another table.
+    pub(crate) generation: u64,
     framehop: Framehop,
     end: u64,
 }
@@ -50,6 +52,11 @@ fn entry(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) -> usize {
 
 impl Image {
     pub(crate) fn new(functions: &[Function<'_>]) -> Self {
+        Self::of_lengths(functions, LENGTH)
+    }
+
+    /// Functions of `length` bytes each.
+    pub(crate) fn of_lengths(functions: &[Function<'_>], length: u64) -> Self {
         let mut frames = Vec::new();
         let mut table = Vec::new();
         let mut code = CODE;
@@ -70,12 +77,12 @@ impl Image {
                 out.extend_from_slice(&back.to_ne_bytes());
                 let at = FRAMES + out.len() as u64;
                 out.extend_from_slice(&(code.wrapping_sub(at) as i32).to_ne_bytes());
-                out.extend_from_slice(&(LENGTH as u32).to_ne_bytes());
+                out.extend_from_slice(&(length as u32).to_ne_bytes());
                 out.push(0);
                 out.extend_from_slice(instructions);
             });
             table.push((code, FRAMES + description as u64));
-            code += LENGTH;
+            code += length;
         }
         frames.extend_from_slice(&[0; 4]);
         let mut header = Vec::from([1, 0x1b, 0x03, 0x3b]);
@@ -103,7 +110,7 @@ impl Image {
         ));
         // Whatever follows five of these follows `e8 rel32`.
         let code = alloc::vec![0xe8; (end - CODE) as usize];
-        Image { header, frames, code, framehop, end }
+        Image { header, frames, code, generation: 1, framehop, end }
     }
 
     pub(crate) fn info(&self) -> CallFrameInfo<'_> {
@@ -139,6 +146,6 @@ impl Modules for Image {
     }
 
     fn generation(&self) -> u64 {
-        1
+        self.generation
     }
 }

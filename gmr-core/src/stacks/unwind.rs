@@ -291,6 +291,19 @@ impl Walker {
         known
     }
 
+    /// Whether two addresses lie in one function, by the call frame information.
+    #[cfg_attr(not(gmr_engine), allow(dead_code, reason = "the engine asks"))]
+    pub(crate) fn is_same_function(
+        &mut self,
+        modules: &impl Modules,
+        one: u64,
+        other: u64,
+    ) -> bool {
+        let Some((bias, Some(info))) = modules.lookup(one) else { return false };
+        let range = rules::rows(&info, one.wrapping_sub(bias), &mut self.context, |_| true);
+        range.is_some_and(|range| range.contains(&other.wrapping_sub(bias)))
+    }
+
     fn rule(&mut self, modules: &impl Modules, address: u64, pc: u64) -> Rule {
         let judge = |address: u64, context: &mut Context| match modules.lookup(address) {
             Some((bias, Some(info))) => rules::judge(&info, address.wrapping_sub(bias), context),
@@ -458,8 +471,12 @@ fn by_hand(return_address: u64, cfa: u64, saved: Saved, memory: &mut impl StackM
 /// Whether a call ends right before `pc`; `None`: the code cannot be read.
 fn follows_call(modules: &impl Modules, pc: u64) -> Option<bool> {
     let mut before = [0_u8; MAX_CALL_BYTES];
-    let from = pc.checked_sub(MAX_CALL_BYTES as u64)?;
-    (modules.code(from, &mut before) == MAX_CALL_BYTES).then(|| ends_with_call(&before))
+    // Fewer right behind the beginning of what is mapped.
+    [MAX_CALL_BYTES, 5, 2].into_iter().find_map(|count| {
+        let before = before.get_mut(..count)?;
+        let from = pc.checked_sub(count as u64)?;
+        (modules.code(from, before) == count).then(|| ends_with_call(before))
+    })
 }
 
 /// Whether the code at `pc` is a signal trampoline.
@@ -526,5 +543,7 @@ fn interrupted(registers: &Registers, memory: &mut impl StackMemory) -> Step {
     }
 }
 
+#[cfg(all(test, gmr_engine))]
+mod musl;
 #[cfg(test)]
 mod tests;

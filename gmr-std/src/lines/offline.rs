@@ -7,7 +7,7 @@
 //!    tables, then in the debug information.
 //! 3. [`Found::lines`] puts the two together as the Threads section does.
 //!
-//! Limits: [`MEMORY_BYTES`] and [`LONGEST_SEARCH`] for each object; what they
+//! Limits: 1 GiB (`MEMORY_BYTES`) and 10 minutes for each object; what they
 //! take away is said in [`Found::summary`].
 
 use std::collections::HashMap;
@@ -115,17 +115,19 @@ pub struct Found {
 ///
 /// Names come from the symbol tables of `symbols`, the first that has one for
 /// an address; files, lines and inlined functions from `lines`. What has been
-/// split off is looked for at `packages`, each with `.dwp` behind it.
+/// split off is looked for at `packages`, each with `.dwp` behind it. Long
+/// generic arguments are left out unless `full_names` are wanted.
 #[must_use]
 pub fn find(
     svmas: &[u64],
     symbols: &[&DebugFile],
     lines: Option<&DebugFile>,
     packages: &[PathBuf],
+    full_names: bool,
 ) -> Found {
     let mut found = Found::default();
     for file in symbols {
-        found.find_names(file, svmas);
+        found.find_names(file, svmas, full_names);
     }
     let Some((lines, file)) =
         lines.and_then(|lines| Some((lines, lines.elf.file.try_clone().ok()?)))
@@ -148,14 +150,14 @@ pub fn find(
         is_wanted: &|| true,
         debug_dirs: &[],
         system_libraries: true,
-        full_names: false,
+        full_names,
     };
     found.table = resolve(vec![object], &limits);
     found
 }
 
 impl Found {
-    fn find_names(&mut self, file: &DebugFile, svmas: &[u64]) {
+    fn find_names(&mut self, file: &DebugFile, svmas: &[u64], full_names: bool) {
         let end = Instant::now() + LONGEST_SEARCH;
         let left: Vec<u64> =
             svmas.iter().copied().filter(|svma| !self.names.contains_key(svma)).collect();
@@ -165,6 +167,7 @@ impl Found {
         let (mut memory, mut scratch) = (vec![0; NAME_BYTES], vec![0; SCRATCH_BYTES]);
         for svmas in left.chunks(NAMES_AT_ONCE) {
             let mut arena = NameArena::new(&mut memory);
+            arena.keep_full_names(full_names);
             let mut wanted: Vec<_> =
                 svmas.iter().map(|&svma| symbols::Wanted::new(svma, 0)).collect();
             let source = FdSource(file.elf.file.as_fd());

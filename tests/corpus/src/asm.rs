@@ -29,10 +29,23 @@ fn faulting() -> extern "C" fn() -> u64 {
     called
 }
 
-/// As libraries do that grow stacks, or switch between them.
+/// Of the stack that `own_stack` makes, in bytes.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// As libraries do that grow stacks, or switch between them. Theirs may lie
+/// anywhere; this one below the thread's, since gdb takes a caller that lies
+/// below its callee for an error.
 fn own_stack() {
-    let memory = Vec::leak(vec![0_u8; 256 * 1024]);
-    let end = memory.as_mut_ptr_range().end.map_addr(|address| address & !15);
+    let local = 0_u8;
+    let (prot, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let below = (1..100).find_map(|step| {
+        let hint = (&raw const local).map_addr(|here| (here - step * (16 << 20)) & !4095);
+        // SAFETY: new memory, wherever the kernel finds room.
+        let memory = unsafe { libc::mmap(hint.cast_mut().cast(), STACK_BYTES, prot, flags, -1, 0) };
+        (memory.cast_const().cast::<u8>() < &raw const local).then_some(memory)
+    });
+    let end = below.expect("room below the stack").cast::<u8>().wrapping_add(STACK_BYTES);
     // SAFETY: memory that stays, and that nobody else uses.
     black_box(unsafe { corpus_on_stack(called, end) });
 }

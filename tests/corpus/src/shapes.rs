@@ -1,4 +1,9 @@
 //! What functions can look like: generic, inlined, closures, objects, futures.
+#![allow(
+    clippy::redundant_closure,
+    clippy::redundant_async_block,
+    reason = "what is redundant has frames of its own"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -32,6 +37,7 @@ pub(crate) const KINDS: &[Kind] = &[
     ("macros", || _ = black_box(made_by_macro(black_box(1)))),
     ("names", || _ = black_box(names::r#match(black_box(1)))),
     ("inner_items", || _ = black_box(inner_items(black_box(1)))),
+    ("long_name", || _ = black_box(long_name(black_box([None::<Long>; 0])))),
     ("fn_pointers", || _ = black_box(apply([rest_here as fn() -> u64, rest]))),
     ("track_caller", || _ = black_box(tracked(black_box(Some(1))))),
 ];
@@ -298,6 +304,16 @@ fn inner_items(value: u64) -> u64 {
         Local(value).method() + 1
     }
     inner((value, "text")) + 1
+}
+
+/// More than fits into a report, where names say of what they are generic.
+type Long = Twice<Twice<Twice<Twice<Twice<Wrapper<fn(String) -> u64>>>>>>;
+type Twice<T> = (Option<T>, Result<T, Wrapper<T>>);
+
+#[inline(never)]
+fn long_name<T>(values: [Option<T>; 0]) -> u64 {
+    let found = values.iter().map(|value| u64::from(value.is_some())).sum::<u64>() + rest_here();
+    found + values.len() as u64
 }
 
 #[inline(never)]

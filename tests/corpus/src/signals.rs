@@ -110,5 +110,5 @@ fn read_nothing(address: *const u64) -> u64 {
 /// On the alternate stack that std gives each thread.
 fn handler_segv() {
     install(libc::SIGSEGV, reading_handler, libc::SA_ONSTACK);
-    black_box(read_nothing(black_box(8_usize as *const u64)));
+    black_box(read_nothing(black_box(core::ptr::dangling())));
 }

@@ -1,8 +1,9 @@
 //! A daemon whose threads stand still where the debug information has
 //! something to tell: in inlined and generic functions, and in a signal handler
-//! above an interrupted function.
+//! above an interrupted function. Two have the same stack.
 //!
-//! `parked VIEW`: installs, says `ready`, and ends with its standard input.
+//! `parked VIEW [fold]`: installs, says `ready`, and ends with its standard input.
+//! Without `fold` each thread is shown with all its frames.
 #![allow(unsafe_code, reason = "a signal handler, and a trap for it")]
 
 use std::env;
@@ -91,17 +92,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     // SAFETY: the handler calls what a handler may call.
     unsafe { libc::signal(libc::SIGTRAP, handler as *const () as libc::sighandler_t) };
-    for (name, body) in
-        [("inlined", inlined as fn()), ("generic", generic), ("interrupted", interrupted)]
-    {
+    for (name, body) in [
+        ("inlined", inlined as fn()),
+        ("generic", generic),
+        ("interrupted", interrupted),
+        ("twin", stays),
+        ("twin", stays),
+    ] {
         Builder::new().name(name.into()).spawn(body)?;
     }
+    let is_folded = env::args().nth(2).is_some();
     gmr_std::setup_autorun(gmr_std::package!())
         .view(view)
-        .fold(false)
-        .entry_frames(true)
+        .fold(is_folded)
+        .entry_frames(!is_folded)
         .install()?;
-    while BEGUN.load(Ordering::Acquire) < 3 {
+    while BEGUN.load(Ordering::Acquire) < 5 {
         yield_now();
     }
     println!("ready");

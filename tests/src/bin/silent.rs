@@ -99,23 +99,38 @@ fn block_all() {
 #[inline(never)]
 fn wait_for_child() {
     PARKED.fetch_add(1, Ordering::AcqRel);
-    // A clone with a stack of its own: vfork(2) returns twice, which a compiler
-    // would have to know.
-    let stack = Box::leak(vec![0_u128; 4096].into_boxed_slice());
-    let top = stack.as_mut_ptr_range().end;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the child runs `child` on a stack that nobody else uses.
-    unsafe { libc::clone(child, top.cast(), flags, core::ptr::null_mut()) };
-}
-
-extern "C" fn child(_: *mut libc::c_void) -> i32 {
-    // SAFETY: no arguments.
-    CHILD.store(unsafe { libc::syscall(libc::SYS_getpid) } as i32, Ordering::Release);
-    // SAFETY: numbers only.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    loop {
-        // SAFETY: no arguments.
-        unsafe { libc::syscall(libc::SYS_pause) };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
+    // Not libc's clone(2): its code has no unwind information from the system call
+    // on. The child uses no memory: it asks to be killed with its parent (which says
+    // nothing if that is a thread's end), and pauses for ever.
+    // SAFETY: the child never leaves this code and never touches the stack.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 3f",
+            "mov eax, {prctl}",
+            "mov edi, {death_signal}",
+            "mov esi, {kill}",
+            "syscall",
+            "2:",
+            "mov eax, {pause}",
+            "syscall",
+            "jmp 2b",
+            "3:",
+            prctl = const libc::SYS_prctl,
+            death_signal = const libc::PR_SET_PDEATHSIG,
+            kill = const libc::SIGKILL,
+            pause = const libc::SYS_pause,
+            inlateout("rax") libc::SYS_clone => _,
+            inlateout("rdi") i64::from(flags) => _,
+            inlateout("rsi") 0_i64 => _,
+            in("rdx") CHILD.as_ptr(),
+            in("r10") 0,
+            in("r8") 0,
+            out("rcx") _,
+            out("r11") _,
+        );
     }
 }
 

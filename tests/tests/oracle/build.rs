@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Files of a build that are looked at: the program and what it loads.
-const OBJECTS: [&str; 2] = ["corpus", "libcorpus_plugin.so"];
+pub(crate) const OBJECTS: [&str; 2] = ["corpus", "libcorpus_plugin.so"];
+
+/// The name of libc's file.
+pub(crate) const LIBC: &str = "libc.so.6";
 
 /// Where distributions put separate debug files.
 const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";
@@ -150,12 +153,8 @@ pub(crate) fn make_c() -> PathBuf {
 pub(crate) fn libc() -> Option<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").expect("our maps");
     let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
-    paths.find(|path| path.ends_with("/libc.so.6")).map(PathBuf::from)
-}
-
-/// What a program consists of.
-pub(crate) fn objects_beside(program: &Path) -> Vec<PathBuf> {
-    OBJECTS.iter().map(|object| program.with_file_name(object)).collect()
+    let is_libc = |path: &&str| path.rsplit('/').next() == Some(LIBC);
+    paths.find(is_libc).map(PathBuf::from)
 }
 
 /// Where the debug file of an object is, or would be.

@@ -14,9 +14,17 @@
 //! 3. What gdb has beyond a stack that the report says is cut is counted apart.
 //!    Frames that gdb has only inferred (of tail calls) are no frames.
 
+use std::collections::BTreeMap;
+
 use super::modules::Modules;
 use super::names::{self, Aliases};
 use super::observe::{OurThread, Ours, TheirThread, Theirs};
+
+/// A frame that is no guess.
+const EXACT: &str = "exact";
+
+/// A stack that is not cut.
+const COMPLETE: &str = "complete";
 
 /// In which way a frame differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +60,10 @@ pub(crate) struct Difference {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) compared: usize,
-    /// Frames that are equal although the report marks them as guesses.
-    pub(crate) equal_marked: usize,
+    /// Of the frames that are equal, those that are not [`EXACT`], by certainty.
+    pub(crate) marked: BTreeMap<String, usize>,
+    /// The report says that the stack is cut, and gdb finds nothing beyond.
+    pub(crate) is_cut_for_nothing: bool,
     /// Beyond a cut that the report states.
     pub(crate) beyond: usize,
     pub(crate) tail_calls: usize,
@@ -95,7 +105,7 @@ pub(crate) fn compare(
         is_marked: false,
     };
     for number in first..our_groups.len().max(their_groups.len()) {
-        let is_guess = |frame: &Ours| frame.certainty != "exact";
+        let is_guess = |frame: &Ours| frame.certainty != EXACT;
         thread.is_marked |= our_groups.get(number).is_some_and(|ours| ours.iter().any(is_guess));
         match (our_groups.get(number), their_groups.get(number)) {
             (Some(ours), Some(theirs)) => thread.group(number, ours, theirs),
@@ -104,7 +114,7 @@ pub(crate) fn compare(
                     thread.differs(Field::Invented, Some(frame), None);
                 }
             }
-            (None, Some(theirs)) if ours.stack_end != "complete" => {
+            (None, Some(theirs)) if ours.stack_end != COMPLETE => {
                 thread.outcome.beyond += theirs.len();
             }
             (None, theirs) => {
@@ -114,6 +124,7 @@ pub(crate) fn compare(
             }
         }
     }
+    outcome.is_cut_for_nothing = ours.stack_end != COMPLETE && outcome.beyond == 0;
     outcome
 }
 
@@ -165,7 +176,9 @@ impl Thread<'_> {
                 Some(field) => self.differs(field, Some(ours), Some(theirs)),
                 None => {
                     self.outcome.compared += 1;
-                    self.outcome.equal_marked += usize::from(ours.certainty != "exact");
+                    if ours.certainty != EXACT {
+                        *self.outcome.marked.entry(ours.certainty.clone()).or_default() += 1;
+                    }
                     self.index += 1;
                 }
             }

@@ -9,14 +9,15 @@
 //! 2. Otherwise its own name is compared as it stands: C, assembly. Of a
 //!    function that is not mangled (`no_mangle`) the path goes, since the symbol
 //!    has none.
-//! 3. Names that differ are one if the symbol tables have both at the same
-//!    address: libc has `raise` and `gsignal`, and linkers fold equal functions.
+//! 3. Names that differ are one if the object's symbol tables have both where the
+//!    function begins: libc has `raise` and `gsignal`, and linkers fold equal
+//!    functions.
 //! 4. gcc splits and clones functions: `f.part.0`, `f.cold`. The symbol says so;
 //!    the debug information does not, and gdb leaves the number out.
 //! 5. A name that was cut (and says so) is as good as its beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::build::{self, Corpus};
@@ -24,10 +25,14 @@ use super::observe::{Ours, Theirs};
 
 /// The symbol tables of some objects.
 pub(crate) struct Aliases {
-    objects: Vec<PathBuf>,
-    /// The addresses of each demangled name; read when it is first asked.
-    addresses: Option<BTreeMap<String, BTreeSet<(usize, String)>>>,
+    /// By name, as reports have it, with the files that have symbols.
+    objects: Vec<(&'static str, PathBuf)>,
+    /// Read when they are first asked.
+    symbols: BTreeMap<&'static str, Symbols>,
 }
+
+/// Demangled names, by where they begin.
+type Symbols = BTreeMap<u64, BTreeSet<String>>;
 
 /// The name that gdb has, as a report would show it.
 pub(crate) fn shown(theirs: &Theirs) -> Option<String> {
@@ -53,55 +58,66 @@ fn demangle(name: &str) -> String {
 impl Aliases {
     /// Of a program, and of libc, wherever it is, with its debug file.
     pub(crate) fn new(corpus: &Corpus) -> Self {
-        let mut objects = build::objects_beside(&corpus.whole);
-        let libc = build::libc();
-        if let (Some(libc), Some(directory)) = (&libc, &corpus.debug_dir) {
-            objects.push(build::debug_file(libc, directory));
+        let [program, plugin] = build::OBJECTS;
+        let of = |object| (object, corpus.whole.with_file_name(object));
+        let mut objects = vec![of(program), of(plugin)];
+        if let Some(libc) = build::libc() {
+            let debug_dir = corpus.debug_dir.iter();
+            let debug_files = debug_dir.map(|directory| build::debug_file(&libc, directory));
+            objects.extend(debug_files.map(|file| (build::LIBC, file)));
+            objects.push((build::LIBC, libc));
         }
-        objects.extend(libc);
-        Aliases { objects, addresses: None }
+        Aliases { objects, symbols: BTreeMap::new() }
     }
 
     /// Whether the names are one.
     pub(crate) fn are_one(&mut self, ours: &Ours, theirs: &Theirs) -> bool {
-        let shown = shown(theirs);
-        match (&ours.function, &shown) {
+        let place = ours.place();
+        let is_mangled = |name: &String| name.starts_with("_R") || name.starts_with("_ZN");
+        let has_path = !theirs.linkage.as_ref().is_some_and(is_mangled);
+        match (&ours.function, &shown(theirs)) {
             (Some(ours), Some(theirs)) if ours == theirs => true,
             (Some(cut), Some(theirs)) if ours.function_truncated => theirs.starts_with(cut),
-            (Some(ours), Some(theirs)) if theirs.rsplit("::").next() == Some(ours) => true,
+            (Some(ours), Some(theirs)) if has_path && theirs.rsplit("::").next() == Some(ours) => {
+                true
+            }
             (Some(ours), Some(theirs)) if is_part(ours, theirs) => true,
-            (Some(ours), Some(theirs)) => self.share_an_address(ours, theirs),
+            (Some(ours), Some(theirs)) => {
+                place.is_some_and(|(object, offset)| self.begin_alike(object, offset, ours, theirs))
+            }
             (ours, theirs) => ours.is_none() && theirs.is_none(),
         }
     }
 
-    fn share_an_address(&mut self, a: &str, b: &str) -> bool {
-        let objects = &self.objects;
-        let addresses = self.addresses.get_or_insert_with(|| read(objects));
-        match (addresses.get(a), addresses.get(b)) {
-            (Some(a), Some(b)) => !a.is_disjoint(b),
-            _ => false,
+    /// Whether both are names of the function at an offset: of the last one that
+    /// begins before and has the first name.
+    fn begin_alike(&mut self, object: &str, offset: u64, a: &str, b: &str) -> bool {
+        if self.symbols.is_empty() {
+            for (name, file) in &self.objects {
+                read(file, self.symbols.entry(name).or_default());
+            }
         }
+        let Some(symbols) = self.symbols.get(object) else { return false };
+        let mut before = symbols.range(..=offset).rev();
+        before.find(|(_, names)| names.contains(a)).is_some_and(|(_, names)| names.contains(b))
     }
 }
 
-fn read(objects: &[PathBuf]) -> BTreeMap<String, BTreeSet<(usize, String)>> {
-    let mut addresses: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
-    for (index, object) in objects.iter().enumerate() {
-        for table in [&[][..], &["--dynamic"]] {
-            let arguments = ["--defined-only", "--portability"];
-            let mut nm = Command::new("nm");
-            let output = nm.args(arguments).args(table).arg(object).output().expect("nm");
-            for line in String::from_utf8_lossy(&output.stdout).lines() {
-                let mut fields = line.split(' ');
-                if let (Some(name), Some(_kind), Some(value)) =
-                    (fields.next(), fields.next(), fields.next())
-                {
-                    let name = name.split('@').next().unwrap_or(name);
-                    addresses.entry(demangle(name)).or_default().insert((index, value.to_owned()));
-                }
+/// Adds the symbols of a file, if it is there.
+fn read(file: &Path, symbols: &mut Symbols) {
+    for table in [&[][..], &["--dynamic"]] {
+        let mut nm = Command::new("nm");
+        let arguments = nm.args(["--defined-only", "--portability"]).args(table).arg(file);
+        let output = arguments.output().expect("nm");
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let mut fields = line.split(' ');
+            if let (Some(name), Some(_kind), Some(value)) =
+                (fields.next(), fields.next(), fields.next())
+            {
+                let name = name.split('@').next().unwrap_or(name);
+                let value = u64::from_str_radix(value, 16).expect("an address");
+                symbols.entry(value).or_default().insert(demangle(name));
             }
         }
     }
-    addresses
 }

@@ -173,6 +173,8 @@ pub(crate) fn write_thread(
     };
     out.thread(&thread, |out| {
         kernel::write(record, out)?;
+        #[cfg(feature = "passive")]
+        write_while_parked(record, out)?;
         #[cfg(feature = "stacks")]
         write_between(record, out)?;
         write_scopes(facts, record, out)?;
@@ -180,6 +182,24 @@ pub(crate) fn write_thread(
         frames::write(facts, record, out)?;
         Ok(())
     })
+}
+
+/// How a stack was come by, or why not, of a thread that gave no answer.
+#[cfg(feature = "passive")]
+fn write_while_parked(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
+    use crate::threads::WhileParked;
+    let mut text = heapless::String::<64>::new();
+    let _ = match record.while_parked {
+        WhileParked::NotTried => return Ok(()),
+        WhileParked::Read => uwrite!(&mut text, "while it was parked, without a signal"),
+        WhileParked::Running => uwrite!(&mut text, "not: it runs"),
+        WhileParked::Ran => uwrite!(&mut text, "not: it ran meanwhile"),
+        WhileParked::Refused(number) => {
+            let error = rustix::io::Errno::from_raw_os_error(i32::from(number));
+            uwrite!(&mut text, "not: refused ({})", errno::name(error))
+        }
+    };
+    Ok(out.value("stack read", text.as_str())?)
 }
 
 /// What it did since the first of two samples.

@@ -13,7 +13,7 @@
 //!    return is followed by foreign code, with other offsets.
 //! 4. If that does not reach the point (jump tables, landing pads), and every
 //!    call and indirect jump found agrees on rsp and rbp, then so does the code
-//!    that only they lead to: start from there, too.
+//!    that only they lead to: start from there, too, where the row agrees.
 //! 5. The answer counts only if the code says of rbp what the call frame
 //!    information says, and rsp is one known offset.
 //!
@@ -472,7 +472,7 @@ impl Analyser {
                 at = at.saturating_add(skip);
                 continue;
             };
-            if is_entry {
+            if is_entry && self.agrees(at, state) {
                 self.push(at, state);
             }
             is_entry = matches!(decoded.flow, Flow::Jump(_) | Flow::Indirect | Flow::End);

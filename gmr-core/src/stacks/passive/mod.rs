@@ -27,7 +27,6 @@
 
 pub mod analyse;
 #[cfg(gmr_engine)]
-#[cfg_attr(not(test), allow(dead_code, reason = "the collector does not use it yet"))]
 pub(crate) mod capture;
 pub mod decode;
 #[cfg(all(test, gmr_engine))]

@@ -179,3 +179,74 @@ fn earlier_walks_change_nothing() {
         }
     }
 }
+
+/// Code that nothing covers holds a trampoline: known by its bytes.
+#[test]
+fn a_trampoline_without_information() {
+    use super::super::signal_frame::x86_64::TRAMPOLINE;
+    let mut image = image();
+    let at = 5 * super::super::testing::LENGTH as usize;
+    image.code[at..at + TRAMPOLINE.len()].copy_from_slice(&TRAMPOLINE);
+    let (interrupted, last) = (Image::at(1, 0), Image::at(2, 5));
+    let mut words = [0_u64; 48];
+    words[1] = Image::at(5, 0);
+    let context = 2;
+    words[context + 15] = STACK + 8 * 40;
+    words[context + 20] = STACK + 8 * 36;
+    words[context + 21] = interrupted;
+    words[41] = last;
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let walk = |image: &Image, start| {
+        let mut frames = Vec::new();
+        let mut window = Window { base: STACK, bytes: &bytes };
+        let end = Walker::new().walk(image, start, &mut window, |found| {
+            frames.push(found);
+            frames.len() < 16
+        });
+        (frames, end)
+    };
+    let (frames, end) = walk(&image, at_handler());
+    assert_eq!(end, StackEnd::Complete);
+    assert_eq!(pcs(&frames), [Image::at(0, 3), Image::at(5, 0), interrupted, last]);
+    assert!(frames[1].is_signal_frame && frames[2].is_interrupted);
+    // Interrupted within the trampoline, between its two instructions.
+    let start = Registers { pc: Image::at(5, 7), sp: STACK + 8 * context as u64, fp: 0 };
+    let (frames, end) = walk(&image, start);
+    assert_eq!((frames.len(), end), (3, StackEnd::Complete));
+    // Bytes that call frame information covers are not looked at.
+    image.code.rotate_left(16);
+    words_are_a_guess(&walk(&image, at_handler()));
+
+    fn at_handler() -> Registers {
+        Registers { pc: Image::at(0, 3), sp: STACK, fp: 77 }
+    }
+
+    fn words_are_a_guess((frames, end): &(Vec<Found>, StackEnd)) {
+        assert!(frames.iter().all(|frame| !frame.is_signal_frame));
+        assert_eq!(*end, StackEnd::NoUnwindInfo);
+    }
+}
+
+/// A guess that leads where no call ends is none.
+#[test]
+fn a_guess_follows_a_call() {
+    let mut image = image();
+    let (caller, last) = (Image::at(0, 5), Image::at(2, 5));
+    let bytes: Vec<u8> = [caller, 1, last].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let walk = |image: &Image| {
+        let mut frames = Vec::new();
+        let mut window = Window { base: STACK, bytes: &bytes };
+        let end = Walker::new().walk(image, at(Image::at(5, 0), STACK, 0), &mut window, |found| {
+            frames.push(found.pc);
+            true
+        });
+        (frames, end)
+    };
+    assert_eq!(walk(&image), (Vec::from([Image::at(5, 0), caller, last]), StackEnd::Guessed));
+    // No longer a call in front of `caller`.
+    image.code[..5].fill(0x90);
+    assert_eq!(walk(&image), (Vec::from([Image::at(5, 0)]), StackEnd::NoUnwindInfo));
+    // Where code cannot be read at all, nothing speaks against it.
+    image.code.clear();
+    assert_eq!(walk(&image).1, StackEnd::Guessed);
+}

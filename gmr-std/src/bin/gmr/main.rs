@@ -63,6 +63,9 @@ mod command {
             /// Where debug files are; may be given several times.
             #[arg(long, value_name = "DIR")]
             debug_dir: Vec<std::path::PathBuf>,
+            /// Keep long generic arguments in the names of functions.
+            #[arg(long)]
+            full_names: bool,
         },
     }
 
@@ -83,7 +86,9 @@ Exit codes:
         ExitCode::from(match Arguments::parse().command {
             Command::Check { pids, signal } => check(pids, signal),
             #[cfg(gmr_engine)]
-            Command::Symbolize { report, debug_dir } => crate::symbolize::run(&report, debug_dir),
+            Command::Symbolize { report, debug_dir, full_names } => {
+                crate::symbolize::run(&report, debug_dir, full_names)
+            }
         })
     }
 

@@ -19,8 +19,12 @@ pub(crate) fn spawn(name: String, body: impl FnOnce() + Send + 'static) {
 
 /// For the thread that has come to where it stays.
 pub(crate) fn arrive_and_park() -> ! {
-    THERE.fetch_add(1, Ordering::SeqCst);
+    arrive();
     park()
+}
+
+pub(crate) fn arrive() {
+    THERE.fetch_add(1, Ordering::SeqCst);
 }
 
 pub(crate) fn wait_for(count: usize) {

@@ -23,13 +23,15 @@ const SYSTEM: &str = "/usr/lib/debug";
 /// What the kernel says of a file that has no name any more.
 const DELETED: &str = " (deleted)";
 
-/// Where to look.
+/// Where to look, and for what.
 #[derive(Debug)]
 pub(crate) struct Places {
     /// As they were given.
     pub(crate) dirs: Vec<PathBuf>,
     /// Whether this machine's own files are looked at as well.
     pub(crate) this_machine: bool,
+    /// Whether long generic arguments in names are kept.
+    pub(crate) full_names: bool,
 }
 
 /// The files that were found for a module.
@@ -127,7 +129,7 @@ impl Places {
         if self.this_machine {
             packages.extend(plain_path(module).map(Path::to_owned));
         }
-        offline::find(svmas, &symbols, lines, &packages)
+        offline::find(svmas, &symbols, lines, &packages, self.full_names)
     }
 }
 
@@ -196,7 +198,7 @@ mod tests {
     }
 
     fn candidates(path: &str, this_machine: bool) -> Vec<String> {
-        let places = Places { dirs: vec!["/d".into()], this_machine };
+        let places = Places { dirs: vec!["/d".into()], this_machine, full_names: false };
         let module = module(path);
         let paths = places.candidates(&module, module.build_id.as_deref().unwrap());
         paths.iter().map(|path| path.to_str().unwrap().to_owned()).collect()

@@ -62,7 +62,7 @@ impl Outcome {
 }
 
 /// The command: exit code.
-pub(crate) fn run(report: &Path, debug_dirs: Vec<PathBuf>) -> u8 {
+pub(crate) fn run(report: &Path, debug_dirs: Vec<PathBuf>, full_names: bool) -> u8 {
     if let Some(dir) = debug_dirs.iter().find(|dir| !dir.is_dir()) {
         eprintln!("gmr: {}: not a directory", dir.display());
         return 2;
@@ -78,7 +78,7 @@ pub(crate) fn run(report: &Path, debug_dirs: Vec<PathBuf>) -> u8 {
             }
         }
     };
-    let places = Places { dirs: debug_dirs, this_machine: true };
+    let places = Places { dirs: debug_dirs, this_machine: true, full_names };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut say = |text: &str| eprintln!("{text}");
     let outcome = symbolize(&mut *input, &mut out, &places, &mut say)

@@ -6,7 +6,8 @@
 //!    frame out of order. Other lines in between belong to somebody else.
 //! 2. A frame without file and line has `MODULE+0xOFFSET` as its place. The
 //!    names of modules are known, so what they hold does not matter.
-//! 3. What is found is written by gmr-core's own view.
+//! 3. `… N runtime entry frames left out` has a number, and is no frame.
+//! 4. What is found is written by gmr-core's own view.
 //!
 //! Module names are compared and written as they stand, escaped.
 
@@ -26,6 +27,8 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 const MAX_TRIES: usize = 16;
 
 const SIGNAL_FRAME: &str = "<signal handler called>";
+/// What a line about frames that are not shown begins with.
+const LEFT_OUT: &str = "… ";
 const CUT: &str = "{...cut}";
 const INLINED: &str = " (inlined)";
 
@@ -105,7 +108,8 @@ pub(super) fn rewrite(
                 continue;
             }
             // A frame that should not be there: what follows is not certain.
-            if has_number(bare) {
+            // (Before the first frame, `#10203 api-3: …` is one of the threads.)
+            if number > 0 && has_number(bare) {
                 expected = None;
             }
         }
@@ -176,7 +180,9 @@ impl<'l> FrameLine<'l> {
             frame.is_signal_frame = true;
             text = behind.strip_prefix(" at ").unwrap_or("");
         }
-        if let Some((module, offset, behind)) = place(text, modules) {
+        if !frame.rest.starts_with(LEFT_OUT)
+            && let Some((module, offset, behind)) = place(text, modules)
+        {
             frame.place = Some((module, offset));
             frame.question = Some(modules.by_name(module));
             frame.function = behind.strip_prefix(" in ").map(|name| match name.strip_suffix(CUT) {
@@ -278,154 +284,4 @@ fn place<'l>(text: &'l str, modules: &Modules) -> Option<(&'l str, u64, &'l str)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::modules::Unknown;
-    use super::super::stack::testing::Fixed;
-    use super::*;
-
-    const MODULES: &str = "\
-====                            Modules                             ====
-========================================================================
-loaded = 4
-
-start           end             load_bias       build_id                                  file
---------------  --------------  --------------  ----------------------------------------  ------------------------
-0x1000          0x2000          0x1000          0a0b                                      /usr/bin/heat api (deleted)
-0x3000  0x4000  0x3000  None  /lib/ in libc+0x1.so
-0x5000  0x6000  0x5000                                                      [vdso]
-0x7000  0x8000  0x7000  -  /a
-0x9000  0xa000  0x9000  zz
-no row
-0x7000  0x8000  0x7000  -  /b/a
-";
-
-    fn listed() -> Modules {
-        modules(MODULES.as_bytes()).unwrap()
-    }
-
-    fn rewritten(stack: &str, lookup: &mut Fixed) -> String {
-        let report = format!("------   Thread #7 x   ------\nstate = sleeping\n\n{stack}");
-        let mut out = Vec::new();
-        rewrite(report.as_bytes(), &listed(), lookup, &mut out).unwrap();
-        let out = String::from_utf8(out).unwrap();
-        out.strip_prefix("------   Thread #7 x   ------\nstate = sleeping\n\n").unwrap().to_owned()
-    }
-
-    #[test]
-    fn the_section_modules() {
-        let modules = listed();
-        let paths: Vec<_> = modules.all().iter().map(|module| &*module.path).collect();
-        assert_eq!(
-            paths,
-            ["/usr/bin/heat api (deleted)", "/lib/ in libc+0x1.so", "[vdso]", "/a", "/b/a"]
-        );
-        let ids: Vec<_> = modules.all().iter().map(|module| module.build_id.clone()).collect();
-        assert_eq!(ids, [Some(vec![0x0a, 0x0b]), None, None, None, None]);
-        assert_eq!(modules.all()[0].load_bias, 0x1000);
-        assert_eq!(modules.by_name("a"), Err(Unknown::Ambiguous));
-        // Rows elsewhere are none.
-        assert!(super::modules(MODULES.replace("Modules", "Queues ").as_bytes()).is_none());
-        let (heading, _) = MODULES.split_once("start").unwrap();
-        assert!(super::modules(heading.as_bytes()).unwrap().all().is_empty());
-    }
-
-    #[test]
-    fn frames_grow_and_move_on() {
-        let mut lookup = Fixed::answering(&["inner", "middle", "outer"]);
-        let found = rewritten(
-            "#0  heat api (deleted)+0x10 [inferred]\n\
-             #1  x.rs:5 in f (inlined)\n\
-             #2  heat api (deleted)+0x20 in g\r\n\
-             INFO somebody else's line\n\
-             #3  <signal handler called> at [vdso]+0x30\n\
-             #4  [vdso]+0x40 in h{...cut} [frame pointer]\n\
-             #5  heat api (deleted)+0x50 in i\r\n\
-             (the stack ends early)\n\
-             \n\
-             #6  heat api (deleted)+0x60\n",
-            &mut lookup,
-        );
-        assert_eq!(
-            found,
-            "#0  inner.rs:1 in inner (inlined) [inferred]\n\
-             #1  middle.rs:2 in middle (inlined) [inferred]\n\
-             #2  outer.rs:3 in outer [inferred]\n\
-             #3  x.rs:5 in f (inlined)\n\
-             #4  heat api (deleted)+0x20 in g\r\n\
-             INFO somebody else's line\n\
-             #5  <signal handler called> at inner.rs:1 in inner (inlined)\n\
-             #6  <signal handler called> at middle.rs:2 in middle (inlined)\n\
-             #7  <signal handler called> at outer.rs:3 in outer\n\
-             #8  inner.rs:1 in inner (inlined) [frame pointer]\n\
-             #9  middle.rs:2 in middle (inlined) [frame pointer]\n\
-             #10 outer.rs:3 in outer [frame pointer]\n\
-             #11 inner.rs:1 in inner (inlined)\r\n\
-             #12 middle.rs:2 in middle (inlined)\r\n\
-             #13 outer.rs:3 in outer\r\n\
-             (the stack ends early)\n\
-             \n\
-             #6  heat api (deleted)+0x60\n"
-        );
-        let asked: Vec<_> = lookup.asked.iter().map(|it| (it.svma, it.shown.as_deref())).collect();
-        assert_eq!(
-            asked,
-            [(0x10, None), (0x30, None), (0x40, Some("h{...cut}")), (0x4f, Some("i"))]
-        );
-    }
-
-    #[test]
-    fn names_of_modules_may_hold_anything() {
-        let mut lookup = Fixed::answering(&["outer"]);
-        for (line, name) in [
-            ("#0   in libc+0x1.so+0x10", " in libc+0x1.so"),
-            ("#0   in libc+0x1.so+0x10 in f+0x2 in g", " in libc+0x1.so"),
-            ("#0  nothing+0x1 in f", "nothing"),
-            ("#0  a+0x1", "a"),
-        ] {
-            lookup.asked.clear();
-            rewritten(line, &mut lookup);
-            assert_eq!(lookup.asked.len(), 1, "{line}");
-            assert_eq!(lookup.asked[0].name, name, "{line}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_unresolved_frame_stays() {
-        let mut lookup = Fixed::answering(&["inner", "outer"]);
-        for stack in [
-            "#0  x.rs:5 in f+0x10\n",
-            "#0  0x7f0000001000\n",
-            "#0  <signal handler called>\n",
-            "#0  +0x10\n",
-            "#0  a+0xg\n",
-            "#0  a+0x1x\n",
-            "#0  a+0x10000000000000000\n",
-            "#1  a+0x10\n",
-            "#+0 a+0x10\n",
-            "#0\n",
-            "#0 a+0x10\n",
-            "# a+0x10\n",
-            "#0  0x1\n#2  a+0x10\n#1  a+0x10\n",
-            "\n#0 (behind an empty line, before any frame)\n",
-            "====\n#0  a+0x10\n",
-        ] {
-            assert_eq!(rewritten(stack, &mut lookup), stack);
-        }
-        assert!(lookup.asked.is_empty(), "{:?}", lookup.asked);
-        let long = format!("#0  a+0x10 in {}\n", "x".repeat(MAX_LINE_BYTES));
-        assert_eq!(rewritten(&long, &mut lookup), long);
-    }
-
-    #[test]
-    fn folded_threads_indented_blocks_and_the_last_line() {
-        let mut lookup = Fixed::answering(&["inner", "outer"]);
-        let report = "  ------ 2 threads with the same stack: a #1, b #2 ------\n  #0  [vdso]+0x1";
-        let mut out = Vec::new();
-        rewrite(report.as_bytes(), &listed(), &mut lookup, &mut out).unwrap();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "  ------ 2 threads with the same stack: a #1, b #2 ------\n  \
-             #0  inner.rs:1 in inner (inlined)\n  #1  outer.rs:2 in outer"
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,249 @@
+//! A parked thread's walk over any code, any call frame information, any stack
+//! and any registers: it does not panic, comes to an end, guesses nothing, takes
+//! no more frames than it may, and what an earlier walk left in its memory
+//! changes nothing. Whatever the analyser says of a function it says twice.
+//!
+//! The call frame information is well-formed ([`gmr_fuzz::cfi`]), with some
+//! bytes changed; the code is instructions that matter, or any bytes.
+
+#![no_main]
+
+use arbitrary::Arbitrary;
+use framehop::{ExplicitModuleSectionInfo, Unwinder};
+use gmr_core::model::{Certainty, StackEnd};
+use gmr_core::stacks::passive::analyse::Analyser;
+use gmr_core::stacks::passive::decode::decode;
+use gmr_core::stacks::rules::{CallFrameInfo, Context};
+use gmr_core::stacks::unwind::{Found, Framehop, Modules, Section, Walker};
+use gmr_core::stacks::window::Window;
+use gmr_fuzz::cfi::{Function, image};
+use libfuzzer_sys::fuzz_target;
+
+const BIAS: u64 = 0x5555_0000_0000;
+const HEADER_SVMA: u64 = 0x2000;
+const FRAMES_SVMA: u64 = 0x10_0000;
+const CODE_SVMA: u64 = 0x20_0000;
+const MAX_FRAMES: usize = 64;
+const MAX_CODE_BYTES: usize = 4096;
+const MAX_STACK_WORDS: usize = 512;
+
+/// A piece of code.
+#[derive(Debug, Arbitrary)]
+enum Piece {
+    PushRbp,
+    PopRbp,
+    SetRbp,
+    SubRsp(u8),
+    AddRsp(u8),
+    SubLarge(i32),
+    LeaRspRbp(i8),
+    LeaR11(i32),
+    CompareR11,
+    Leave,
+    Return,
+    Call,
+    CallRegister,
+    JumpRegister,
+    Jump(i8),
+    Branch(i8),
+    NotEqual(i8),
+    Syscall,
+    Nop,
+    Raw(Vec<u8>),
+}
+
+fn code(pieces: &[Piece]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::PushRbp => out.push(0x55),
+            Piece::PopRbp => out.push(0x5d),
+            Piece::SetRbp => out.extend_from_slice(&[0x48, 0x89, 0xe5]),
+            Piece::SubRsp(by) => out.extend_from_slice(&[0x48, 0x83, 0xec, *by]),
+            Piece::AddRsp(by) => out.extend_from_slice(&[0x48, 0x83, 0xc4, *by]),
+            Piece::SubLarge(by) => {
+                out.extend_from_slice(&[0x48, 0x81, 0xec]);
+                out.extend_from_slice(&by.to_le_bytes());
+            }
+            Piece::LeaRspRbp(by) => out.extend_from_slice(&[0x48, 0x8d, 0x65, *by as u8]),
+            Piece::LeaR11(by) => {
+                out.extend_from_slice(&[0x4c, 0x8d, 0x9c, 0x24]);
+                out.extend_from_slice(&by.to_le_bytes());
+            }
+            Piece::CompareR11 => out.extend_from_slice(&[0x4c, 0x39, 0xdc]),
+            Piece::Leave => out.push(0xc9),
+            Piece::Return => out.push(0xc3),
+            Piece::Call => out.extend_from_slice(&[0xe8, 0, 0, 0, 0]),
+            Piece::CallRegister => out.extend_from_slice(&[0xff, 0xd0]),
+            Piece::JumpRegister => out.extend_from_slice(&[0xff, 0xe0]),
+            Piece::Jump(by) => out.extend_from_slice(&[0xeb, *by as u8]),
+            Piece::Branch(by) => out.extend_from_slice(&[0x74, *by as u8]),
+            Piece::NotEqual(by) => out.extend_from_slice(&[0x75, *by as u8]),
+            Piece::Syscall => out.extend_from_slice(&[0x0f, 0x05]),
+            Piece::Nop => out.push(0x90),
+            Piece::Raw(bytes) => out.extend_from_slice(bytes),
+        }
+    }
+    out.truncate(MAX_CODE_BYTES);
+    out
+}
+
+/// A word of the stack, or a register.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum Word {
+    Any(u64),
+    Code(u16),
+    Stack(u16),
+}
+
+#[derive(Debug, Arbitrary)]
+struct Input {
+    functions: Vec<Function>,
+    changes: Vec<(u16, u8)>,
+    code: Vec<Piece>,
+    /// The code cannot be read from here on.
+    unreadable: u16,
+    pc: Word,
+    sp: Word,
+    stack: Vec<Word>,
+    /// The window of the walk before this one ends here.
+    cut: u16,
+}
+
+struct Fake {
+    framehop: Framehop,
+    header: Section,
+    frames: Section,
+    code: Vec<u8>,
+    readable: usize,
+}
+
+impl Modules for Fake {
+    fn framehop(&self) -> &Framehop {
+        &self.framehop
+    }
+
+    fn lookup(&self, address: u64) -> Option<(u64, Option<CallFrameInfo<'_>>)> {
+        let info = CallFrameInfo {
+            header: &self.header,
+            header_svma: HEADER_SVMA,
+            frames: &self.frames,
+            frames_svma: FRAMES_SVMA,
+        };
+        let end = BIAS + CODE_SVMA + self.code.len() as u64;
+        (BIAS..end).contains(&address).then_some((BIAS, Some(info)))
+    }
+
+    fn generation(&self) -> u64 {
+        1
+    }
+
+    fn code(&self, address: u64, into: &mut [u8]) -> usize {
+        let from =
+            address.checked_sub(BIAS + CODE_SVMA).and_then(|from| usize::try_from(from).ok());
+        let readable = &self.code[..self.readable];
+        let bytes = from.and_then(|from| readable.get(from..)).unwrap_or_default();
+        let count = bytes.len().min(into.len());
+        into[..count].copy_from_slice(&bytes[..count]);
+        count
+    }
+}
+
+fn module(input: &Input) -> Fake {
+    let code = code(&input.code);
+    let mut image = image(
+        &input.functions[..input.functions.len().min(8)],
+        HEADER_SVMA,
+        FRAMES_SVMA,
+        CODE_SVMA,
+    );
+    for (at, value) in &input.changes {
+        let at = usize::from(*at);
+        let header_len = image.header.len();
+        if let Some(byte) = image.header.get_mut(at) {
+            *byte = *value;
+        } else if let Some(byte) = image.frames.get_mut(at - header_len) {
+            *byte = *value;
+        }
+    }
+    let header = Section::Copied(image.header.into());
+    let frames = Section::Copied(image.frames.into());
+    let range = |start: u64, section: &Section| start..start + section.len() as u64;
+    let mut framehop = Framehop::new();
+    framehop.add_module(framehop::Module::new(
+        String::new(),
+        BIAS..BIAS + CODE_SVMA + code.len() as u64,
+        BIAS,
+        ExplicitModuleSectionInfo {
+            base_svma: 0,
+            eh_frame_hdr_svma: Some(range(HEADER_SVMA, &header)),
+            eh_frame_hdr: Some(header.clone()),
+            eh_frame_svma: Some(range(FRAMES_SVMA, &frames)),
+            eh_frame: Some(frames.clone()),
+            ..Default::default()
+        },
+    ));
+    let readable = match usize::from(input.unreadable) {
+        at if at < code.len() && input.unreadable & 1 == 1 => at,
+        _ => code.len(),
+    };
+    Fake { framehop, header, frames, code, readable }
+}
+
+fn walk(
+    walker: &mut Walker,
+    modules: &Fake,
+    (pc, sp): (u64, u64),
+    window: &mut Window<'_>,
+) -> (Vec<Found>, StackEnd) {
+    let mut frames = Vec::new();
+    let end = walker.walk_parked(modules, pc, sp, window, |found| {
+        if frames.len() == MAX_FRAMES {
+            return false;
+        }
+        frames.push(found);
+        true
+    });
+    assert!(!frames.is_empty() && frames.len() <= MAX_FRAMES);
+    assert!(frames.iter().all(|frame| frame.certainty == Certainty::Exact));
+    assert_ne!(end, StackEnd::Guessed);
+    (frames, end)
+}
+
+fuzz_target!(|input: Input| {
+    let modules = module(&input);
+    if let Some(decoded) = decode(&modules.code) {
+        assert!((1..=15).contains(&decoded.length));
+    }
+    let stack = &input.stack[..input.stack.len().min(MAX_STACK_WORDS)];
+    let base = 0x7fff_1234_5000_u64;
+    let word = |word: &Word| match *word {
+        Word::Any(value) => value,
+        Word::Code(at) => BIAS + CODE_SVMA + u64::from(at) % (modules.code.len() as u64 + 1),
+        Word::Stack(at) => base + u64::from(at) % (stack.len() as u64 * 8 + 16),
+    };
+    let bytes: Vec<u8> = stack.iter().flat_map(|each| word(each).to_ne_bytes()).collect();
+    let start = (word(&input.pc), word(&input.sp));
+    let mut window = Window { base, bytes: &bytes };
+    let mut shorter = Window { base, bytes: &bytes[..usize::from(input.cut).min(bytes.len())] };
+
+    let mut walker = Walker::new();
+    let fresh = walk(&mut walker, &modules, start, &mut window);
+    assert_eq!(walk(&mut walker, &modules, start, &mut window), fresh);
+    let mut used = Walker::new();
+    walk(&mut used, &modules, start, &mut shorter);
+    assert_eq!(walk(&mut used, &modules, start, &mut window), fresh);
+
+    // Every place, also where no walk comes by.
+    let mut context = Context::new_in();
+    let mut analyser = Analyser::new();
+    let first = BIAS + CODE_SVMA;
+    for pc in first..=first + (modules.code.len() as u64).min(64) {
+        for is_interrupted in [false, true] {
+            let found =
+                Found { pc, certainty: Certainty::Exact, is_signal_frame: false, is_interrupted };
+            let answer = analyser.standing(&modules, &found, &mut context);
+            assert_eq!(Analyser::new().standing(&modules, &found, &mut context), answer);
+        }
+    }
+});

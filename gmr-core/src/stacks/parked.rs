@@ -1,0 +1,200 @@
+//! Stacks that no signal brought: of threads that gave no answer, and the rest of
+//! those that a window did not hold.
+//!
+//! 1. A thread that blocks the signal, sleeps uninterruptibly, is excluded, or did
+//!    not answer for another reason: if it is parked, its stack is read where it is
+//!    ([`super::passive`]). It stays what it was called: nobody asked it, or it did
+//!    not answer.
+//! 2. A stack that ends where its window ended (it is deep, or goes on behind an
+//!    alternate stack): if the thread is parked now, and its stack begins with the
+//!    very frames that were captured, the others are its callers. They carry the
+//!    mark [`Certainty::Inferred`](crate::model::Certainty::Inferred): the thread
+//!    may have left and come back since.
+//!
+//! A thread is tried once; one that runs keeps what it has.
+//!
+//! Limits: those of the passive capture. Where /proc does not tell where a thread
+//! stands (the process is not dumpable), it has no stack, and says why.
+
+use rustix::fd::AsFd;
+
+use super::collect::{Collector, FrameRecord};
+use super::passive::capture::{Frames, NotParked, capture};
+use super::unwind::Found;
+use crate::model::{Capture, Certainty, StackEnd};
+use crate::procfs::read;
+use crate::sys::clock;
+use crate::threads::{ThreadRecord, WhileParked};
+
+/// The system call's instruction: a call that is to be restarted stands before it
+/// when a handler runs, behind it while the thread sleeps.
+const SYSCALL_BYTES: u64 = 2;
+
+/// Takes the frames into a free part of the arena.
+struct Free<'a> {
+    records: &'a mut [FrameRecord],
+    count: usize,
+}
+
+impl Frames for Free<'_> {
+    fn begin(&mut self) {
+        self.count = 0;
+    }
+
+    fn frame(&mut self, found: Found) -> bool {
+        let Some(record) = self.records.get_mut(self.count) else { return false };
+        *record = FrameRecord::of(&found);
+        self.count = self.count.saturating_add(1);
+        true
+    }
+}
+
+impl Collector<'_> {
+    /// See the module's page.
+    pub(crate) fn run_parked(
+        &mut self,
+        threads: &mut [ThreadRecord],
+        is_current: &dyn Fn() -> bool,
+    ) {
+        if !threads.iter().any(|thread| is_silent(thread) || is_cut(thread)) {
+            return;
+        }
+        let Ok(task) = read::open_dir(rustix::fs::CWD, c"/proc/self/task") else { return };
+        for thread in threads {
+            if !is_silent(thread) && !is_cut(thread) {
+                continue;
+            }
+            if clock::monotonic_ns() >= self.deadline_ns || !is_current() {
+                break;
+            }
+            let (used, rest) =
+                self.frames.records.split_at_mut_checked(self.frames.used).unwrap_or_default();
+            let limit = (self.frames.max_per_thread as usize).min(rest.len());
+            let mut free = Free { records: rest.get_mut(..limit).unwrap_or_default(), count: 0 };
+            let (walker, memory) = (&mut *self.walker, &mut *self.passive);
+            let outcome = capture(task.as_fd(), thread.tid, memory, walker, self.table, &mut free);
+            let parked = match outcome {
+                Ok(parked) => parked,
+                Err(reason) => {
+                    if is_silent(thread) {
+                        thread.while_parked = WhileParked::of(reason);
+                    }
+                    continue;
+                }
+            };
+            let taken = free.records.get_mut(..free.count).unwrap_or_default();
+            if is_cut(thread) {
+                let first = thread.first_frame as usize;
+                let captured = used.get(first..).unwrap_or_default();
+                let captured = captured.get(..thread.frame_count as usize).unwrap_or_default();
+                if !continues(captured, taken) {
+                    continue;
+                }
+                for (place, known) in taken.iter_mut().zip(captured) {
+                    *place = *known;
+                }
+                for place in taken.iter_mut().skip(captured.len()) {
+                    let found = Found { certainty: Certainty::Inferred, ..place.found() };
+                    *place = FrameRecord::of(&found);
+                }
+                if parked.end == StackEnd::Complete {
+                    thread.capture = Capture::Ok;
+                }
+            } else {
+                thread.while_parked = WhileParked::Read;
+            }
+            thread.first_frame = self.frames.used as u32;
+            thread.frame_count = free.count as u32;
+            thread.stack_end = match parked.end {
+                StackEnd::FrameLimit { .. } => StackEnd::FrameLimit { frames: free.count as u32 },
+                end => end,
+            };
+            self.frames.used = self.frames.used.saturating_add(free.count);
+        }
+    }
+}
+
+/// It gave no answer, and may have a stack all the same.
+fn is_silent(thread: &ThreadRecord) -> bool {
+    thread.frame_count == 0
+        && matches!(
+            thread.capture,
+            Capture::Timeout
+                | Capture::SignalBlocked
+                | Capture::Uninterruptible
+                | Capture::QueueFull
+                | Capture::NoSlot
+                | Capture::HandlerReplaced
+                | Capture::Refused
+                | Capture::Excluded
+        )
+}
+
+/// Its stack ends where its window ended.
+fn is_cut(thread: &ThreadRecord) -> bool {
+    thread.capture == Capture::Partial
+        && matches!(thread.stack_end, StackEnd::WindowFull { .. } | StackEnd::Unreadable)
+}
+
+/// Whether `taken` begins with all of `captured`, and goes on.
+fn continues(captured: &[FrameRecord], taken: &[FrameRecord]) -> bool {
+    let is_same = |(index, (old, new)): (usize, (&FrameRecord, &FrameRecord))| {
+        let restarts = index == 0 && old.pc.wrapping_add(SYSCALL_BYTES) == new.pc;
+        (old.pc == new.pc || restarts) && old.found().is_signal_frame == new.found().is_signal_frame
+    };
+    !captured.is_empty()
+        && taken.len() > captured.len()
+        && captured.iter().zip(taken).enumerate().all(is_same)
+}
+
+impl WhileParked {
+    fn of(reason: NotParked) -> Self {
+        match reason {
+            NotParked::Running => WhileParked::Running,
+            NotParked::Ran => WhileParked::Ran,
+            NotParked::Refused(error) => WhileParked::Refused(error.raw_os_error() as u16),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn frames(pcs: &[u64]) -> Vec<FrameRecord> {
+        pcs.iter().map(|pc| FrameRecord::at(*pc)).collect()
+    }
+
+    #[test]
+    fn only_a_stack_that_begins_with_what_was_captured_continues_it() {
+        let captured = frames(&[10, 20, 30]);
+        for (taken, expected) in [
+            (&[10, 20, 30, 40][..], true),
+            (&[12, 20, 30, 40, 50], true),
+            (&[11, 20, 30, 40], false),
+            (&[10, 22, 30, 40], false),
+            (&[10, 20, 31, 40], false),
+            (&[10, 20, 30], false),
+            (&[10, 20], false),
+            (&[], false),
+        ] {
+            assert_eq!(continues(&captured, &frames(taken)), expected, "{taken:?}");
+        }
+        assert!(!continues(&[], &frames(&[10])));
+    }
+
+    #[test]
+    fn a_signal_frame_is_compared_as_such() {
+        let at = |pc, is_signal_frame| {
+            FrameRecord::of(&Found {
+                pc,
+                certainty: Certainty::Exact,
+                is_signal_frame,
+                is_interrupted: is_signal_frame,
+            })
+        };
+        assert!(continues(&[at(1, true)], &[at(1, true), at(2, false)]));
+        assert!(!continues(&[at(1, false)], &[at(1, true), at(2, false)]));
+    }
+}
