@@ -155,7 +155,6 @@
 //! - A lock's owner is known of glibc's, robust and PI locks only; nothing of the
 //!   kind is known in a process that is not dumpable, and of the thread that a
 //!   report in the handler interrupts.
-//! - Function names, no file and line; C++ names stay mangled.
 //! - A report that does not come back keeps the destination it began in open.
 //!   What the kernel took of it before a takeover may still land there.
 //! - A section that never returns hangs the thread that composes. In the handler
