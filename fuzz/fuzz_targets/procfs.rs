@@ -32,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
     let _group = (cgroup::v2_path(data), cgroup::v1_path(data, b"memory"));
     let _numbers =
         (cgroup::parse_amount(data), cgroup::parse_cpu_max(data), cgroup::parse_v1_quota(data));
+    let _inactive = cgroup::parse_inactive_file(data, b"inactive_file");
     if let Some(mount) = cgroup::parse_mount(data) {
         let path = cgroup::v2_path(data).unwrap_or(b"/");
         let mut out = [0; 64];

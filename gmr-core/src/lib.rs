@@ -153,7 +153,8 @@
 //! - Threads with equal stacks are one block ([`Options::fold`]), which lists a
 //!   hundred of them and counts the rest.
 //! - A lock's owner is known of glibc's, robust and PI locks only; nothing of the
-//!   kind is known in a process that is not dumpable.
+//!   kind is known in a process that is not dumpable, and of the thread that a
+//!   report in the handler interrupts.
 //! - A report that does not come back keeps the destination it began in open.
 //!   What the kernel took of it before a takeover may still land there.
 //! - A section that never returns hangs the thread that composes. In the handler

@@ -12,7 +12,8 @@
 //! Limits: of each address [`MAX_WITNESSES`] waiters are asked for evidence. A
 //! capture wakes threads for a moment: those that are not yet back in their call
 //! are looked at again for [`SETTLE_NS`] in all. What remains is a wait without
-//! an owner: nothing is guessed.
+//! an owner: nothing is guessed. The thread that composes the report is in no
+//! call of the program's: what a handler's report interrupted has no wait.
 //!
 //! # Signal safety
 //!
@@ -289,12 +290,10 @@ impl Look<'_> {
     /// is to be looked at again.
     fn owner_of(&mut self, from: usize, to: usize) -> bool {
         let mut found = Found::NOTHING;
+        let mut is_pending = false;
         for place in from..to.min(from.saturating_add(MAX_WITNESSES)) {
             match self.testimony(place) {
-                Testimony::Pending => {
-                    self.share(from, to, &Found::NOTHING, false);
-                    return true;
-                }
+                Testimony::Pending => is_pending = true,
                 Testimony::Found(it) => {
                     found = it;
                     break;
@@ -302,8 +301,9 @@ impl Look<'_> {
                 Testimony::Nothing => {}
             }
         }
-        self.share(from, to, &found, true);
-        false
+        let is_settled = found.owner != Owner::Unknown || !is_pending;
+        self.share(from, to, &found, is_settled);
+        !is_settled
     }
 
     fn testimony(&mut self, place: usize) -> Testimony {

@@ -117,12 +117,22 @@ pub(crate) fn limits(scratch: &mut [u8]) -> Limits {
         open_group(|mount| mount.is_v2(), path, rest)
             .or_else(|| open_mounted(b"/", cgroup::DEFAULT_MOUNT, path, rest))
     });
-    let v2 = v2.as_ref();
     let mut v1 = |controller: &[u8]| {
         cgroup::v1_path(content, controller)
             .and_then(|path| open_group(|mount| mount.is_v1(controller), path, rest))
     };
     let (memory, pids) = (v1(b"memory"), v1(b"pids"));
+    limits_of(v2.as_ref(), memory.as_ref(), pids.as_ref(), rest)
+}
+
+/// The limits by the directories of the group, of version 2 and of two of
+/// version 1's controllers.
+fn limits_of(
+    v2: Option<&OwnedFd>,
+    memory: Option<&OwnedFd>,
+    pids: Option<&OwnedFd>,
+    scratch: &mut [u8],
+) -> Limits {
     let used = |current, max| match (current, max) {
         (Ok(Some(Amount::Limited(used))), Ok(Some(Amount::Limited(max)))) => {
             Some(Used { used, max })
@@ -130,20 +140,20 @@ pub(crate) fn limits(scratch: &mut [u8]) -> Limits {
         _ => None,
     };
     let memory_used = used(
-        amount(v2, c"memory.current", memory.as_ref(), c"memory.usage_in_bytes"),
-        amount(v2, c"memory.max", memory.as_ref(), c"memory.limit_in_bytes"),
+        amount(v2, c"memory.current", memory, c"memory.usage_in_bytes"),
+        amount(v2, c"memory.max", memory, c"memory.limit_in_bytes"),
     );
     let tasks = used(
-        amount(v2, c"pids.current", pids.as_ref(), c"pids.current"),
-        amount(v2, c"pids.max", pids.as_ref(), c"pids.max"),
+        amount(v2, c"pids.current", pids, c"pids.current"),
+        amount(v2, c"pids.max", pids, c"pids.max"),
     );
     // The cache is looked at only where it makes a difference.
-    let memory = memory_used.filter(|memory| memory.is_near()).and_then(|found| {
-        let inactive = inactive_file(v2, b"inactive_file", rest)
-            .or_else(|| inactive_file(memory.as_ref(), b"total_inactive_file", rest))?;
+    let memory_used = memory_used.filter(|memory| memory.is_near()).and_then(|found| {
+        let inactive = inactive_file(v2, b"inactive_file", scratch)
+            .or_else(|| inactive_file(memory, b"total_inactive_file", scratch))?;
         Some(Used { used: found.used.saturating_sub(inactive), ..found })
     });
-    Limits { memory, tasks }
+    Limits { memory: memory_used, tasks }
 }
 
 fn inactive_file(group: Option<&OwnedFd>, key: &[u8], scratch: &mut [u8]) -> Option<u64> {
@@ -232,5 +242,80 @@ fn parsed<T>(
         // ENODEV: the group was removed while we are in it.
         Err(Errno::NOENT | Errno::NODEV) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with these files, in place of a control group.
+    fn group(name: &str, files: &[(&str, &str)]) -> OwnedFd {
+        let name = std::format!("gmr-cgroup-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        for (file, content) in files {
+            std::fs::write(path.join(file), content).unwrap();
+        }
+        let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+        read::open_dir(CWD, &path).unwrap()
+    }
+
+    fn remove(name: &str) {
+        let name = std::format!("gmr-cgroup-{}-{name}", std::process::id());
+        std::fs::remove_dir_all(std::env::temp_dir().join(name)).unwrap();
+    }
+
+    #[test]
+    fn what_is_used_of_limits() {
+        let mut scratch = std::vec![0; 4096];
+        let stat = "anon 5\ninactive_file 100\ntotal_inactive_file 300\n";
+        let full = group(
+            "full",
+            &[
+                ("memory.current", "1000\n"),
+                ("memory.max", "1024\n"),
+                ("memory.stat", stat),
+                ("pids.current", "9\n"),
+                ("pids.max", "10\n"),
+            ],
+        );
+        let limits = limits_of(Some(&full), None, None, &mut scratch);
+        remove("full");
+        assert_eq!(limits.memory, Some(Used { used: 900, max: 1024 }));
+        assert_eq!(limits.tasks, Some(Used { used: 9, max: 10 }));
+
+        let unlimited = group(
+            "unlimited",
+            &[("memory.current", "1000\n"), ("memory.max", "max\n"), ("pids.max", "max\n")],
+        );
+        let limits = limits_of(Some(&unlimited), None, None, &mut scratch);
+        remove("unlimited");
+        assert!(limits.memory.is_none() && limits.tasks.is_none());
+
+        // Version 1.
+        let first = group(
+            "first",
+            &[
+                ("memory.usage_in_bytes", "950\n"),
+                ("memory.limit_in_bytes", "1000\n"),
+                ("memory.stat", "inactive_x 1\ntotal_inactive_file 300\n"),
+            ],
+        );
+        let limits = limits_of(None, Some(&first), None, &mut scratch);
+        remove("first");
+        assert_eq!(limits.memory, Some(Used { used: 650, max: 1000 }));
+
+        // A limit that is far is not looked at further.
+        let far = group("far", &[("memory.current", "10\n"), ("memory.max", "1024\n")]);
+        let limits = limits_of(Some(&far), None, None, &mut scratch);
+        remove("far");
+        assert!(limits.memory.is_none());
+    }
+
+    #[test]
+    fn nine_tenths_are_near() {
+        let near = |used| Used { used, max: 100 }.is_near();
+        assert!(near(90) && near(100) && near(u64::MAX) && !near(89) && !near(0));
     }
 }
