@@ -419,6 +419,7 @@ fn a_thread_that_no_signal_reaches_is_found_with_its_call() {
     // stands is known, its callers are not.
     assert_eq!(thread.capture, "uninterruptible", "{thread:#?}");
     assert_eq!(thread.functions().collect::<Vec<_>>(), ["clone"], "{thread:#?}");
+    assert!(thread.fact("wchan").is_some(), "{thread:#?}");
 }
 
 /// A process that keeps a thread stopped, until it is dropped.
