@@ -152,8 +152,12 @@ struct Run {
 }
 
 fn symbolize(input: &str, directories: &[&Path]) -> Run {
+    symbolize_with(&[], input, directories)
+}
+
+fn symbolize_with(options: &[&str], input: &str, directories: &[&Path]) -> Run {
     let mut command = Command::new(GMR);
-    command.args(["symbolize", "-"]);
+    command.args(["symbolize", "-"]).args(options);
     for directory in directories {
         command.arg("--debug-dir").arg(directory);
     }
@@ -401,6 +405,19 @@ fn symbols_as(copies: &Copies, file: &Path) -> PathBuf {
     let path = copies.directory.inside("named").join(NAME);
     fs::copy(file, &path).expect("a copy");
     path
+}
+
+#[test]
+fn names_are_short_unless_wanted_whole() {
+    const LONG: &str = "Box<dyn core::ops::function::FnOnce<(), Output = ()> + core::marker::Send>";
+    let copies = Copies::new();
+    let directory = copies.by_build_id();
+    let input = report_of(&copies.stripped, "text");
+    let has = |text: &str, part: &str| stacks(text)["inlined"].iter().any(|it| it.contains(part));
+    let short = symbolize(&input, &[&directory]).out;
+    assert!(has(&short, "Box<…>") && !has(&short, LONG), "{short}");
+    let full = symbolize_with(&["--full-names"], &input, &[&directory]).out;
+    assert!(has(&full, LONG) && !has(&full, "Box<…>"), "{full}");
 }
 
 #[test]
