@@ -128,7 +128,7 @@ fn word(memory: &mut impl StackMemory, base: u64, offset: u64) -> Result<u64, u6
     memory.word(address).ok_or(address)
 }
 
-#[cfg(test)]
+#[cfg(all(test, gmr_engine))]
 mod tests {
     use std::vec::Vec;
 

@@ -12,7 +12,7 @@
 //!    call in front of each return address, the end where the information says
 //!    so. Otherwise the stack ends there and says why; nothing is guessed.
 //! 4. The kernel's count of how often the thread ran, read before and after,
-//!    proves that nothing moved meanwhile ([`capture`]).
+//!    proves that nothing moved meanwhile (`capture`).
 //!
 //! Compared with the signal: no EINTR, no wake-up, nothing on the thread's
 //! stack, any depth; but only threads that are blocked.

@@ -32,12 +32,12 @@ macro_rules! chain {
             #[inline(never)]
             fn $name(depth: u32) -> u32 {
                 // A page at least. Not a tail call, and unlike its twin in the
-                // other chain.
+                // other chain, with which it would be merged.
                 let mut page = [0_u8; 5000];
                 black_box(&mut page);
                 let made = $next(black_box(depth + 1));
                 black_box(&mut page);
-                black_box(made) + black_box(stringify!($name).len() as u32)
+                black_box(made) + black_box(u32::from(stringify!($name).as_bytes()[0]))
             }
         )*
     };
@@ -81,6 +81,7 @@ fn race(without_count: bool, rest_us: u32, wanted: u32) {
     observer.frames.at_each = Some(delay);
     observer.memory.without_count = without_count;
     let chains = [ranges(&observer, CHAIN), ranges(&observer, other::CHAIN)];
+    assert!(chains[0].iter().all(|range| !chains[1].contains(range)), "merged");
     let tids = [const { AtomicU32::new(0) }; 3];
     let (mut accepted, mut refused, mut in_chain) = (0_u32, 0_u32, [0_u32; 2]);
     std::thread::scope(|scope| {
