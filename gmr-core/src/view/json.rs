@@ -747,6 +747,33 @@ mod tests {
     }
 
     #[test]
+    fn a_programs_key_does_not_meet_the_count_of_entry_frames() {
+        let left_out =
+            Event::EntryFrames(crate::model::EntryFrames { count: 8, last: Frame::bare(1, 16) });
+        let frame = json!({"index": 1, "pc": "0x10", "certainty": "exact"});
+        assert_eq!(
+            data(&[
+                value("entry_frames_left_out", 5u64),
+                value("last_entry_frame_2", 6u64),
+                left_out,
+                left_out,
+                list("l"),
+                left_out,
+                Event::Close,
+            ]),
+            json!({
+                "entry_frames_left_out_": 5,
+                "last_entry_frame_2_": 6,
+                "entry_frames_left_out": 8,
+                "last_entry_frame": frame,
+                "entry_frames_left_out_2": 8,
+                "last_entry_frame_2": frame,
+                "l": [{"entry_frames_left_out": 8, "last_entry_frame": frame}],
+            })
+        );
+    }
+
+    #[test]
     fn a_whole_report() {
         let report = parsed(&sample());
         assert_eq!(report["schema_version"], 1);

@@ -448,7 +448,7 @@ fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
         "[\n=|\\-]{0,4}(====|----|\\|\\|\\||End of report 1: complete|\\[section ok: x\\])\n?",
-        "(item_1|item_2_ns|frames|frames_2|tid|pid|sequence|complete)_{0,2}",
+        "(item_1|item_2_ns|frames|frames_2|entry_frames_left_out|count|tid|pid|sequence|complete)_{0,2}",
         "[a-z]{0,3}\n{0,2}[a-z\t\u{1b}\u{202e}\u{2028}]{0,3}",
     ]
 }
