@@ -85,6 +85,13 @@ pub(crate) struct Observed {
     pub(crate) modules: Modules,
 }
 
+impl Theirs {
+    /// The symbol's name; the debug information's, where that does not know it.
+    pub(crate) fn symbol(&self) -> Option<&str> {
+        self.linkage.as_deref().or(self.function.as_deref())
+    }
+}
+
 impl Ours {
     pub(crate) fn address(&self) -> u64 {
         number(&self.pc)
@@ -194,7 +201,7 @@ fn gdb(pid: u32, corpus: &Corpus) -> BTreeMap<u32, TheirThread> {
         .args(["-iex", "set debuginfod enabled off", "-iex", "set auto-load no"])
         .args(["-iex", &format!("set debug-file-directory {}", debug_dir.display())])
         .args(["-ex", "set backtrace past-main on", "-ex", "set backtrace past-entry on"])
-        .args(["-ex", "set backtrace limit 1000"])
+        .args(["-ex", "set backtrace limit 1000", "-ex", "set print demangle off"])
         .args(["-ex", &format!("set $oracle_output = \"{}\"", output.display())])
         .args(["-p", &pid.to_string(), "-x"])
         .arg(script)
