@@ -126,7 +126,7 @@ fn threads(log: &ErrLog, number: usize) -> BTreeMap<u32, OurThread> {
 pub(crate) fn observe(corpus: &Corpus, arguments: &[&str]) -> Observed {
     let log = ErrLog::new();
     let mut command = Command::new(&corpus.program);
-    command.args(arguments).arg(format!("--c={}", build::make_c().display()));
+    command.args(arguments).arg(format!("--c={}", build::c_libraries().display()));
     if let Some(directory) = &corpus.debug_dir {
         command.arg(directory);
     }
