@@ -28,6 +28,8 @@ mod modules;
 mod names;
 #[path = "oracle/observe.rs"]
 mod observe;
+#[path = "oracle/selftest.rs"]
+mod selftest;
 
 use std::collections::{BTreeMap, BTreeSet};
 

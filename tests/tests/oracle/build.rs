@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// Files of a build that are looked at: the program and what it loads.
 pub(crate) const OBJECTS: [&str; 2] = ["corpus", "libcorpus_plugin.so"];
@@ -147,8 +148,15 @@ const C_FLAGS: [(&str, &str); 5] = [
     ("c_fp", "-g -O2 -fno-asynchronous-unwind-tables -fno-omit-frame-pointer"),
 ];
 
-/// C, compiled in each of several ways; the directory of the libraries.
-pub(crate) fn make_c() -> PathBuf {
+/// The directory of the libraries. They are made once: a corpus may have them
+/// mapped.
+pub(crate) fn c_libraries() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(make_c)
+}
+
+/// Compiles C in each of several ways.
+fn make_c() -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/src/shapes.c");
     let directory = home().join("c");
     fs::create_dir_all(&directory).expect("a directory");

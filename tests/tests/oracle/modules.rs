@@ -33,6 +33,11 @@ impl Modules {
         Modules(mappings)
     }
 
+    /// No object anywhere.
+    pub(crate) fn none() -> Self {
+        Modules(Vec::new())
+    }
+
     /// The object's name and the offset in it.
     pub(crate) fn find(&self, address: u64) -> Option<(&str, u64)> {
         let is_in = |mapping: &&Mapping| (mapping.start..mapping.end).contains(&address);

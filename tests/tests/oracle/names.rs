@@ -1,14 +1,15 @@
 //! When two names are one.
 //!
 //! Reports show the symbol's name, demangled (rustc-demangle, without hashes);
-//! gdb shows a name that it puts together from the debug information
-//! (`{impl#2}::call_once<(), …>`), but it also knows the symbol's name. So:
+//! gdb puts names together from the debug information
+//! (`{impl#2}::call_once<(), …>`), but it also knows the symbols' names. So:
 //!
 //! 1. Where gdb has a symbol's name, that is demangled as ours is, and the two
 //!    are equal or not.
-//! 2. Otherwise its own name is compared as it stands: C, assembly. Of a
-//!    function that is not mangled (`no_mangle`) the path goes, since the symbol
-//!    has none.
+//! 2. Otherwise its own name is compared as it stands: C, assembly. It may have
+//!    a path that the symbol has not (`no_mangle`), or none where the symbol has
+//!    one (line tables alone, which say the generic arguments, too): then the last
+//!    parts are compared, without generic arguments and numbers of closures.
 //! 3. Names that differ are one if the object's symbol tables have both where the
 //!    function begins: libc has `raise` and `gsignal`, and linkers fold equal
 //!    functions.
@@ -36,19 +37,43 @@ type Symbols = BTreeMap<u64, BTreeSet<String>>;
 
 /// The name that gdb has, as a report would show it.
 pub(crate) fn shown(theirs: &Theirs) -> Option<String> {
-    match &theirs.linkage {
-        Some(linkage) => Some(demangle(linkage)),
-        None => theirs.function.clone(),
-    }
+    theirs.symbol().map(demangle)
 }
 
 /// Whether `name` is of a part or a clone of a C function.
 fn is_part(name: &str, function: &str) -> bool {
-    let mut parts = name.strip_prefix(function).unwrap_or_default().split('.');
     let is_known = |part: &str| {
         ["part", "cold", "isra", "constprop"].contains(&part) || part.parse::<u32>().is_ok()
     };
-    parts.next() == Some("") && parts.all(is_known)
+    let suffix = name.strip_prefix(function).and_then(|rest| rest.strip_prefix('.'));
+    suffix.is_some_and(|suffix| suffix.split('.').all(is_known))
+}
+
+/// `a::b::<c>::f<d::e>` is `f`; closures are `{closure}`.
+fn last_part(name: &str) -> &str {
+    let name = name.strip_suffix("{{vtable.shim}}").unwrap_or(name);
+    // From the end: what is in brackets is skipped.
+    let (mut depth, mut end) = (0_i32, name.len());
+    for (at, byte) in name.bytes().enumerate().rev() {
+        match byte {
+            // Not the arrow of a function's type.
+            b'>' if name.as_bytes().get(at.wrapping_sub(1)) != Some(&b'-') => depth += 1,
+            b'<' => depth -= 1,
+            _ => continue,
+        }
+        if depth == 0 && name[..at].ends_with("::") {
+            end = at - 2;
+        } else if depth == 0 {
+            end = at;
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    let end = if name.ends_with('>') { end } else { name.len() };
+    let last = name[..end].rsplit("::").next().unwrap_or(name);
+    let is_closure = ["{closure", "{async_"].iter().any(|begin| last.contains(begin));
+    if is_closure { "{closure}" } else { last }
 }
 
 fn demangle(name: &str) -> String {
@@ -73,12 +98,12 @@ impl Aliases {
     /// Whether the names are one.
     pub(crate) fn are_one(&mut self, ours: &Ours, theirs: &Theirs) -> bool {
         let place = ours.place();
-        let is_mangled = |name: &String| name.starts_with("_R") || name.starts_with("_ZN");
-        let has_path = !theirs.linkage.as_ref().is_some_and(is_mangled);
+        let is_mangled = |name: &str| name.starts_with("_R") || name.starts_with("_ZN");
+        let has_symbol = theirs.symbol().is_some_and(is_mangled);
         match (&ours.function, &shown(theirs)) {
             (Some(ours), Some(theirs)) if ours == theirs => true,
             (Some(cut), Some(theirs)) if ours.function_truncated => theirs.starts_with(cut),
-            (Some(ours), Some(theirs)) if has_path && theirs.rsplit("::").next() == Some(ours) => {
+            (Some(ours), Some(theirs)) if !has_symbol && last_part(ours) == last_part(theirs) => {
                 true
             }
             (Some(ours), Some(theirs)) if is_part(ours, theirs) => true,
@@ -119,5 +144,33 @@ fn read(file: &Path, symbols: &mut Symbols) {
                 symbols.entry(value).or_default().insert(demangle(name));
             }
         }
+    }
+}
+
+#[test]
+fn last_parts() {
+    for (name, last) in [
+        ("f", "f"),
+        ("a::b::f", "f"),
+        ("<a::B as c::D>::f", "f"),
+        ("<a::B>::f::<c::D, fn() -> e::F>", "f"),
+        ("f<a::B<c::D>, (dyn e::F<(), Output=()>)>", "f"),
+        ("a::f::{{closure}}", "{closure}"),
+        ("{closure#1}<fn(), ()>", "{closure}"),
+        ("{async_fn#0}", "{closure}"),
+        ("a::FnOnce::call_once{{vtable.shim}}", "call_once"),
+    ] {
+        assert_eq!(last_part(name), last, "{name}");
+    }
+}
+
+#[test]
+fn parts_of_functions() {
+    for (name, function) in [("f.part.0", "f"), ("f.cold", "f"), ("f.constprop.0", "f.constprop")] {
+        assert!(is_part(name, function), "{name} {function}");
+    }
+    for (name, function) in [("f", "f"), ("g", "f"), ("a::f", "f"), ("f.g", "f"), ("f2.cold", "f")]
+    {
+        assert!(!is_part(name, function), "{name} {function}");
     }
 }

@@ -85,6 +85,13 @@ pub(crate) struct Observed {
     pub(crate) modules: Modules,
 }
 
+impl Theirs {
+    /// The symbol's name; the debug information's, where that does not know it.
+    pub(crate) fn symbol(&self) -> Option<&str> {
+        self.linkage.as_deref().or(self.function.as_deref())
+    }
+}
+
 impl Ours {
     pub(crate) fn address(&self) -> u64 {
         number(&self.pc)
@@ -119,7 +126,7 @@ fn threads(log: &ErrLog, number: usize) -> BTreeMap<u32, OurThread> {
 pub(crate) fn observe(corpus: &Corpus, arguments: &[&str]) -> Observed {
     let log = ErrLog::new();
     let mut command = Command::new(&corpus.program);
-    command.args(arguments).arg(format!("--c={}", build::make_c().display()));
+    command.args(arguments).arg(format!("--c={}", build::c_libraries().display()));
     if let Some(directory) = &corpus.debug_dir {
         command.arg(directory);
     }
@@ -194,7 +201,7 @@ fn gdb(pid: u32, corpus: &Corpus) -> BTreeMap<u32, TheirThread> {
         .args(["-iex", "set debuginfod enabled off", "-iex", "set auto-load no"])
         .args(["-iex", &format!("set debug-file-directory {}", debug_dir.display())])
         .args(["-ex", "set backtrace past-main on", "-ex", "set backtrace past-entry on"])
-        .args(["-ex", "set backtrace limit 1000"])
+        .args(["-ex", "set backtrace limit 1000", "-ex", "set print demangle off"])
         .args(["-ex", &format!("set $oracle_output = \"{}\"", output.display())])
         .args(["-p", &pid.to_string(), "-x"])
         .arg(script)
