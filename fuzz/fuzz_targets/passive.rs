@@ -234,16 +234,20 @@ fuzz_target!(|input: Input| {
     walk(&mut used, &modules, start, &mut shorter);
     assert_eq!(walk(&mut used, &modules, start, &mut window), fresh);
 
-    // Every place, also where no walk comes by.
+    // Every place, also where no walk comes by; asked in two orders.
     let mut context = Context::new_in();
-    let mut analyser = Analyser::new();
     let first = BIAS + CODE_SVMA;
-    for pc in first..=first + (modules.code.len() as u64).min(64) {
-        for is_interrupted in [false, true] {
-            let found =
-                Found { pc, certainty: Certainty::Exact, is_signal_frame: false, is_interrupted };
-            let answer = analyser.standing(&modules, &found, &mut context);
-            assert_eq!(Analyser::new().standing(&modules, &found, &mut context), answer);
-        }
+    let places = (first..=first + (modules.code.len() as u64).min(64))
+        .flat_map(|pc| [(pc, false), (pc, true)]);
+    let mut ask = |analyser: &mut Analyser, (pc, is_interrupted): (u64, bool)| {
+        let certainty = Certainty::Exact;
+        let found = Found { pc, certainty, is_signal_frame: false, is_interrupted };
+        analyser.standing(&modules, &found, &mut context)
+    };
+    let (mut forwards, mut backwards) = (Analyser::new(), Analyser::new());
+    let answers: Vec<_> = places.clone().map(|place| ask(&mut forwards, place)).collect();
+    let places: Vec<_> = places.collect();
+    for (place, answer) in places.iter().zip(&answers).rev() {
+        assert_eq!(ask(&mut backwards, *place), *answer);
     }
 });

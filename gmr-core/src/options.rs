@@ -19,7 +19,8 @@ const MIN_REPORT_DEADLINE: Duration = Duration::from_millis(10);
 const MIN_SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Threads that are never interrupted by a capture: the report describes them
-/// from /proc, without a stack.
+/// from /proc, with a stack only if they are parked (feature `passive`), which is
+/// read without waking them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exclude {

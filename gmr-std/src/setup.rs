@@ -263,8 +263,8 @@ impl<'c> Setup<'c> {
         self
     }
 
-    /// Threads that no capture may interrupt: the report describes them without
-    /// a stack.
+    /// Threads that no capture may interrupt. If such a thread is parked, its stack
+    /// is read without waking it; if it runs, it has none.
     pub fn exclude_threads(mut self, threads: &'static [Exclude]) -> Self {
         self.0.options = self.0.options.exclude_threads(threads);
         self

@@ -381,7 +381,7 @@ fn frames_below_a_signal_handler_are_found() {
     let marked = frames.iter().position(is_inferred).expect("a mark");
     assert!(frames[marked..].iter().all(is_inferred), "{thread:#?}");
     let at = |name: &str| thread.functions().iter().position(|found| *found == name);
-    assert!(at("stuck_handler") < Some(marked) && Some(marked) <= at("raise_usr1"), "{thread:#?}");
+    assert!(at("stuck_handler") < Some(marked) && Some(marked) <= at("raise_alrm"), "{thread:#?}");
     assert!(report.is_complete(), "{}", report.reasons());
 }
 

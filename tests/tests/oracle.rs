@@ -191,7 +191,7 @@ fn is_wanted(name: &str) -> bool {
 }
 
 #[test]
-#[ignore = "builds the corpus five more times"]
+#[ignore = "builds the corpus six more times"]
 fn the_stacks_of_all_builds_are_gdbs() {
     let takes_all = std::env::var_os("GMR_ORACLE").is_none();
     let mut tallies = Vec::new();
@@ -209,6 +209,7 @@ fn the_stacks_of_all_builds_are_gdbs() {
         if build.name == "release" {
             look(&build::linked(&corpus), &[]);
             look(&build::by_build_id(&corpus), &[]);
+            look(&build::compressed(&corpus), &[]);
             match build::with_system(&corpus) {
                 Some(corpus) => look(&corpus, &["--system"]),
                 None => println!("system: libc's debug file is not installed (libc6-dbg)"),

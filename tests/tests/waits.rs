@@ -415,8 +415,11 @@ fn a_thread_that_no_signal_reaches_is_found_with_its_call() {
     assert!(text.starts_with(&begin), "{text}");
     let thread = scene.thread(&report, "in-vfork");
     assert!(thread.fact("syscall").is_some_and(|call| call.starts_with("clone(")), "{thread:#?}");
-    assert_eq!(thread.capture, "uninterruptible", "it is not sent a signal: {thread:#?}");
     assert!(thread.fact("wchan").is_some(), "{thread:#?}");
+    // libc's clone has no unwind information from the system call on: where it
+    // stands is known, its callers are not.
+    assert_eq!(thread.capture, "uninterruptible", "{thread:#?}");
+    assert_eq!(thread.functions().collect::<Vec<_>>(), ["clone"], "{thread:#?}");
 }
 
 /// A process that keeps a thread stopped, until it is dropped.

@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use crate::rest::{Kind, arrive, is_over};
 
@@ -58,9 +59,9 @@ fn accept() {
 }
 
 fn unix_accept() {
-    let name = format!("/tmp/gmr-corpus-{}.sock", std::process::id());
-    let listener = UnixListener::bind(&name).unwrap();
-    std::fs::remove_file(&name).unwrap();
+    let name = format!("gmr-corpus-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    let listener = UnixListener::bind_addr(&address).unwrap();
     arrive();
     for connection in listener.incoming() {
         drop(connection);

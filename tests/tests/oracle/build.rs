@@ -34,9 +34,10 @@ const fn build(name: &'static str, profile: &'static str, flags: &'static str) -
 pub(crate) const USUAL: [Build; 2] = [build("debug", "dev", ""), build("release", "release", "")];
 
 /// The others.
-pub(crate) const FURTHER: [Build; 5] = [
+pub(crate) const FURTHER: [Build; 6] = [
     build("debug-fp", "dev", "-C force-frame-pointers=yes"),
     build("release-fp", "release", "-C force-frame-pointers=yes"),
+    build("lines", "lines", ""),
     build("lto", "lto", ""),
     build("packed", "packed", ""),
     build("v0", "release", "-C symbol-mangling-version=v0"),
@@ -103,7 +104,19 @@ pub(crate) fn linked(release: &Corpus) -> Corpus {
     Corpus { name: "linked", program, debug_dir: None, whole: release.whole.clone() }
 }
 
-/// The same, with debug files in a directory of build-ids.
+/// A copy with compressed sections.
+pub(crate) fn compressed(release: &Corpus) -> Corpus {
+    let directory = home().join("compressed");
+    fs::create_dir_all(&directory).expect("a directory");
+    for object in OBJECTS {
+        let (from, to) = (release.program.with_file_name(object), directory.join(object));
+        run("objcopy", &["--compress-debug-sections=zlib".as_ref(), from.as_ref(), to.as_ref()]);
+    }
+    let program = directory.join(OBJECTS[0]);
+    Corpus { name: "compressed", program, debug_dir: None, whole: release.whole.clone() }
+}
+
+/// As [`linked`], with debug files in a directory of build-ids.
 pub(crate) fn by_build_id(release: &Corpus) -> Corpus {
     let directory = home().join("build-id");
     let debug_dir = directory.join("debug");

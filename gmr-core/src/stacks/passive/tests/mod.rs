@@ -22,16 +22,23 @@ use crate::stacks::unwind::{Found, Walker};
 
 /// Frames in a vector.
 #[derive(Default)]
-struct List(Vec<Found>);
+struct List {
+    found: Vec<Found>,
+    /// Called when a frame comes.
+    at_each: Option<fn()>,
+}
 
 impl Frames for List {
     fn begin(&mut self) {
-        self.0.clear();
+        self.found.clear();
     }
 
     fn frame(&mut self, found: Found) -> bool {
-        self.0.push(found);
-        self.0.len() < 1000
+        if let Some(act) = self.at_each {
+            act();
+        }
+        self.found.push(found);
+        self.found.len() < 1000
     }
 }
 
@@ -78,7 +85,7 @@ impl Observer {
     }
 
     fn pcs(&self) -> Vec<u64> {
-        self.frames.0.iter().map(|frame| frame.pc).collect()
+        self.frames.found.iter().map(|frame| frame.pc).collect()
     }
 }
 

@@ -107,7 +107,7 @@ fn parked_threads_have_the_stacks_that_they_say() {
     let (mut complete, mut frames, mut wrong) = (0, 0, 0);
     for (tid, name) in &threads {
         let parked = observer.wait(*tid);
-        let found = core::mem::take(&mut observer.frames.0);
+        let found = core::mem::take(&mut observer.frames.found);
         let (truth, truth_end) = by_signal(&observer, &mut walker, *tid);
         assert!(matches!(parked.state, SyscallState::InCall { .. }), "{name}");
         assert_eq!(truth_end, StackEnd::Complete, "{name}");

@@ -1,3 +1,5 @@
+//! On reports made by hand, with an answer for every frame.
+
 use super::super::stack::testing::Fixed;
 use super::*;
 
