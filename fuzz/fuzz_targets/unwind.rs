@@ -160,13 +160,13 @@ fuzz_target!(|input: Input<'_>| {
     let bytes: Vec<u8> = stack.iter().flat_map(|each| word(each).to_ne_bytes()).collect();
     let start = Registers { pc: word(&input.pc), sp: word(&input.sp), fp: word(&input.fp) };
     let mut window = Window { base, bytes: &bytes };
-    let shorter = Window { base, bytes: &bytes[..usize::from(input.cut).min(bytes.len())] };
+    let mut shorter = Window { base, bytes: &bytes[..usize::from(input.cut).min(bytes.len())] };
 
     let mut walker = Walker::new();
     let fresh = walk(&mut walker, &modules, start, &mut window);
     assert_eq!(walk(&mut walker, &modules, start, &mut window), fresh);
 
     let mut used = Walker::new();
-    walk(&mut used, &modules, start, &shorter);
+    walk(&mut used, &modules, start, &mut shorter);
     assert_eq!(walk(&mut used, &modules, start, &mut window), fresh);
 });
