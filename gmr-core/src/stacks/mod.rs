@@ -9,7 +9,8 @@ pub mod call_site;
 pub(crate) mod collect;
 #[cfg(gmr_engine)]
 pub(crate) mod fresh;
-#[cfg(all(gmr_engine, feature = "passive"))]
+#[cfg(all(gmr_engine, any(test, feature = "passive")))]
+#[cfg_attr(not(feature = "passive"), allow(dead_code, reason = "tests use a part of it"))]
 pub(crate) mod live;
 #[cfg(gmr_engine)]
 pub(crate) mod modules;
