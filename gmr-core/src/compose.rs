@@ -545,23 +545,25 @@ fn compose(
     } else {
         let mut listed = listed;
         let described = records.get_mut(..listed.count).unwrap_or_default();
+        let until = report.capture_deadline_ns(0);
         let mut collected =
-            report.capture(&mut bank.stacks, described, interrupted, &asking, bytes);
+            report.capture(&mut bank.stacks, described, interrupted, &asking, bytes, until);
         if let Some(interval) = engine.options.sample_interval {
             bank.samples.remember(described, bank.stacks.frames.records);
             report.rest(nanoseconds(interval));
+            let until = report.capture_deadline_ns(1);
             listed = list(records, bytes);
             let described = records.get_mut(..listed.count).unwrap_or_default();
             bank.samples.read_cpu(described);
             collected = report
-                .capture(&mut bank.stacks, described, interrupted, &asking, bytes)
+                .capture(&mut bank.stacks, described, interrupted, &asking, bytes, until)
                 .longer(collected);
             let frames = &*bank.stacks.frames.records;
             let (walker, tables) = (&mut bank.stacks.walker, engine.tables.current());
             bank.samples.compare(described, frames, &mut |one, other| {
                 tables.as_ref().is_some_and(|it| walker.is_same_function(it.table, one, other))
             });
-            sampled = Some(Sampled { ended: bank.samples.ended(described) });
+            sampled = Some(Sampled { ended: bank.samples.ended(&listed, described) });
         }
         (listed, collected)
     };
@@ -731,8 +733,9 @@ impl Report<'_> {
         }
         out.value("host", Value::Bytes(engine.facts.host()));
         out.value("pid", engine.pid);
-        for outer in outer_pids(bytes).iter() {
-            out.value("pid in an outer namespace", *outer);
+        // Keys come once: further out than the next namespace is another key.
+        for (key, outer) in OUTER_PID_KEYS.into_iter().zip(outer_pids(bytes).iter().rev()) {
+            out.value(key, *outer);
         }
         let ignored = engine.stats.ignored.load(Ordering::Relaxed);
         if ignored > 0 {
@@ -764,7 +767,22 @@ impl Report<'_> {
         }
     }
 
+    /// When the capture of sample `number` (0 or 1) has to be done. One may take half
+    /// of the report's time. Of two, the first leaves the second as much as itself,
+    /// whatever the rest in between takes (at most a quarter of the report's deadline).
     #[cfg(feature = "stacks")]
+    fn capture_deadline_ns(&self, number: u32) -> u64 {
+        let quarter = self.deadline_ns.saturating_sub(self.began_ns) >> 2;
+        let quarters = match (self.engine.options.sample_interval, number) {
+            (None, _) => 2,
+            (Some(_), 0) => 1,
+            (Some(_), _) => 3,
+        };
+        self.began_ns.saturating_add(quarter.saturating_mul(quarters))
+    }
+
+    #[cfg(feature = "stacks")]
+    #[expect(clippy::too_many_arguments, reason = "as compose")]
     fn capture(
         &mut self,
         stacks: &mut crate::bank::Stacks,
@@ -772,11 +790,11 @@ impl Report<'_> {
         interrupted: Option<Interrupted>,
         asking: &Asking<'_>,
         bytes: &mut [u8],
+        deadline_ns: u64,
     ) -> crate::stacks::collect::Collected {
         use crate::stacks::collect::Collector;
         let engine = self.engine;
         stacks.frames.used = 0;
-        let budget = self.deadline_ns.saturating_sub(self.began_ns) >> 1;
         let checked = crate::stacks::fresh::check(engine, bytes);
         if !checked.is_trusted {
             self.incomplete = self.incomplete.with(Incomplete::TRUNCATED);
@@ -798,7 +816,7 @@ impl Report<'_> {
             table: table.table,
             frames: &mut stacks.frames,
             thread_deadline_ns: nanoseconds(engine.options.thread_deadline),
-            deadline_ns: self.began_ns.saturating_add(budget),
+            deadline_ns,
         };
         if let Some(interrupted) = interrupted
             && let Some(record) = records.iter_mut().find(|record| record.is_triggering)
@@ -1223,7 +1241,15 @@ fn process_age(engine: &Engine, bytes: &mut [u8]) -> Option<u64> {
     )
 }
 
-/// The process ids by which outer namespaces know us, if /proc shows them.
+/// Our process id in outer namespaces, from the next one on; more are left out.
+const OUTER_PID_KEYS: [&str; 3] = [
+    "pid in an outer namespace",
+    "pid two namespaces further out",
+    "pid three namespaces further out",
+];
+
+/// The process ids by which outer namespaces know us, if /proc shows them, the
+/// outermost first.
 fn outer_pids(bytes: &mut [u8]) -> heapless::Vec<u32, 8> {
     let Ok(content) = read::file(rustix::fs::CWD, c"/proc/self/status", bytes) else {
         return heapless::Vec::new();

@@ -11,17 +11,18 @@
 //!
 //! Limits: a thread that left and came back in between with an equal stack counts
 //! as the same; its CPU time tells. The innermost frame is the same if it is in the
-//! same function. Fingerprints are 128 bits of FNV-1a.
+//! same function. Of stacks of which one was cut, and that differ in length only, nobody
+//! knows. Fingerprints are 128 bits of FNV-1a.
 
 use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::model::{Between, Movement};
+use crate::model::{Between, Movement, StackEnd};
 use crate::procfs::path::SmallPath;
 use crate::procfs::{read, schedstat};
 use crate::stacks::collect::FrameRecord;
 use crate::sys::clock;
 use crate::sys::memory::Zeroable;
-use crate::threads::ThreadRecord;
+use crate::threads::{Listed, ThreadRecord};
 
 /// What a capture costs a thread on its way back to sleep, and more: below this,
 /// or below a hundredth of the interval, it had no CPU time.
@@ -34,6 +35,7 @@ pub(crate) struct Sample {
     frame_count: u32,
     pc: u64,
     callers: [u64; 2],
+    is_whole: bool,
     /// CPU time until `at_ns`; [`UNKNOWN`] if it could not be read.
     cpu_ns: u64,
     at_ns: u64,
@@ -64,6 +66,7 @@ impl Samples {
                 frame_count: record.frame_count,
                 pc,
                 callers,
+                is_whole: record.stack_end == StackEnd::Complete,
                 cpu_ns: task
                     .as_ref()
                     .and_then(|task| cpu_ns(task.as_fd(), record.tid))
@@ -109,9 +112,14 @@ impl Samples {
                 continue;
             }
             let (pc, callers) = fingerprint(frames);
-            let is_same = first.frame_count == record.frame_count
-                && first.callers == callers
-                && (first.pc == pc || same_function(first.pc, pc));
+            let is_same_place = first.pc == pc || same_function(first.pc, pc);
+            let is_as_deep = first.frame_count == record.frame_count;
+            let are_whole = first.is_whole && record.stack_end == StackEnd::Complete;
+            if is_same_place && !is_as_deep && !are_whole {
+                // The rest of the shorter one may be the same.
+                continue;
+            }
+            let is_same = is_same_place && is_as_deep && first.callers == callers;
             between.movement = Some(match between.cpu_ns {
                 _ if !is_same => Movement::Moved,
                 Some(cpu_ns) if cpu_ns >= NOISE_NS.max(between.interval_ns / 100) => {
@@ -124,10 +132,14 @@ impl Samples {
         }
     }
 
-    /// Threads of the first sample that are not among `records`.
-    pub(crate) fn ended(&self, records: &[ThreadRecord]) -> usize {
+    /// Threads of the first sample that are not among `records`; `None` if those are
+    /// not all there are.
+    pub(crate) fn ended(&self, listed: &Listed, records: &[ThreadRecord]) -> Option<usize> {
+        if listed.error.is_some() || listed.total > records.len() as u64 {
+            return None;
+        }
         let still_there = records.iter().filter(|record| self.of(record.tid).is_some()).count();
-        self.used.saturating_sub(still_there)
+        Some(self.used.saturating_sub(still_there))
     }
 
     fn of(&self, tid: u32) -> Option<&Sample> {
@@ -173,7 +185,15 @@ mod tests {
     use std::vec::Vec;
 
     fn samples(count: usize) -> Samples {
-        let empty = Sample { tid: 0, frame_count: 0, pc: 0, callers: [0; 2], cpu_ns: 0, at_ns: 0 };
+        let empty = Sample {
+            tid: 0,
+            frame_count: 0,
+            pc: 0,
+            callers: [0; 2],
+            is_whole: false,
+            cpu_ns: 0,
+            at_ns: 0,
+        };
         Samples { places: Box::leak(std::vec![empty; count].into_boxed_slice()), used: 0 }
     }
 
@@ -189,14 +209,29 @@ mod tests {
 
     /// The mark of one thread whose stacks were `first` and `second`.
     fn compared(first: &[u64], second: &[u64], cpu_ns: Option<u64>) -> Option<Movement> {
+        compared_ending(first, second, cpu_ns, [StackEnd::Complete; 2])
+    }
+
+    fn compared_ending(
+        first: &[u64],
+        second: &[u64],
+        cpu_ns: Option<u64>,
+        ends: [StackEnd; 2],
+    ) -> Option<Movement> {
         let mut samples = samples(4);
-        samples.remember(&[record(7, 0, first.len() as u32)], &frames(first));
+        let mut before = record(7, 0, first.len() as u32);
+        before.stack_end = ends[0];
+        samples.remember(&[before], &frames(first));
         let mut records = [record(7, 0, second.len() as u32), record(8, 0, 1)];
+        records[0].stack_end = ends[1];
         samples.read_cpu(&mut records);
         assert!(records[1].between.is_none(), "thread 8 is new");
         records[0].between = Some(Between { movement: None, cpu_ns, interval_ns: 100_000_000 });
         samples.compare(&mut records, &frames(second), &mut |a, b| a / 100 == b / 100);
-        assert_eq!(samples.ended(&records[1..]), 1);
+        let mut listed = Listed { count: 1, total: 1, ..Listed::default() };
+        assert_eq!(samples.ended(&listed, &records[1..]), Some(1));
+        listed.total = 2;
+        assert_eq!(samples.ended(&listed, &records[1..]), None, "one was not listed");
         records[0].between.and_then(|between| between.movement)
     }
 
@@ -215,6 +250,21 @@ mod tests {
         assert_eq!(compared(&same, &[110, 3, 2], Some(0)), Some(Movement::Moved));
         assert_eq!(compared(&same, &[110, 2], Some(0)), Some(Movement::Moved));
         assert_eq!(compared(&same, &[], Some(0)), None, "no stack");
+    }
+
+    #[test]
+    fn a_stack_that_was_cut_elsewhere_has_not_moved_for_that() {
+        let cut = StackEnd::WindowFull { window_bytes: 16384 };
+        let whole = StackEnd::Complete;
+        for ends in [[cut, whole], [whole, cut], [cut, cut]] {
+            let compared =
+                |first: &[u64], second: &[u64]| compared_ending(first, second, Some(0), ends);
+            assert_eq!(compared(&[110, 2, 3], &[110, 2]), None);
+            assert_eq!(compared(&[110, 2], &[120, 2, 3]), None);
+            assert_eq!(compared(&[110, 2, 3], &[210, 2]), Some(Movement::Moved));
+            assert_eq!(compared(&[110, 2, 3], &[110, 2, 4]), Some(Movement::Moved));
+            assert_eq!(compared(&[110, 2, 3], &[110, 2, 3]), Some(Movement::SameStackNoCpu));
+        }
     }
 
     #[test]

@@ -194,7 +194,8 @@ impl Movement {
 /// Two samples of one thread compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Between {
-    /// `None` if one of the samples has no stack.
+    /// `None` if that cannot be told: one of the samples has no stack, or both are in
+    /// the same function and one was cut.
     pub movement: Option<Movement>,
     /// CPU time in between, in nanoseconds, if the kernel says (it was built with
     /// SCHED_INFO).

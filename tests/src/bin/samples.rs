@@ -1,17 +1,21 @@
 //! Three threads that two samples tell apart: `parked` waits for ever, `spinner`
 //! burns CPU in one function, `mover` goes from one function to another whenever
-//! a capture ends its sleep (nanosleep(2) returns EINTR).
+//! a capture ends its sleep (nanosleep(2) returns EINTR). And two twins,
+//! parked at the same place, so that they are one block; with `silent` as third argument
+//! instead a thread that no signal reaches for the whole report.
 #![allow(unsafe_code, reason = "calls libc")]
 
 use std::hint::black_box;
 use std::io::{BufRead, stdin};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
 use gmr_std::View;
 
 static BEGUN: AtomicU32 = AtomicU32::new(0);
+static CHILD: AtomicI32 = AtomicI32::new(0);
+static CORE: gmr_core::Reporter = gmr_core::Reporter::new(gmr_core::package!());
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,17 +35,57 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             naps_there();
         }
     })?;
-    gmr_std::setup_autorun(gmr_std::package!())
-        .view(View::Json)
-        .source_lines(false)
-        .samples(count, Duration::from_millis(millis))
-        .install()?;
-    while BEGUN.load(Ordering::Acquire) < 3 {
+    let is_silent = arguments.get(2).is_some_and(|argument| argument == "silent");
+    let begun = if is_silent {
+        Builder::new().name("held".into()).spawn(|| {
+            BEGUN.fetch_add(1, Ordering::AcqRel);
+            gmr_tests::held::wait_for_child(&CHILD);
+        })?;
+        4
+    } else {
+        for _ in 0..2 {
+            Builder::new().name("twin".into()).spawn(twins)?;
+        }
+        5
+    };
+    while BEGUN.load(Ordering::Acquire) < begun {
         std::thread::yield_now();
+    }
+    let interval = Duration::from_millis(millis);
+    if is_silent {
+        while CHILD.load(Ordering::Acquire) == 0 {
+            std::thread::yield_now();
+        }
+        let options = gmr_core::Options::new()
+            .view(View::Json)
+            .report_deadline(Duration::from_secs(4))
+            .thread_deadline(Duration::from_secs(60))
+            .samples(count, interval);
+        CORE.setup_trigger_with(gmr_core::Signal::Usr2, &options)?;
+        Builder::new().name("lent".into()).spawn(|| CORE.run())?;
+    } else {
+        gmr_std::setup_autorun(gmr_std::package!())
+            .view(View::Json)
+            .source_lines(false)
+            .samples(count, interval)
+            .install()?;
     }
     println!("ready");
     for _ in stdin().lock().lines() {}
+    match CHILD.load(Ordering::Acquire) {
+        0 => {}
+        // SAFETY: our child, which only pauses.
+        child => _ = unsafe { libc::kill(child, libc::SIGKILL) },
+    }
     Ok(())
+}
+
+#[inline(never)]
+fn twins() {
+    BEGUN.fetch_add(1, Ordering::AcqRel);
+    loop {
+        std::thread::park();
+    }
 }
 
 #[inline(never)]

@@ -29,7 +29,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         block_all();
         deeper(20, &mut || park());
     })?;
-    thread("vforked", || deeper(20, &mut || wait_for_child()))?;
+    thread("vforked", || {
+        deeper(20, &mut || {
+            PARKED.fetch_add(1, Ordering::AcqRel);
+            gmr_tests::held::wait_for_child(&CHILD);
+        })
+    })?;
     thread("excluded", || deeper(20, &mut || park()))?;
     thread("large", || large(20))?;
     thread("on-alternate", || deeper(20, &mut || raise_on_alternate()))?;
@@ -94,44 +99,6 @@ fn block_all() {
     unsafe { libc::sigfillset(&raw mut all) };
     // SAFETY: a whole set.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, core::ptr::null_mut()) };
-}
-
-#[inline(never)]
-fn wait_for_child() {
-    PARKED.fetch_add(1, Ordering::AcqRel);
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
-    // Not libc's clone(2): its code has no unwind information from the system call
-    // on. The child uses no memory: it asks to be killed with its parent (which says
-    // nothing if that is a thread's end), and pauses for ever.
-    // SAFETY: the child never leaves this code and never touches the stack.
-    unsafe {
-        std::arch::asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 3f",
-            "mov eax, {prctl}",
-            "mov edi, {death_signal}",
-            "mov esi, {kill}",
-            "syscall",
-            "2:",
-            "mov eax, {pause}",
-            "syscall",
-            "jmp 2b",
-            "3:",
-            prctl = const libc::SYS_prctl,
-            death_signal = const libc::PR_SET_PDEATHSIG,
-            kill = const libc::SIGKILL,
-            pause = const libc::SYS_pause,
-            inlateout("rax") libc::SYS_clone => _,
-            inlateout("rdi") i64::from(flags) => _,
-            inlateout("rsi") 0_i64 => _,
-            in("rdx") CHILD.as_ptr(),
-            in("r10") 0,
-            in("r8") 0,
-            out("rcx") _,
-            out("r11") _,
-        );
-    }
 }
 
 #[inline(never)]

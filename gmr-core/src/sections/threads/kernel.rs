@@ -17,7 +17,7 @@ use crate::threads::facts::{Call, Calls, KernelFacts};
 use crate::waits::{Kind, Owner, Wait, words};
 
 /// A call with six decoded arguments takes some 150 bytes.
-const LINE_BYTES: usize = 256;
+pub(super) const LINE_BYTES: usize = 256;
 
 /// Why threads show no system calls, if they do not: one line for the section.
 pub(super) fn write_refusal(calls: &Calls, out: &mut SectionWriter<'_>) -> SectionResult {
@@ -84,14 +84,14 @@ pub(super) fn brief<W: ufmt::uWrite>(record: &ThreadRecord, out: &mut W) -> Resu
 }
 
 /// Writes facts that are one line for people and an object for machines.
-struct Summaries<'a, 'w> {
-    has_line: bool,
-    out: &'a mut SectionWriter<'w>,
+pub(super) struct Summaries<'a, 'w> {
+    pub(super) has_line: bool,
+    pub(super) out: &'a mut SectionWriter<'w>,
 }
 
 impl Summaries<'_, '_> {
     /// A line in text, if people see it, and a group in JSON.
-    fn write(
+    pub(super) fn write(
         &mut self,
         key: &str,
         text: &str,

@@ -21,6 +21,8 @@ use crate::threads::{Listed, ThreadRecord};
 #[cfg(feature = "stacks")]
 use crate::{stacks::collect::FrameRecord, stacks::modules::Table};
 
+#[cfg(feature = "stacks")]
+mod between;
 mod fold;
 #[cfg(feature = "stacks")]
 mod frames;
@@ -62,7 +64,7 @@ pub(crate) struct Facts<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sampled {
     /// Threads that were there at the first only.
-    pub(crate) ended: usize,
+    pub(crate) ended: Option<usize>,
 }
 
 #[cfg(feature = "stacks")]
@@ -117,7 +119,7 @@ pub(crate) fn write(
     #[cfg(feature = "stacks")]
     if let Some(sampled) = facts.sampled {
         out.value("samples", 2_u32)?;
-        out.value("threads that ended between samples", sampled.ended as u64)?;
+        out.value("threads that ended between samples", sampled.ended.map(|ended| ended as u64))?;
     }
     if facts.scopes.unrecorded > 0 {
         out.value("scopes not recorded", facts.scopes.unrecorded)?;
@@ -176,7 +178,7 @@ pub(crate) fn write_thread(
         #[cfg(feature = "passive")]
         write_while_parked(record, out)?;
         #[cfg(feature = "stacks")]
-        write_between(record, out)?;
+        between::write(record, out)?;
         write_scopes(facts, record, out)?;
         #[cfg(feature = "stacks")]
         frames::write(facts, record, out)?;
@@ -200,20 +202,6 @@ fn write_while_parked(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> Sec
         }
     };
     Ok(out.value("stack read", text.as_str())?)
-}
-
-/// What it did since the first of two samples.
-#[cfg(feature = "stacks")]
-fn write_between(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
-    let Some(between) = record.between else { return Ok(()) };
-    if let Some(movement) = between.movement {
-        out.value("between samples", movement.words())?;
-    }
-    if let Some(cpu_ns) = between.cpu_ns {
-        out.value("CPU between samples", crate::model::Value::DurationNs(cpu_ns))?;
-    }
-    out.value("time between samples", crate::model::Value::DurationNs(between.interval_ns))?;
-    Ok(())
 }
 
 /// The threads of `block`, whose first is `first`.
@@ -255,6 +243,8 @@ fn write_member(
     let mut summary = heapless::String::<SUMMARY_BYTES>::new();
     // What does not fit is left out.
     let _ = kernel::brief(record, &mut summary);
+    #[cfg(feature = "stacks")]
+    let _ = between::brief(record, &mut summary);
     let member = ThreadMember {
         tid: record.tid,
         name: record.name(),
@@ -263,6 +253,8 @@ fn write_member(
     };
     out.thread_member(&member, |out| {
         kernel::write_member(record, out)?;
+        #[cfg(feature = "stacks")]
+        between::write_member(record, out)?;
         write_scopes(facts, record, out)
     })
 }
