@@ -37,7 +37,31 @@ fn two_samples_tell_who_moved_who_slept_and_who_burned() {
         ("spinner", "same stack, burning CPU"),
         ("mover", "moved"),
     ] {
-        assert_eq!(thread(&section, name)["between samples"], mark, "{name}: {section:#}");
+        assert_eq!(thread(&section, name)["between samples"]["movement"], mark, "{name}: {section:#}");
+    }
+}
+
+#[test]
+fn what_the_threads_of_a_block_did_is_said_of_each() {
+    let log = ErrLog::new();
+    let daemon = Daemon::start(SAMPLES, &["500"], log.stdio());
+    // One may still be on its way back from a capture.
+    for sequence in 1.. {
+        let (section, _) = next(&daemon, &log, sequence);
+        let blocks = section["threads"].as_array().expect("threads");
+        let Some(block) = blocks.iter().find(|block| block["count"] == 3) else {
+            assert!(sequence < 20, "{section:#}");
+            continue;
+        };
+        let members = block["members"].as_array().expect("members");
+        for member in members {
+            let between = &member["between samples"];
+            assert_eq!(member["name"], "alike", "{block:#}");
+            assert_eq!(between["movement"], members[0]["between samples"]["movement"]);
+            assert!(between["movement"].is_string() && between["cpu_ns"].is_u64(), "{block:#}");
+            assert!(between["time_ns"].is_u64(), "{block:#}");
+        }
+        break;
     }
 }
 

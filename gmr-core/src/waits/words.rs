@@ -74,6 +74,8 @@ pub(crate) fn write_what<const N: usize>(line: &mut Line<N>, wait: &Wait) {
     }
     if wait.is_deadlock {
         line.push(": deadlock, see findings");
+    } else if wait.is_timed_circle {
+        line.push(": a circle until a timeout, see findings");
     }
 }
 

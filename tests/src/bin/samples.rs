@@ -1,4 +1,5 @@
-//! Three threads that two samples tell apart: `parked` waits for ever, `spinner`
+//! Threads that two samples tell apart: `parked` waits for ever, and so do three
+//! with the name `alike`, all in one place; `spinner`
 //! burns CPU in one function, `mover` goes from one function to another whenever
 //! a capture ends its sleep (nanosleep(2) returns EINTR).
 #![allow(unsafe_code, reason = "calls libc")]
@@ -23,6 +24,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::thread::park();
         }
     })?;
+    for _ in 0..3 {
+        Builder::new().name("alike".into()).spawn(naps_for_ever)?;
+    }
     Builder::new().name("spinner".into()).spawn(spins)?;
     Builder::new().name("mover".into()).spawn(|| {
         BEGUN.fetch_add(1, Ordering::AcqRel);
@@ -36,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .source_lines(false)
         .samples(count, Duration::from_millis(millis))
         .install()?;
-    while BEGUN.load(Ordering::Acquire) < 3 {
+    while BEGUN.load(Ordering::Acquire) < 6 {
         std::thread::yield_now();
     }
     println!("ready");
@@ -47,9 +51,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[inline(never)]
 fn spins() {
     BEGUN.fetch_add(1, Ordering::AcqRel);
+    // Without a call, which would be another stack.
     let mut number = 1_u64;
     loop {
-        number = black_box(number.wrapping_mul(3));
+        number ^= number << 1;
+    }
+}
+
+/// In one function, whatever ends its sleep.
+#[inline(never)]
+fn naps_for_ever() {
+    BEGUN.fetch_add(1, Ordering::AcqRel);
+    loop {
+        nap(3602);
     }
 }
 

@@ -308,8 +308,6 @@ impl Thread {
             | "scheduling"
             | "traced by process"
             | "between samples"
-            | "CPU between samples"
-            | "time between samples"
             | "stack read" => {
                 self.facts.push((key.to_owned(), value.to_owned()));
             }

@@ -1,9 +1,11 @@
-//! What the kernel says of a thread: shown before its frames.
+//! What the kernel says of a thread, and two samples of it: shown before its
+//! frames.
 //!
 //! Each fact is one line in text and an object in JSON: the system call, what
 //! the thread waits for, its processor time, how often it gave the processor
-//! up; and if there is something to say, its real-time policy, the kernel
-//! function that it waits in, and who traces it. What is not known has no line.
+//! up; and if there is something to say, its real-time policy, what it did
+//! between two samples, the kernel function that it waits in, and who traces it.
+//! What is not known has no line.
 
 use ufmt::uwrite;
 
@@ -35,8 +37,19 @@ pub(super) fn write_refusal(calls: &Calls, out: &mut SectionWriter<'_>) -> Secti
 
 /// The lines of one thread's block.
 pub(super) fn write(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
-    let facts = &record.kernel;
     write_all(record, true, out)?;
+    write_unusual(&record.kernel, out)
+}
+
+/// The same of a member of a block of several: for machines, since a line for
+/// each fact of a thousand threads is not for people.
+pub(super) fn write_member(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
+    write_all(record, false, out)?;
+    write_unusual(&record.kernel, out)
+}
+
+/// What hardly any thread has: people see it of each.
+fn write_unusual(facts: &KernelFacts, out: &mut SectionWriter<'_>) -> SectionResult {
     if !facts.wchan().is_empty() {
         out.value("wchan", facts.wchan())?;
     }
@@ -46,12 +59,6 @@ pub(super) fn write(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> Secti
     Ok(())
 }
 
-/// The same of a member of a block of several: for machines, since a line for
-/// each fact of a thousand threads is not for people.
-pub(super) fn write_member(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
-    write_all(record, false, out)
-}
-
 /// All that is a summary; `has_line` says whether people see it.
 fn write_all(record: &ThreadRecord, has_line: bool, out: &mut SectionWriter<'_>) -> SectionResult {
     let facts = &record.kernel;
@@ -59,7 +66,34 @@ fn write_all(record: &ThreadRecord, has_line: bool, out: &mut SectionWriter<'_>)
     write_call(&facts.call, &mut out)?;
     write_wait(&record.wait, &mut out)?;
     write_cpu(facts, &mut out)?;
-    write_scheduling(facts, &mut out)
+    write_scheduling(facts, &mut out)?;
+    #[cfg(feature = "stacks")]
+    write_between(record, &mut out)?;
+    Ok(())
+}
+
+/// What it did since the first of two samples.
+#[cfg(feature = "stacks")]
+fn write_between(record: &ThreadRecord, out: &mut Summaries<'_, '_>) -> SectionResult {
+    let Some(between) = record.between else { return Ok(()) };
+    let movement = between.movement.map(crate::model::Movement::words);
+    let mut line = Line::<LINE_BYTES>::new();
+    line.push(movement.unwrap_or("no two stacks to compare"));
+    line.push("; ");
+    match between.cpu_ns {
+        Some(cpu_ns) => {
+            line.push("had a CPU for ");
+            crate::view::duration(&mut line, cpu_ns);
+            line.push(" of ");
+        }
+        None => line.push("in "),
+    }
+    crate::view::duration(&mut line, between.interval_ns);
+    out.write("between samples", line.as_str(), |out| {
+        out.value("movement", movement)?;
+        out.value("cpu", between.cpu_ns.map(Value::DurationNs))?;
+        Ok(out.value("time", Value::DurationNs(between.interval_ns))?)
+    })
 }
 
 /// The thread in a few words, without its name: `sleeping, futex 0x7f21c0a41e10,
@@ -79,6 +113,11 @@ pub(super) fn brief<W: ufmt::uWrite>(record: &ThreadRecord, out: &mut W) -> Resu
         words::write_what(&mut line, &record.wait);
         out.write_str(if record.wait.kind == Kind::ThreadEnd { ", waits for " } else { ", " })?;
         out.write_str(line.as_str())?;
+    }
+    #[cfg(feature = "stacks")]
+    if let Some(movement) = record.between.and_then(|between| between.movement) {
+        out.write_str(", ")?;
+        out.write_str(movement.words())?;
     }
     Ok(())
 }

@@ -175,8 +175,6 @@ pub(crate) fn write_thread(
         kernel::write(record, out)?;
         #[cfg(feature = "passive")]
         write_while_parked(record, out)?;
-        #[cfg(feature = "stacks")]
-        write_between(record, out)?;
         write_scopes(facts, record, out)?;
         #[cfg(feature = "stacks")]
         frames::write(facts, record, out)?;
@@ -200,20 +198,6 @@ fn write_while_parked(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> Sec
         }
     };
     Ok(out.value("stack read", text.as_str())?)
-}
-
-/// What it did since the first of two samples.
-#[cfg(feature = "stacks")]
-fn write_between(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
-    let Some(between) = record.between else { return Ok(()) };
-    if let Some(movement) = between.movement {
-        out.value("between samples", movement.words())?;
-    }
-    if let Some(cpu_ns) = between.cpu_ns {
-        out.value("CPU between samples", crate::model::Value::DurationNs(cpu_ns))?;
-    }
-    out.value("time between samples", crate::model::Value::DurationNs(between.interval_ns))?;
-    Ok(())
 }
 
 /// The threads of `block`, whose first is `first`.
