@@ -134,7 +134,7 @@ fn circles_of_each_length_are_deadlocks_with_all_their_threads_and_locks() {
             assert_eq!(
                 thread.fact("waits for"),
                 Some(&*format!(
-                    "futex {}, pthread mutex owned by {}: deadlock, see findings",
+                    "futex {}, pthread mutex owned by {} (deadlock, see findings)",
                     scene.fact(&format!("lock-{owner}")),
                     scene.named(&format!("locker-{owner}")),
                 ))
@@ -175,7 +175,7 @@ fn a_circle_with_a_timeout_is_no_deadlock() {
     assert_eq!(report.findings.len(), 1, "{:#?}", report.findings);
     for name in ["locker-0", "locker-1"] {
         let wait = wait_of(scene.thread(&report, name));
-        assert!(wait.ends_with(": a circle until a timeout, see findings"), "{wait}");
+        assert!(wait.ends_with(" (in a circle until a timeout, see findings)"), "{wait}");
     }
     let mut scene = Scene::start("timed-circle", "json");
     let report = scene.settled(|report| finding(report, "lock wait").is_some());
