@@ -12,9 +12,11 @@ use rustix::fs::AtFlags;
 use ufmt::uwrite;
 
 use crate::engine::Engine;
+use crate::judge::masked_text;
 use crate::line::Line;
 use crate::model::{Capture, Finding, FindingCode};
 use crate::procfs::{list, read};
+use crate::redact::Redaction;
 use crate::sections::processes::cgroup;
 use crate::sections::threads::Facts;
 
@@ -27,6 +29,10 @@ const MAX_FINDINGS: u32 = 32;
 /// Threads that one finding names.
 const MAX_TIDS: usize = 16;
 
+/// The longest text of a finding, with room for what masks take more than the
+/// secrets that they hide.
+const MASKED_BYTES: usize = 1024 + 256;
+
 /// What there is to judge by.
 pub(crate) struct Evidence<'a> {
     pub(crate) engine: &'a Engine,
@@ -38,6 +44,8 @@ pub(crate) struct Evidence<'a> {
 /// Takes findings up to their limit.
 struct Report<'a> {
     give: &'a mut dyn FnMut(&Finding<'_>),
+    /// Findings name threads and files, which may hold a secret.
+    policy: &'a Redaction,
     shown: u32,
     left_out: u32,
 }
@@ -62,6 +70,8 @@ impl Report<'_> {
             }
         }
         self.shown = self.shown.saturating_add(1);
+        let mut scratch = [0; MASKED_BYTES];
+        let text = masked_text(self.policy, text, &mut scratch);
         (self.give)(&Finding { code, text, tids: &tids, tids_left_out });
     }
 }
@@ -85,7 +95,8 @@ pub(crate) fn write(
     dirents: &mut [core::mem::MaybeUninit<u8>],
     give: &mut dyn FnMut(&Finding<'_>),
 ) {
-    let mut report = Report { give, shown: 0, left_out: 0 };
+    let policy = evidence.engine.options.redaction;
+    let mut report = Report { give, policy, shown: 0, left_out: 0 };
     stuck_sections(evidence, &mut report);
     waiting::write(evidence.threads.records, &mut report);
     held::write(evidence.threads.records, &mut report);
@@ -244,7 +255,8 @@ mod tests {
         let mut give = |it: &Finding<'_>| {
             shown.push((it.code, it.text.to_string(), it.tids.len(), it.tids_left_out));
         };
-        let mut report = Report { give: &mut give, shown: 0, left_out: 0 };
+        let mut report =
+            Report { give: &mut give, policy: &Redaction::new(), shown: 0, left_out: 0 };
         report.add_of(FindingCode::LockWait, "many", 1..=20);
         for _ in 1..MAX_FINDINGS + 5 {
             report.add(FindingCode::Capture, "one");
@@ -257,10 +269,21 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_in_a_threads_name_is_masked() {
+        let mut text = String::new();
+        let mut give = |it: &Finding<'_>| text.push_str(it.text);
+        let mut report =
+            Report { give: &mut give, policy: &Redaction::new(), shown: 0, left_out: 0 };
+        report.add(FindingCode::LockWait, "owned by #7 token=x, which runs; see Threads");
+        assert!(text.starts_with("owned by #7 token=***"), "{text}");
+    }
+
+    #[test]
     fn with_room_for_all_nothing_is_left_out() {
         let mut count = 0;
         let mut give = |_: &Finding<'_>| count += 1;
-        let mut report = Report { give: &mut give, shown: 0, left_out: 0 };
+        let mut report =
+            Report { give: &mut give, policy: &Redaction::new(), shown: 0, left_out: 0 };
         for _ in 0..MAX_FINDINGS {
             report.add(FindingCode::Capture, "one");
         }

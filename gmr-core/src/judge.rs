@@ -262,8 +262,13 @@ impl EventSink for Judge<'_, '_> {
             }
             Event::BeginMember(member) => {
                 let name = if is_hidden { MASK.as_bytes() } else { member.name };
-                let name = masked_bytes(policy, name, scratch);
-                Event::BeginMember(ThreadMember { name, ..member })
+                let summary = if is_hidden { "" } else { member.summary };
+                Event::BeginMember(ThreadMember {
+                    name: masked_bytes(policy, name, key_scratch),
+                    // It names the owner of a lock.
+                    summary: masked_text(policy, summary, scratch),
+                    ..member
+                })
             }
             Event::Scope(scope) => {
                 let detail = match is_hidden {
@@ -399,7 +404,7 @@ fn masked_bytes<'s>(policy: &Redaction, text: &'s [u8], scratch: &'s mut [u8]) -
 }
 
 /// The same for text; what cannot be cut between characters is hidden.
-fn masked_text<'s>(policy: &Redaction, text: &'s str, scratch: &'s mut [u8]) -> &'s str {
+pub(crate) fn masked_text<'s>(policy: &Redaction, text: &'s str, scratch: &'s mut [u8]) -> &'s str {
     core::str::from_utf8(masked_bytes(policy, text.as_bytes(), scratch)).unwrap_or(MASK)
 }
 
@@ -515,6 +520,9 @@ mod tests {
                 Event::BeginList { key } => format!("{}[", key.unwrap_or_default()),
                 Event::BeginBlocks { key } => format!("{key}(("),
                 Event::BeginThread(thread) => format!("{}(", lossy(thread.name)),
+                Event::BeginMember(member) => {
+                    format!("{}: {}(", lossy(member.name), member.summary)
+                }
                 Event::BeginProcess(process) => format!("{}(", lossy(process.name)),
                 Event::Scope(scope) => format!("{}: {}", scope.label, show(&scope.detail)),
                 Event::Close => "}".to_owned(),
@@ -711,12 +719,20 @@ mod tests {
             user: None,
             state: b'S',
         };
+        let summary = "sleeping, pthread mutex owned by #7 a://u:x@h";
+        let member = ThreadMember { tid: 1, name: b"token=x", state: b'S', summary };
         let shown = words(|out| {
             out.thread(&thread, |_| Ok(()))?;
+            out.thread_member(&member, |_| Ok(()))?;
             out.process(&process, |_| Ok(()))?;
-            out.blocks("secrets", |out| out.thread(&Thread { name: b"x", ..thread }, |_| Ok(())))
+            out.blocks("secrets", |out| {
+                out.thread(&Thread { name: b"x", ..thread }, |_| Ok(()))?;
+                out.thread_member(&member, |_| Ok(()))
+            })
         });
-        assert_eq!(shown, ["token=***(", "}", "a://u:***@h(", "}", "secrets((", "***(", "}", "}"]);
+        let member = "token=***: sleeping, pthread mutex owned by #7 a://u:***@h(";
+        assert_eq!(shown[..6], ["token=***(", "}", member, "}", "a://u:***@h(", "}"]);
+        assert_eq!(shown[6..], ["secrets((", "***(", "}", "***: (", "}", "}"]);
     }
 
     #[test]

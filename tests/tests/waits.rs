@@ -134,7 +134,7 @@ fn circles_of_each_length_are_deadlocks_with_all_their_threads_and_locks() {
             assert_eq!(
                 thread.fact("waits for"),
                 Some(&*format!(
-                    "futex {}, pthread mutex owned by {}: deadlock, see findings",
+                    "futex {}, pthread mutex owned by {} (deadlock, see findings)",
                     scene.fact(&format!("lock-{owner}")),
                     scene.named(&format!("locker-{owner}")),
                 ))
@@ -162,6 +162,26 @@ fn a_deadlock_in_json_names_its_code_and_threads() {
             "deadlock": true,
         })
     );
+}
+
+#[test]
+fn a_circle_with_a_timeout_is_no_deadlock() {
+    let mut scene = Scene::start("timed-circle", "text");
+    let circle = "2 threads wait for each other, until a timeout: ";
+    let report = scene.settled(|report| finding(report, "lock wait").is_some());
+    let text = finding(&report, "lock wait").expect("a wait");
+    assert!(text.starts_with(circle), "{text}");
+    assert_eq!(text.matches(" (with a timeout)").count(), 1, "{text}");
+    assert_eq!(report.findings.len(), 1, "{:#?}", report.findings);
+    for name in ["locker-0", "locker-1"] {
+        let wait = wait_of(scene.thread(&report, name));
+        assert!(wait.ends_with(" (in a circle until a timeout, see findings)"), "{wait}");
+    }
+    let mut scene = Scene::start("timed-circle", "json");
+    let report = scene.settled(|report| finding(report, "lock wait").is_some());
+    let tids = ["locker-0", "locker-1"].map(|name| u64::from(scene.tid(name)));
+    assert_eq!(codes(&report), [("lock_wait".to_owned(), tids.to_vec())]);
+    assert_eq!(member(scene.thread(&report, "locker-0"), "waits for")["deadlock"], false);
 }
 
 #[test]

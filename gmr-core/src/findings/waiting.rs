@@ -1,7 +1,8 @@
 //! Threads that wait for each other, and threads that wait for one owner.
 //!
 //! 1. Each circle that the second look confirmed ([`crate::waits`]) is one
-//!    finding, with all its threads and locks.
+//!    finding, with all its threads and locks: a deadlock, or if somebody in it
+//!    waits with a timeout, a wait for locks.
 //! 2. Each lock with two waiters or more and a known owner is one, with what the
 //!    owner does itself: its call, or along the chain what it waits for.
 //!
@@ -24,8 +25,8 @@ const MAX_CHAIN: usize = 8;
 pub(super) fn write(records: &[ThreadRecord], report: &mut Report<'_>) {
     for (index, record) in records.iter().enumerate() {
         // The circle is told of by the first of its threads.
-        if record.wait.is_deadlock && is_least(records, index) {
-            deadlock(records, index, report);
+        if record.wait.is_on_circle() && is_least(records, index) {
+            waits_in_circle(records, index, report);
         }
     }
     for record in records {
@@ -49,16 +50,18 @@ fn is_least(records: &[ThreadRecord], start: usize) -> bool {
     circle(records, start).all(|(at, _)| at >= start)
 }
 
-fn deadlock(records: &[ThreadRecord], start: usize, report: &mut Report<'_>) {
+fn waits_in_circle(records: &[ThreadRecord], start: usize, report: &mut Report<'_>) {
     let members = || circle(records, start).map(|(_, record)| record);
     let count = members().count();
+    let is_deadlock = members().all(|record| record.wait.is_deadlock);
     let mut text = Line::<1024>::new();
     if count == 1 {
-        text.push("a thread waits for itself: ");
+        text.push("a thread waits for itself");
     } else {
         text.push_number(count as u64);
-        text.push(" threads wait for each other: ");
+        text.push(" threads wait for each other");
     }
+    text.push(if is_deadlock { ": " } else { ", until a timeout: " });
     let mut separator = "";
     for record in members() {
         text.push(separator);
@@ -67,11 +70,12 @@ fn deadlock(records: &[ThreadRecord], start: usize, report: &mut Report<'_>) {
         text.push(" waits for ");
         words::write_lock(&mut text, &record.wait);
         if record.wait.has_timeout {
-            text.push(" (until a timeout)");
+            text.push(" (with a timeout)");
         }
     }
     text.push("; see their stacks in Threads");
-    report.add_of(FindingCode::Deadlock, text.as_str(), members().map(|record| record.tid));
+    let code = if is_deadlock { FindingCode::Deadlock } else { FindingCode::LockWait };
+    report.add_of(code, text.as_str(), members().map(|record| record.tid));
 }
 
 fn lock_wait(records: &[ThreadRecord], first: &ThreadRecord, report: &mut Report<'_>) {
@@ -110,8 +114,9 @@ fn is_on(record: &ThreadRecord, address: u64) -> bool {
 /// What an owner does itself; whom it waits for, if the chain goes on.
 fn write_owner_state<const N: usize>(text: &mut Line<N>, owner: &ThreadRecord) -> Option<usize> {
     text.push(", which ");
-    if owner.wait.is_deadlock {
-        text.push("is in a deadlock");
+    if owner.wait.is_on_circle() {
+        let is_deadlock = owner.wait.is_deadlock;
+        text.push(if is_deadlock { "is in a deadlock" } else { "waits in a circle" });
         return None;
     }
     if owner.wait.owner != Owner::Unknown {

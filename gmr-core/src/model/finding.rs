@@ -19,8 +19,8 @@ pub struct Finding<'a> {
 /// |---|---|---|
 /// | `stuck_section` | a section's worker, or an earlier report, has not come back from it | its stack is in that section |
 /// | `capture` | threads gave no stack, or not the whole of it | see their blocks in Threads |
-/// | `deadlock` | threads wait in a circle, each for a lock that the next one owns, and two looks agree | their stacks show where each took its lock; only a restart frees them |
-/// | `lock_wait` | two threads or more wait for one lock whose owner is known | look at what the owner does |
+/// | `deadlock` | threads wait in a circle without a timeout, each for a lock that the next one owns or for its end, and two looks agree | their stacks show where each took its lock; only a restart frees them |
+/// | `lock_wait` | two threads or more wait for one lock whose owner is known; or threads wait in a circle, and one of them with a timeout | look at what the owner does |
 /// | `uninterruptible` | two looks found the thread in one call that no signal ends (state D) | look at the device, the network file system, or for vfork(2) the child |
 /// | `stopped` | two looks found the thread stopped, by a signal or a tracer | `kill -CONT`, or detach the debugger |
 /// | `burning_cpu` | both samples ([`Options::samples`](crate::Options::samples)) found the thread in one stack, and it had a CPU for at least half the time in between | it spins or computes where its stack says |
@@ -40,9 +40,9 @@ pub enum FindingCode {
     StuckSection,
     /// Threads gave no stack, or not the whole of it.
     Capture,
-    /// Threads wait for each other in a circle.
+    /// Threads wait for each other in a circle, none of them with a timeout.
     Deadlock,
-    /// Threads wait for a lock whose owner is known.
+    /// Threads wait for a lock whose owner is known, or in a circle until a timeout.
     LockWait,
     /// A thread is in a call that no signal ends.
     Uninterruptible,

@@ -10,6 +10,9 @@
 //!
 //! Where the kernel keeps no such counts, step 2 is done twice instead.
 //!
+//! A circle in which anybody waits with a timeout ends by itself. It is marked as
+//! such, and is no deadlock.
+//!
 //! Limits: circles of up to [`MAX_MEMBERS`] threads. A larger one shows as waits
 //! with their owners, and is not called a deadlock.
 
@@ -125,9 +128,14 @@ impl Look<'_> {
     }
 
     fn mark(&mut self, members: &Members) {
+        let has_timeout = |member: &Member| {
+            self.records.get(member.index as usize).is_some_and(|record| record.wait.has_timeout)
+        };
+        let ends = members.iter().any(has_timeout);
         for member in members {
             if let Some(record) = self.records.get_mut(member.index as usize) {
-                record.wait.is_deadlock = true;
+                record.wait.is_deadlock = !ends;
+                record.wait.is_timed_circle = ends;
             }
         }
     }

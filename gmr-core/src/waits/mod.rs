@@ -7,7 +7,7 @@
 //!    nothing is said.
 //! 3. Who waits for whom is a graph in which each thread waits for one other at
 //!    most. A circle in it is looked at again ([`deadlock`]) before it is called
-//!    a deadlock.
+//!    a deadlock; one in which somebody waits with a timeout is none.
 //!
 //! Limits: of each address [`MAX_WITNESSES`] waiters are asked for evidence. A
 //! capture wakes threads for a moment: those that are not yet back in their call
@@ -110,8 +110,11 @@ pub(crate) struct Wait {
     pub(crate) is_first: bool,
     /// It ends by itself.
     pub(crate) has_timeout: bool,
-    /// It is part of a circle that a second look confirmed.
+    /// It is part of a circle that a second look confirmed, and that does not end
+    /// by itself.
     pub(crate) is_deadlock: bool,
+    /// It is part of such a circle, in which somebody waits with a timeout.
+    pub(crate) is_timed_circle: bool,
     /// Evidence was looked for.
     is_settled: bool,
 }
@@ -128,8 +131,14 @@ impl Wait {
         is_first: false,
         has_timeout: false,
         is_deadlock: false,
+        is_timed_circle: false,
         is_settled: false,
     };
+
+    /// It is part of a circle that a second look confirmed.
+    pub(crate) fn is_on_circle(&self) -> bool {
+        self.is_deadlock || self.is_timed_circle
+    }
 
     /// The record of the thread that is waited for.
     pub(crate) fn next(&self) -> Option<usize> {
@@ -344,7 +353,7 @@ impl Look<'_> {
     fn release(&mut self) {
         for index in 0..self.records.len() {
             let Some(record) = self.records.get_mut(index) else { return };
-            if record.wait.next() != Some(index) || record.wait.is_deadlock {
+            if record.wait.next() != Some(index) || record.wait.is_on_circle() {
                 continue;
             }
             let Wait { address, .. } = record.wait;

@@ -8,12 +8,17 @@
 //!    the thread's robust list, which the kernel knows (get_robust_list(2)).
 //! 3. **Robust mutexes**: the owner's robust list, which the kernel walks when
 //!    that thread ends, has the lock, and its word the owner's id.
-//! 4. **Mutexes and read-write locks of glibc**: the stack shows that glibc's
-//!    function waits, and the fields around the word agree with its layout
-//!    ([`super::glibc`]).
+//! 4. **Mutexes and read-write locks of glibc** that only this process has: the
+//!    stack shows that glibc's function waits, and the fields around the word
+//!    agree with its layout ([`super::glibc`]).
 //!
 //! Deliberately not done: an owner by the looks of a word alone. Locks of Rust's
-//! standard library and of parking_lot have no owner in memory.
+//! standard library and of parking_lot have no owner in memory. Nor the owner of
+//! a mutex that processes share (PTHREAD_PROCESS_SHARED), unless it is robust: its
+//! word is a number in its owner's pid namespace, which need not be ours.
+//!
+//! Limits: a lock that its owner kept when it ended names a number that the
+//! kernel may have given to another thread of this process since.
 
 use super::{Caller, FutexCall, Kind, Owner, glibc, robust};
 use crate::syscalls::futex::{OWNER_DIED, TID_MASK, Waiting};
@@ -100,11 +105,10 @@ pub(super) fn prove(
     let Some((lock, holder)) = holder else { return Found::NOTHING };
     let owner = match holder {
         glibc::Holder::Died => Owner::Died,
-        glibc::Holder::Thread { tid, is_shared } => match threads.owner(tid) {
-            // Its owner may be in another process.
-            Owner::Gone { .. } if is_shared || !call.is_private => Owner::Unknown,
-            owner => owner,
-        },
+        // Its owner may be in another process, and in another pid namespace have
+        // the number of a thread of ours.
+        glibc::Holder::Thread { is_shared, .. } if is_shared || !call.is_private => Owner::Unknown,
+        glibc::Holder::Thread { tid, .. } => threads.owner(tid),
     };
     if owner == Owner::Unknown { Found::NOTHING } else { Found { kind, owner, lock } }
 }

@@ -81,8 +81,8 @@ fn a_mutex_is_one_only_by_its_caller_and_all_its_fields() {
     let of = |words: [u32; 5], caller| found(&Fake::default().at(ADDRESS, &words), &call, caller);
     let proven = of(MUTEX, Caller::MutexLock);
     assert_eq!((proven.kind, proven.owner, proven.lock), (Kind::Mutex, LISTED, ADDRESS));
-    // Recursive, checking, adaptive; shared.
-    for kind in [1, 2, 3, 0x80, 0x103] {
+    // Recursive, checking, adaptive, with and without elision.
+    for kind in [1, 2, 3, 0x103, 0x203] {
         assert_eq!(of([2, 1, OWNER, 1, kind], Caller::MutexLock).owner, LISTED, "{kind:#x}");
     }
     for caller in [Caller::Unknown, Caller::ReadLock, Caller::WriteLock, Caller::Join] {
@@ -95,8 +95,15 @@ fn a_mutex_is_one_only_by_its_caller_and_all_its_fields() {
     }
     let gone = of([2, 0, 5, 1, 0], Caller::MutexLock);
     assert_eq!((gone.kind, gone.owner), (Kind::Mutex, Owner::Gone { tid: 5 }));
-    // Of a shared one the owner may be in another process.
-    assert_eq!(of([2, 0, 5, 1, 0x80], Caller::MutexLock), Found::NOTHING);
+    // Of a shared one the owner may be in another process, whatever its number.
+    for tid in [5, 6, OWNER] {
+        assert_eq!(of([2, 0, tid, 1, 0x80], Caller::MutexLock), Found::NOTHING);
+        let (fake, shared) = (
+            Fake::default().at(ADDRESS, &[2, 0, tid, 1, 0]),
+            FutexCall { is_private: false, ..call },
+        );
+        assert_eq!(found(&fake, &shared, Caller::MutexLock), Found::NOTHING);
+    }
     // A robust one by its word: its owner died.
     let died = of([OWNER_DIED | 0x8000_0000, 0, OWNER, 1, 0x10], Caller::MutexLock);
     assert_eq!((died.kind, died.owner), (Kind::Mutex, Owner::Died));
@@ -128,6 +135,10 @@ fn a_rwlock_is_found_from_each_of_its_futexes() {
     }
     assert_eq!(at(12, Caller::ReadLock), Found::NOTHING);
     assert_eq!(at(8, Caller::Unknown), Found::NOTHING);
+    // Processes share it.
+    let shared = Fake::default().at(ADDRESS, &[3, 0, 1, 3, 0, 0, OWNER, 1]);
+    let call = FutexCall { address: ADDRESS + 12, ..wait(Waiting::Word) };
+    assert_eq!(found(&shared, &call, Caller::WriteLock), Found::NOTHING);
     // Readers have it.
     let read = Fake::default().at(ADDRESS, &[8, 0, 0, 3, 0, 0, 0, 0]);
     let call = FutexCall { address: ADDRESS + 12, ..wait(Waiting::Word) };

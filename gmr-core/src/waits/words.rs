@@ -72,8 +72,11 @@ pub(crate) fn write_what<const N: usize>(line: &mut Line<N>, wait: &Wait) {
         line.push(wait.kind.noun());
         write_owner(line, wait);
     }
+    // No colon behind a name: `token: …` would be masked as a secret.
     if wait.is_deadlock {
-        line.push(": deadlock, see findings");
+        line.push(" (deadlock, see findings)");
+    } else if wait.is_timed_circle {
+        line.push(" (in a circle until a timeout, see findings)");
     }
 }
 

@@ -1,16 +1,17 @@
 //! The order of the section, and threads with equal stacks as one block.
 //!
 //! 1. Each thread has a rank: the one that got the trigger, the main thread,
-//!    those in a deadlock, those without an answer, those with part of a stack, those with a whole
+//!    those that wait in a circle, those without an answer, those with part of a stack, those with a whole
 //!    one, the reporter's own.
 //! 2. Of those that have a stack, all with the same one (capture, end, and each
-//!    frame's address and certainty) are a group. A hash brings candidates
-//!    together, the frames decide.
+//!    frame's address and certainty) are a group, if two samples say the same of
+//!    them, too: who burns a CPU is not one of those who sleep there. A hash
+//!    brings candidates together, the frames decide.
 //! 3. Within a rank groups come by size, the largest last: what only one thread
 //!    does is more likely to matter than what a hundred wait for. Else the order
 //!    is that of /proc.
 //!
-//! The triggering thread, the main thread, those in a deadlock and those without
+//! The triggering thread, the main thread, those in a circle and those without
 //! an answer are never folded.
 //!
 //! Two sorts in place; n log n comparisons of numbers, and one of frames for each
@@ -49,7 +50,7 @@ impl Place {
 
 const TRIGGERING: u32 = 0;
 const MAIN: u32 = 1;
-const DEADLOCK: u32 = 2;
+const CIRCLE: u32 = 2;
 const NO_ANSWER: u32 = 3;
 const PARTIAL: u32 = 4;
 const WHOLE: u32 = 5;
@@ -117,7 +118,7 @@ fn rank_of(record: &ThreadRecord) -> u32 {
         _ if record.is_triggering => TRIGGERING,
         _ if is_main(record) => MAIN,
         Capture::Own => OWN,
-        _ if record.wait.is_deadlock => DEADLOCK,
+        _ if record.wait.is_on_circle() => CIRCLE,
         // Without capture in this build, nobody was asked.
         Capture::Ok | Capture::NotBuilt => WHOLE,
         Capture::Partial => PARTIAL,
@@ -140,7 +141,8 @@ fn hash_of(facts: &Facts<'_>, record: &ThreadRecord) -> u64 {
         frame.pc ^ ((frame.found().certainty as u64) << 62)
     });
     let end = record.stack_end.code().bytes().map(u64::from);
-    let hash = frames.chain(end).fold(0, step);
+    let movement = movement_of(record).map_or(0, |movement| 1 + movement as u64);
+    let hash = frames.chain(end).chain([movement]).fold(0, step);
     // 0 is for those without frames.
     hash | 1
 }
@@ -152,7 +154,14 @@ fn is_same(facts: &Facts<'_>, first: &Place, other: &Place) -> bool {
     is_own
         || (first.capture == second.capture
             && first.stack_end == second.stack_end
+            && movement_of(first) == movement_of(second)
             && facts.frames_of(first) == facts.frames_of(second))
+}
+
+/// What two samples say that it did.
+#[cfg(feature = "stacks")]
+fn movement_of(record: &ThreadRecord) -> Option<crate::model::Movement> {
+    record.between?.movement
 }
 
 // Nobody has a stack: only the reporter's own threads are a group.
@@ -182,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Certainty, StackEnd};
+    use crate::model::{Between, Certainty, Movement, StackEnd};
     use crate::stacks::collect::FrameRecord;
     use crate::stacks::unwind::Found;
     use crate::sys::memory::Region;
@@ -194,6 +203,7 @@ mod tests {
         capture: Capture,
         stack_end: StackEnd,
         frames: Vec<(u64, Certainty)>,
+        movement: Option<Movement>,
         is_main: bool,
         is_triggering: bool,
     }
@@ -203,6 +213,7 @@ mod tests {
             capture: Capture::Ok,
             stack_end: StackEnd::Complete,
             frames: frames.iter().map(|pc| (*pc, Certainty::Exact)).collect(),
+            movement: None,
             is_main: false,
             is_triggering: false,
         }
@@ -218,6 +229,11 @@ mod tests {
             record.tid = tid;
             record.capture = given.capture;
             record.stack_end = given.stack_end;
+            record.between = Some(Between {
+                movement: given.movement,
+                cpu_ns: Some(number as u64),
+                interval_ns: 1000,
+            });
             record.first_frame = frames.len() as u32;
             record.frame_count = given.frames.len() as u32;
             record.is_triggering = given.is_triggering;
@@ -310,6 +326,20 @@ mod tests {
         assert_eq!(sizes, [1, 2, 1, 1, 1, 1]);
         // Those with part of a stack come first.
         assert_eq!(blocks(&threads, true)[..2], [vec![4], vec![5, 6]]);
+    }
+
+    #[test]
+    fn who_burns_is_none_of_those_who_sleep_there() {
+        let did = |movement| Given { movement: Some(movement), ..given(&[1, 2]) };
+        let threads = [
+            did(Movement::SameStackNoCpu),
+            did(Movement::SameStackBurningCpu),
+            did(Movement::SameStackNoCpu),
+            given(&[1, 2]),
+            did(Movement::Moved),
+            did(Movement::SameStackNoCpu),
+        ];
+        assert_eq!(blocks(&threads, true), [vec![1], vec![3], vec![4], vec![0, 2, 5]]);
     }
 
     #[test]

@@ -35,8 +35,19 @@ pub(super) fn write_refusal(calls: &Calls, out: &mut SectionWriter<'_>) -> Secti
 
 /// The lines of one thread's block.
 pub(super) fn write(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
-    let facts = &record.kernel;
     write_all(record, true, out)?;
+    write_unusual(&record.kernel, out)
+}
+
+/// The same of a member of a block of several: for machines, since a line for
+/// each fact of a thousand threads is not for people.
+pub(super) fn write_member(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
+    write_all(record, false, out)?;
+    write_unusual(&record.kernel, out)
+}
+
+/// What hardly any thread has: people see it of each.
+fn write_unusual(facts: &KernelFacts, out: &mut SectionWriter<'_>) -> SectionResult {
     if !facts.wchan().is_empty() {
         out.value("wchan", facts.wchan())?;
     }
@@ -44,12 +55,6 @@ pub(super) fn write(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> Secti
         out.value("traced by process", facts.tracer_pid)?;
     }
     Ok(())
-}
-
-/// The same of a member of a block of several: for machines, since a line for
-/// each fact of a thousand threads is not for people.
-pub(super) fn write_member(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> SectionResult {
-    write_all(record, false, out)
 }
 
 /// All that is a summary; `has_line` says whether people see it.

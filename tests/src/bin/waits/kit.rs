@@ -96,6 +96,16 @@ impl Mutex {
         unsafe { libc::pthread_mutex_lock(self.0.get()) }
     }
 
+    /// Gives up after an hour.
+    pub(crate) fn lock_with_timeout(&self) -> i32 {
+        let mut until = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: a valid place.
+        assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut until) }, 0);
+        until.tv_sec += 3600;
+        // SAFETY: it is initialised, and the time is valid.
+        unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const until) }
+    }
+
     pub(crate) fn unlock(&self) {
         // SAFETY: it is locked by this thread.
         unsafe { libc::pthread_mutex_unlock(self.0.get()) };

@@ -26,6 +26,31 @@ pub(crate) fn deadlock(scene: &mut Scene, count: usize) {
     }
 }
 
+/// Two threads, each with a lock that the other wants; one of them gives up some
+/// day. PI locks: of those the owner is known without the C library's names.
+pub(crate) fn timed_circle(scene: &mut Scene) {
+    let locks = [0, 1].map(|_| Mutex::new(libc::PTHREAD_PRIO_INHERIT, false));
+    let all_hold = Arc::new(Barrier::new(2));
+    let mut waits = Vec::new();
+    for index in [0, 1] {
+        let (own, other) = (locks[index], locks[1 - index]);
+        let all_hold = Arc::clone(&all_hold);
+        let tid = scene.thread(&format!("locker-{index}"), move || {
+            own.lock();
+            all_hold.wait();
+            if index == 0 {
+                other.lock_with_timeout()
+            } else {
+                other.lock()
+            };
+        });
+        waits.push((tid, other.place().addr()));
+    }
+    for (tid, address) in waits {
+        until_waits_at(tid, address);
+    }
+}
+
 fn until_waits_at(tid: u32, address: usize) {
     gmr_tests::until(&format!("thread {tid} to wait at {address:#x}"), || {
         let text = std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).ok()?;

@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "deadlock-2" => locks::deadlock(&mut scene, 2),
         "deadlock-3" => locks::deadlock(&mut scene, 3),
         "deadlock-self" => locks::deadlock(&mut scene, 1),
+        "timed-circle" => locks::timed_circle(&mut scene),
         "deadlock-join" => locks::deadlock_by_join(&mut scene),
         "crowd" => locks::held_mutex(&mut scene, libc::PTHREAD_PRIO_NONE, false, 30),
         "pi" => locks::held_mutex(&mut scene, libc::PTHREAD_PRIO_INHERIT, false, 2),

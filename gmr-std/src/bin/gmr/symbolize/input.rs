@@ -106,7 +106,7 @@ impl Cutter<'_> {
             State::Brace => {
                 if line.trim_ascii_start().starts_with(FIRST_MEMBER) {
                     self.state = State::Json(Brackets { depth: 1, ..Brackets::default() });
-                    self.json(line)
+                    self.json_and_behind(line)
                 } else {
                     self.give_other()?;
                     self.line(line, begins_line)
@@ -117,7 +117,7 @@ impl Cutter<'_> {
                 let goes_on = !brackets.in_string
                     && line.first().is_some_and(|byte| byte.is_ascii_whitespace() || *byte == b'}');
                 if goes_on || !begins_line {
-                    return self.json(line);
+                    return self.json_and_behind(line);
                 }
                 self.give_report()?;
                 self.line(line, begins_line)
@@ -127,34 +127,49 @@ impl Cutter<'_> {
         }
     }
 
+    /// Takes a line, or what is left of one: it may hold any number of reports.
     fn outside(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some(rest) = line.strip_prefix(b"{") else { return (self.take)(Piece::Other(line)) };
-        let rest = rest.trim_ascii_start();
-        if rest.is_empty() {
-            self.held.extend_from_slice(line);
-            self.state = State::Brace;
-            Ok(())
-        } else if rest.starts_with(FIRST_MEMBER) {
-            self.state = State::Json(Brackets::default());
-            self.json(line)
-        } else {
-            (self.take)(Piece::Other(line))
+        let mut rest = line;
+        while !rest.is_empty() {
+            rest = self.begin(rest)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the beginning of a report, or all as something else; returns what
+    /// is behind a report that ends in it.
+    fn begin<'l>(&mut self, line: &'l [u8]) -> io::Result<&'l [u8]> {
+        match line.strip_prefix(b"{").map(<[u8]>::trim_ascii_start) {
+            Some(b"") => {
+                self.held.extend_from_slice(line);
+                self.state = State::Brace;
+                Ok(&[])
+            }
+            Some(rest) if rest.starts_with(FIRST_MEMBER) => {
+                self.state = State::Json(Brackets::default());
+                self.json(line)
+            }
+            _ => (self.take)(Piece::Other(line)).map(|()| Default::default()),
         }
     }
 
-    /// Takes more of a JSON report, up to where it ends.
-    fn json(&mut self, line: &[u8]) -> io::Result<()> {
-        let State::Json(mut brackets) = self.state else { return Ok(()) };
+    fn json_and_behind(&mut self, line: &[u8]) -> io::Result<()> {
+        // The line's end, or another report.
+        let behind = self.json(line)?;
+        self.outside(behind)
+    }
+
+    /// Takes more of a JSON report, up to where it ends; returns what is behind.
+    fn json<'l>(&mut self, line: &'l [u8]) -> io::Result<&'l [u8]> {
+        let State::Json(mut brackets) = self.state else { return Ok(&[]) };
         let end = line.iter().position(|&byte| brackets.close_with(byte));
         self.state = State::Json(brackets);
         let (inside, behind) = line.split_at(end.map_or(line.len(), |end| end + 1));
         self.held.extend_from_slice(inside);
-        if end.is_none() {
-            return Ok(());
+        if end.is_some() {
+            self.give_report()?;
         }
-        self.give_report()?;
-        // The line's end, or another report.
-        if behind.is_empty() { Ok(()) } else { self.outside(behind) }
+        Ok(behind)
     }
 
     fn give_report(&mut self) -> io::Result<()> {
@@ -297,6 +312,19 @@ mod tests {
                 other("\n{\n  \"x\": 1\n}\n"),
             ]
         );
+    }
+
+    #[test]
+    fn a_line_may_hold_any_number_of_reports() {
+        const COUNT: usize = 200_000;
+        let line = r#"{"schema_version"}"#.repeat(COUNT);
+        let mut reports = 0;
+        each_piece(&mut line.as_bytes(), &mut |piece| {
+            reports += usize::from(matches!(piece, Piece::Report(Form::Json, _)));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(reports, COUNT);
     }
 
     #[test]
