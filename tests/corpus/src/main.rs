@@ -31,6 +31,9 @@ static MAIN_WAITS: AtomicBool = AtomicBool::new(false);
 fn set_up(debug_dirs: Vec<PathBuf>, reads_system: bool) {
     let setup = gmr_std::setup_autorun(gmr_std::package!())
         .view(gmr_std::View::JsonLine)
+        .fold(false)
+        .full_names(true)
+        .entry_frames(true)
         .source_lines_of_system(reads_system)
         .debug_dirs(debug_dirs);
     setup.install().expect("a setup");
