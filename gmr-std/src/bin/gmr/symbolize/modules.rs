@@ -3,7 +3,7 @@
 //! Limits: [`MAX_MODULES`]; what does not fit is said. Two rows are one module
 //! if build-id and load bias agree.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use gmr_core::symbols::MAX_BUILD_ID_BYTES;
 
@@ -56,6 +56,8 @@ pub(super) struct Modules {
     all: Vec<Module>,
     /// By name; `None` if several have it.
     by_name: HashMap<String, Option<usize>>,
+    /// By the first address. What is loaded does not overlap.
+    by_start: BTreeMap<u64, usize>,
     /// Rows beyond a limit.
     pub(super) left_out: usize,
 }
@@ -80,6 +82,7 @@ impl Modules {
                 }
             })
             .or_insert(Some(index));
+        self.by_start.entry(module.start).or_insert(index);
         self.all.push(module);
     }
 
@@ -101,9 +104,9 @@ impl Modules {
 
     /// The module of this name that an address of the process lies in.
     pub(super) fn by_address(&self, address: u64, name: &str) -> Option<usize> {
-        self.all.iter().position(|module| {
-            (module.start..module.end).contains(&address) && module.name() == name
-        })
+        let (_, &index) = self.by_start.range(..=address).next_back()?;
+        let module = self.all.get(index)?;
+        (address < module.end && module.name() == name).then_some(index)
     }
 }
 
@@ -156,6 +159,7 @@ mod tests {
         assert_eq!(modules.by_name("b"), Err(Unknown::NotListed));
         assert_eq!(modules.by_address(0x1fff, "a"), Some(0));
         assert_eq!(modules.by_address(0x2000, "a"), None);
+        assert_eq!(modules.by_address(0xfff, "a"), None);
         assert_eq!(modules.by_address(0x1fff, "b"), None);
         // The same file, mapped twice: no doubt.
         modules.add(module(0x7000, "/usr/bin/a", Some(b"12")));
