@@ -27,9 +27,10 @@ pub(crate) fn deadlock(scene: &mut Scene, count: usize) {
 }
 
 /// Two threads, each with a lock that the other wants; one of them gives up some
-/// day. PI locks: of those the owner is known without the C library's names.
+/// day. Robust locks: their owner is known without the C library's names, and the
+/// kernel refuses no circle of them, as it does with PI locks.
 pub(crate) fn timed_circle(scene: &mut Scene) {
-    let locks = [0, 1].map(|_| Mutex::new(libc::PTHREAD_PRIO_INHERIT, false));
+    let locks = [0, 1].map(|_| Mutex::new(libc::PTHREAD_PRIO_NONE, true));
     let all_hold = Arc::new(Barrier::new(2));
     let mut waits = Vec::new();
     for index in [0, 1] {
