@@ -24,6 +24,7 @@ use super::observe::{OurThread, Ours, TheirThread, Theirs};
 const EXACT: &str = "exact";
 
 /// A stack that is not cut.
+const GUESSED: &str = "guessed";
 const COMPLETE: &str = "complete";
 
 /// In which way a frame differs.
@@ -114,7 +115,7 @@ pub(crate) fn compare(
                     thread.differs(Field::Invented, Some(frame), None);
                 }
             }
-            (None, Some(theirs)) if ours.stack_end != COMPLETE => {
+            (None, Some(theirs)) if ![COMPLETE, GUESSED].contains(&ours.stack_end.as_str()) => {
                 thread.outcome.beyond += theirs.len();
             }
             (None, theirs) => {
@@ -124,7 +125,9 @@ pub(crate) fn compare(
             }
         }
     }
-    outcome.is_cut_for_nothing = ours.stack_end != COMPLETE && outcome.beyond == 0;
+    // A stack with a guess in it never calls itself whole, also where it is right.
+    let is_cut = ![COMPLETE, GUESSED].contains(&ours.stack_end.as_str());
+    outcome.is_cut_for_nothing = is_cut && outcome.beyond == 0;
     outcome
 }
 
