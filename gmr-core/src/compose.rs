@@ -782,7 +782,6 @@ impl Report<'_> {
     }
 
     #[cfg(feature = "stacks")]
-    #[expect(clippy::too_many_arguments, reason = "as compose")]
     fn capture(
         &mut self,
         stacks: &mut crate::bank::Stacks,
