@@ -855,6 +855,10 @@ impl Report<'_> {
         {
             self.incomplete = self.incomplete.with(Incomplete::THREADS);
         }
+        #[cfg(feature = "passive")]
+        if facts.records.iter().any(|record| record.while_parked.is_limit()) {
+            self.incomplete = self.incomplete.with(Incomplete::THREADS);
+        }
     }
 
     fn findings(

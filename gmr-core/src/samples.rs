@@ -9,7 +9,7 @@
 //! What is printed is the second stack. Both captures wake a thread for some
 //! microseconds, outside the time that is counted but for the way back to sleep.
 //!
-//! Limits: a thread that left and came back in between with an equal stack counts
+//! Limits: of the thread that is interrupted by the report nothing is said. A thread that left and came back in between with an equal stack counts
 //! as the same; its CPU time tells. The innermost frame is the same if it is in the
 //! same function. Of stacks of which one was cut, and that differ in length only, nobody
 //! knows. Fingerprints are 128 bits of FNV-1a.
@@ -83,6 +83,10 @@ impl Samples {
     pub(crate) fn read_cpu(&self, records: &mut [ThreadRecord]) {
         let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task").ok();
         for record in records {
+            // In the handler it composes the report: its CPU time is the report's.
+            if record.is_triggering {
+                continue;
+            }
             let Some(first) = self.of(record.tid) else { continue };
             let now_ns = task.as_ref().and_then(|task| cpu_ns(task.as_fd(), record.tid));
             record.between = Some(Between {
@@ -224,6 +228,10 @@ mod tests {
         samples.remember(&[before], &frames(first));
         let mut records = [record(7, 0, second.len() as u32), record(8, 0, 1)];
         records[0].stack_end = ends[1];
+        records[0].is_triggering = true;
+        samples.read_cpu(&mut records);
+        assert!(records[0].between.is_none(), "thread 7 is at the report");
+        records[0].is_triggering = false;
         samples.read_cpu(&mut records);
         assert!(records[1].between.is_none(), "thread 8 is new");
         records[0].between = Some(Between { movement: None, cpu_ns, interval_ns: 100_000_000 });

@@ -80,6 +80,18 @@ pub(crate) enum WhileParked {
     Ran,
     /// The error number.
     Refused(u16),
+    /// The time for stacks was over.
+    NoTime,
+    /// The frames of other threads left no room.
+    NoRoom,
+}
+
+#[cfg(feature = "passive")]
+impl WhileParked {
+    /// It may have a stack, but a limit of the report kept it from being looked for.
+    pub(crate) fn is_limit(self) -> bool {
+        matches!(self, WhileParked::NoTime | WhileParked::NoRoom)
+    }
 }
 
 /// One thread in the arena.

@@ -11,7 +11,8 @@
 //!    mark [`Certainty::Inferred`](crate::model::Certainty::Inferred): the thread
 //!    may have left and come back since.
 //!
-//! A thread is tried once; one that runs keeps what it has.
+//! A thread is tried once; one that runs keeps what it has. One that was not tried,
+//! for lack of time or of room for its frames, says so, and the report is not complete.
 //!
 //! Limits: those of the passive capture. Where /proc does not tell where a thread
 //! stands (the process is not dumpable), it has no stack, and says why.
@@ -59,17 +60,34 @@ impl Collector<'_> {
         if !threads.iter().any(|thread| is_silent(thread) || is_cut(thread)) {
             return;
         }
-        let Ok(task) = read::open_dir(rustix::fs::CWD, c"/proc/self/task") else { return };
+        let task = match read::open_dir(rustix::fs::CWD, c"/proc/self/task") {
+            Ok(task) => task,
+            Err(error) => {
+                for thread in threads.iter_mut().filter(|thread| is_silent(thread)) {
+                    thread.while_parked = WhileParked::of(NotParked::Refused(error));
+                }
+                return;
+            }
+        };
         for thread in threads {
             if !is_silent(thread) && !is_cut(thread) {
                 continue;
             }
             if clock::monotonic_ns() >= self.deadline_ns || !is_current() {
-                break;
+                if is_silent(thread) {
+                    thread.while_parked = WhileParked::NoTime;
+                }
+                continue;
             }
             let (used, rest) =
                 self.frames.records.split_at_mut_checked(self.frames.used).unwrap_or_default();
             let limit = (self.frames.max_per_thread as usize).min(rest.len());
+            if limit == 0 {
+                if is_silent(thread) {
+                    thread.while_parked = WhileParked::NoRoom;
+                }
+                continue;
+            }
             let mut free = Free { records: rest.get_mut(..limit).unwrap_or_default(), count: 0 };
             let (walker, memory) = (&mut *self.walker, &mut *self.passive);
             let outcome = capture(task.as_fd(), thread.tid, memory, walker, self.table, &mut free);
@@ -164,6 +182,65 @@ mod tests {
 
     fn frames(pcs: &[u64]) -> Vec<FrameRecord> {
         pcs.iter().map(|pc| FrameRecord::at(*pc)).collect()
+    }
+
+    /// What became of a thread that blocks the signal and is parked in a call.
+    fn outcome(deadline_ns: u64, room: usize) -> ThreadRecord {
+        use crate::signal::capture::Slots;
+        use crate::stacks::collect::{Collector, Frames};
+        use crate::stacks::modules::Table;
+        use crate::stacks::passive::capture::PassiveMemory;
+        use crate::stacks::unwind::Walker;
+
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let parked = std::thread::spawn(move || {
+            ready.send(crate::sys::gettid()).unwrap();
+            let _closed = wait.recv();
+        });
+        let mut record = ThreadRecord::EMPTY;
+        record.tid = is_ready.recv().unwrap();
+        record.capture = Capture::SignalBlocked;
+        let table = Table::collect();
+        let records = std::vec![FrameRecord::at(0); room].leak();
+        let mut frames = Frames { records, used: 0, max_per_thread: 64 };
+        let (mut walker, mut passive) = (Walker::new(), PassiveMemory::new());
+        let mut collector = Collector {
+            bank: 0,
+            slots: &Slots { slots: &[], answers: core::sync::atomic::AtomicU32::new(0) },
+            flights: &mut [],
+            walker: &mut walker,
+            passive: &mut passive,
+            table: &table,
+            frames: &mut frames,
+            thread_deadline_ns: 0,
+            deadline_ns,
+        };
+        // It may be on its way into the call.
+        loop {
+            collector.run_parked(core::slice::from_mut(&mut record), &|| true);
+            if !matches!(record.while_parked, WhileParked::Running | WhileParked::Ran) {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        drop(go);
+        parked.join().unwrap();
+        record
+    }
+
+    #[test]
+    fn a_stack_that_a_limit_keeps_from_being_read_says_so() {
+        let read = outcome(u64::MAX, 64);
+        assert_eq!((read.while_parked, read.capture), (WhileParked::Read, Capture::SignalBlocked));
+        assert!(read.frame_count > 1 && !read.while_parked.is_limit(), "{read:?}");
+        for (deadline_ns, room, expected) in
+            [(0, 64, WhileParked::NoTime), (u64::MAX, 0, WhileParked::NoRoom)]
+        {
+            let kept = outcome(deadline_ns, room);
+            assert_eq!((kept.while_parked, kept.frame_count), (expected, 0));
+            assert!(kept.while_parked.is_limit());
+        }
     }
 
     #[test]

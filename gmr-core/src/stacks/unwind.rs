@@ -543,7 +543,7 @@ fn interrupted(registers: &Registers, memory: &mut impl StackMemory) -> Step {
     }
 }
 
-#[cfg(all(test, gmr_engine))]
+#[cfg(all(test, gmr_engine, feature = "passive"))]
 mod musl;
 #[cfg(test)]
 mod tests;

@@ -196,6 +196,8 @@ fn write_while_parked(record: &ThreadRecord, out: &mut SectionWriter<'_>) -> Sec
         WhileParked::Read => uwrite!(&mut text, "while it was parked, without a signal"),
         WhileParked::Running => uwrite!(&mut text, "not: it runs"),
         WhileParked::Ran => uwrite!(&mut text, "not: it ran meanwhile"),
+        WhileParked::NoTime => uwrite!(&mut text, "not: the time for stacks was over"),
+        WhileParked::NoRoom => uwrite!(&mut text, "not: no room for more frames"),
         WhileParked::Refused(number) => {
             let error = rustix::io::Errno::from_raw_os_error(i32::from(number));
             uwrite!(&mut text, "not: refused ({})", errno::name(error))
