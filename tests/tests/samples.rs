@@ -37,7 +37,11 @@ fn two_samples_tell_who_moved_who_slept_and_who_burned() {
         ("spinner", "same stack, burning CPU"),
         ("mover", "moved"),
     ] {
-        assert_eq!(thread(&section, name)["between samples"]["movement"], mark, "{name}: {section:#}");
+        assert_eq!(
+            thread(&section, name)["between samples"]["movement"],
+            mark,
+            "{name}: {section:#}"
+        );
     }
 }
 

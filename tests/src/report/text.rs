@@ -300,15 +300,8 @@ impl Thread {
                 assert!(age.ends_with("s)") || age.matches(':').count() == 2, "{value}");
                 self.scopes.push(scope.to_owned());
             }
-            "syscall"
-            | "waits for"
-            | "cpu"
-            | "switches"
-            | "wchan"
-            | "scheduling"
-            | "traced by process"
-            | "between samples"
-            | "stack read" => {
+            "syscall" | "waits for" | "cpu" | "switches" | "wchan" | "scheduling"
+            | "traced by process" | "between samples" | "stack read" => {
                 self.facts.push((key.to_owned(), value.to_owned()));
             }
             _ => return false,

@@ -39,7 +39,11 @@ pub(crate) fn timed_circle(scene: &mut Scene) {
         let tid = scene.thread(&format!("locker-{index}"), move || {
             own.lock();
             all_hold.wait();
-            if index == 0 { other.lock_with_timeout() } else { other.lock() };
+            if index == 0 {
+                other.lock_with_timeout()
+            } else {
+                other.lock()
+            };
         });
         waits.push((tid, other.place().addr()));
     }
