@@ -72,16 +72,20 @@ impl Mutex {
         // SAFETY: all bytes zero are memory for it.
         let mut attributes: libc::pthread_mutexattr_t = unsafe { core::mem::zeroed() };
         let mutex = Box::leak(Box::new(Mutex(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER))));
-        // SAFETY: all of it is ours, and nobody uses it yet.
-        unsafe {
-            assert_eq!(libc::pthread_mutexattr_init(&raw mut attributes), 0);
-            assert_eq!(libc::pthread_mutexattr_setprotocol(&raw mut attributes, protocol), 0);
-            if is_robust {
-                let robust = libc::PTHREAD_MUTEX_ROBUST;
-                assert_eq!(libc::pthread_mutexattr_setrobust(&raw mut attributes, robust), 0);
-            }
-            assert_eq!(libc::pthread_mutex_init(mutex.0.get(), &raw const attributes), 0);
+        // SAFETY: ours, and nobody uses it yet.
+        assert_eq!(unsafe { libc::pthread_mutexattr_init(&raw mut attributes) }, 0);
+        // SAFETY: initialised just now.
+        let set = unsafe { libc::pthread_mutexattr_setprotocol(&raw mut attributes, protocol) };
+        assert_eq!(set, 0);
+        if is_robust {
+            let robust = libc::PTHREAD_MUTEX_ROBUST;
+            // SAFETY: as above.
+            let set = unsafe { libc::pthread_mutexattr_setrobust(&raw mut attributes, robust) };
+            assert_eq!(set, 0);
         }
+        // SAFETY: ours, and nobody uses it yet.
+        let init = unsafe { libc::pthread_mutex_init(mutex.0.get(), &raw const attributes) };
+        assert_eq!(init, 0);
         mutex
     }
 
