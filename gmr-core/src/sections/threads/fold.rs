@@ -141,7 +141,7 @@ fn hash_of(facts: &Facts<'_>, record: &ThreadRecord) -> u64 {
         frame.pc ^ ((frame.found().certainty as u64) << 62)
     });
     let end = record.stack_end.code().bytes().map(u64::from);
-    let movement = movement_of(record).map_or(0, |movement| (movement as u64).saturating_add(1));
+    let movement = movement_of(record).map_or(u64::MAX, |movement| movement as u64);
     let hash = frames.chain(end).chain([movement]).fold(0, step);
     // 0 is for those without frames.
     hash | 1
