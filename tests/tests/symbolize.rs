@@ -22,12 +22,13 @@ const PARKED: &str = env!("CARGO_BIN_EXE_parked");
 /// What the copies are called.
 const NAME: &str = "heat api";
 
-/// The threads that stand still. The main thread takes the signal wherever it
-/// is.
-const THREADS: [&str; 3] = ["inlined", "generic", "interrupted"];
+/// The threads that stand still, the main thread among them: it reads.
+const THREADS: [&str; 5] = ["inlined", "generic", "interrupted", NAME, "trigger"];
 
 /// And two more, which stand at the same place.
 const TWIN: &str = "twin";
+
+const MARKER: &str = "std::sys::backtrace::__rust_begin_short_backtrace";
 
 /// A directory that goes with the test.
 struct Directory(PathBuf);
@@ -122,7 +123,7 @@ fn report_with(program: &Path, arguments: &[&str]) -> String {
         let is_parked = |tid: &u32| {
             let path = format!("/proc/{}/task/{tid}/syscall", daemon.pid());
             let call = fs::read_to_string(path).expect("a thread's system call");
-            [libc::SYS_futex, libc::SYS_pause]
+            [libc::SYS_futex, libc::SYS_pause, libc::SYS_read]
                 .iter()
                 .any(|number| call.starts_with(&format!("{number} ")))
         };
@@ -177,42 +178,84 @@ fn symbolize_with(options: &[&str], input: &str, directories: &[&Path]) -> Run {
     }
 }
 
-/// The frames of each thread's stack, as they stand in a text report.
+/// The frames of each thread's stack, as they stand in a text report. That of
+/// the thread that takes the trigger is another one while it does.
 fn stacks(text: &str) -> BTreeMap<String, Vec<String>> {
     let mut stacks: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut thread = None;
+    let mut is_stack = false;
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("------").and_then(|it| it.strip_suffix("------")) {
-            let (_, name) = rest.trim().split_once(' ').expect("a number");
-            thread = name.split_once(' ').map(|(_, name)| name.to_owned());
+            is_stack = false;
+            thread = match rest.split_once("same stack:") {
+                Some(_) => Some(TWIN.to_owned()),
+                None => {
+                    let (_, name) = rest.trim().split_once('#').unwrap_or_default();
+                    name.split_once(' ').map(|(_, name)| name.to_owned())
+                }
+            };
         } else if line.starts_with("====") {
             thread = None;
-        } else if let (Some(thread), true) = (&thread, line.starts_with('#'))
-            && THREADS.contains(&&**thread)
+        } else if let Some(thread) = &thread
+            && (is_stack || line.starts_with("#0 "))
+            && !line.is_empty()
         {
+            is_stack = true;
             stacks.entry(thread.clone()).or_default().push(line.to_owned());
+        } else {
+            is_stack = false;
         }
     }
+    stacks.remove("trigger");
     stacks
 }
 
-/// The same of a JSON report, without the addresses of this very process.
-fn json_stacks(json: &str) -> BTreeMap<String, Vec<Value>> {
+/// The threads with stacks of their own, and the block of those that share one.
+fn names_of<T>(stacks: &BTreeMap<String, T>) -> Vec<&str> {
+    stacks.keys().map(String::as_str).collect()
+}
+
+const STACKS: [&str; 5] = ["generic", NAME, "inlined", "interrupted", TWIN];
+
+/// The same of a JSON report, without the addresses of this very process: of
+/// each stack its members, from the frames on.
+fn json_stacks(json: &str) -> BTreeMap<String, Value> {
     let mut report: Value = serde_json::from_str(json).unwrap_or_else(|it| panic!("{it}: {json}"));
     let sections = report["sections"].as_array_mut().expect("sections");
     let threads = sections.iter_mut().find(|it| it["title"] == "Threads").expect("Threads");
     let threads = threads["data"]["threads"].as_array_mut().expect("threads");
     let mut stacks = BTreeMap::new();
     for thread in threads {
+        let without_pc = |frame: &mut Value| {
+            frame.as_object_mut().expect("a frame").remove("pc").expect("an address");
+        };
         let Some(frames) = thread["frames"].as_array_mut() else { continue };
-        for frame in &mut *frames {
-            frame.as_object_mut().expect("a frame").remove("pc");
-        }
-        let name = thread["name"].as_str().expect("a name").to_owned();
-        stacks.insert(name, thread["frames"].as_array().expect("frames").clone());
+        frames.iter_mut().for_each(without_pc);
+        thread.get_mut("last_entry_frame").into_iter().for_each(without_pc);
+        let name = thread.get("name").or(thread["members"][0].get("name")).expect("a name");
+        let name = name.as_str().expect("a name").to_owned();
+        let members = ["frames", "entry_frames_left_out", "last_entry_frame"];
+        let stack = members.map(|key| (key.to_owned(), thread[key].clone()));
+        stacks.insert(name, stack.into_iter().collect::<Value>());
     }
-    stacks.retain(|name, _| THREADS.contains(&&**name));
+    stacks.remove("trigger");
     stacks
+}
+
+/// A JSON report, line for line, but for what is this very process's.
+fn json_lines(json: &str) -> Vec<String> {
+    let part = json.split_once("\"threads\"").expect("threads").1;
+    let part = part.split_once("\"title\"").expect("the next section").0;
+    let is_of_stack = |line: &&str| {
+        ["{\"index\"", "\"frames\"", "\"entry_", "\"last_entry", "]"]
+            .iter()
+            .any(|first| line.trim_start().starts_with(first))
+    };
+    let lines = part.lines().filter(is_of_stack).map(|line| {
+        let (before, pc) = line.split_once("\"pc\": \"").unwrap_or((line, "\""));
+        format!("{before}{}", pc.split_once('"').expect("its end").1)
+    });
+    lines.collect()
 }
 
 /// The frames of the block whose rule has `part`.
@@ -237,10 +280,12 @@ fn frame_by_frame_as_the_unstripped_daemon_in_text() {
     let expected = stacks(&report_of(&copies.full, "text"));
     let input = report_of(&copies.stripped, "text");
     let bare = stacks(&input);
-    assert_eq!(bare.len(), THREADS.len());
-    // There is something to find.
-    for thread in THREADS {
-        assert!(expected[thread].len() > bare[thread].len(), "{thread}: {expected:#?}");
+    assert_eq!((names_of(&bare), names_of(&expected)), (STACKS.to_vec(), STACKS.to_vec()));
+    // There is something to find, and to leave out.
+    for thread in STACKS {
+        assert_ne!(expected[thread], bare[thread], "{thread}");
+        let last = expected[thread].last().expect("a line");
+        assert!(last.contains("runtime entry frames left out"), "{expected:#?}");
         assert!(bare[thread].iter().all(|line| !line.contains(".rs:")), "{bare:#?}");
     }
     assert!(expected["inlined"].iter().any(|line| line.ends_with("innermost (inlined)")));
@@ -274,6 +319,42 @@ fn frame_by_frame_as_the_unstripped_daemon_in_text() {
 }
 
 #[test]
+fn entry_frames_are_kept_if_they_are_wanted() {
+    let copies = Copies::new();
+    let directory = copies.by_build_id();
+    let keep = |input: &str| symbolize_with(&["--entry-frames"], input, &[&directory]).out;
+    let inputs = [&copies.stripped, &copies.full].map(|it| report_with(it, &["text", "whole"]));
+    let [found, expected] = inputs.each_ref().map(|input| stacks(&keep(input)));
+    assert_eq!(names_of(&expected), STACKS);
+    for thread in STACKS.into_iter().filter(|thread| *thread != TWIN) {
+        assert_eq!(found[thread], expected[thread]);
+        assert!(found[thread].iter().any(|line| line.contains(MARKER)), "{found:#?}");
+    }
+    assert_eq!(keep(&inputs[1]), inputs[1]);
+    let [found, expected] = ["json", "json-line"].map(|view| {
+        let [found, expected] =
+            [&copies.stripped, &copies.full].map(|it| keep(&report_with(it, &[view, "whole"])));
+        assert_eq!(json_stacks(&found), json_stacks(&expected));
+        json_stacks(&found)
+    });
+    assert_eq!(found, expected);
+
+    // A report that has them by choice has them left out like any other.
+    let short = stacks(&report_of(&copies.full, "text"));
+    for input in inputs {
+        let found = stacks(&symbolize(&input, &[&directory]).out);
+        for thread in STACKS.into_iter().filter(|thread| *thread != TWIN) {
+            let (last, frames) = found[thread].split_last().expect("lines");
+            let (expected, all) = short[thread].split_last().expect("lines");
+            assert_eq!(frames, all);
+            // Where a frame has a line, text has no offset for it.
+            let count = |line: &str| line.split(" left out").next().map(str::to_owned);
+            assert_eq!(count(last), count(expected));
+        }
+    }
+}
+
+#[test]
 fn frame_by_frame_as_the_unstripped_daemon_in_json() {
     let copies = Copies::new();
     let directory = copies.by_build_id();
@@ -281,10 +362,16 @@ fn frame_by_frame_as_the_unstripped_daemon_in_json() {
         let expected = report_of(&copies.full, view);
         let input = report_of(&copies.stripped, view);
         let run = symbolize(&input, &[&directory]);
+        if view == "json" {
+            let is_trigger = |lines: &String| lines.contains("mask_trigger");
+            assert!(!json_lines(&expected).iter().any(is_trigger));
+            assert_eq!(json_lines(&run.out), json_lines(&expected));
+        }
         let (found, expected) = (json_stacks(&run.out), json_stacks(&expected));
-        assert_eq!(found.len(), THREADS.len());
-        for thread in THREADS {
+        assert_eq!(names_of(&expected), STACKS);
+        for thread in STACKS {
             assert_eq!(found[thread], expected[thread], "{view}: {}", run.said);
+            assert!(found[thread]["entry_frames_left_out"].as_u64() >= Some(4), "{found:#?}");
             assert_ne!(json_stacks(&input)[thread], expected[thread]);
         }
         assert_eq!(symbolize(&run.out, &[&directory]).out, run.out);
@@ -292,44 +379,29 @@ fn frame_by_frame_as_the_unstripped_daemon_in_json() {
 }
 
 #[test]
-fn threads_in_one_block_and_frames_that_are_left_out() {
-    const MARKER: &str = "std::sys::backtrace::__rust_begin_short_backtrace";
+fn a_report_without_lines_has_its_marker_counted() {
     let copies = Copies::new();
     let directory = copies.by_build_id();
-    let expected = block(&report_with(&copies.full, &["text", "fold"]), TWIN);
-    let (entry, expected) = expected.split_last().expect("frames");
-    assert!(entry.contains("runtime entry frames left out"), "{entry}");
-    assert!(expected.len() > 2, "{expected:#?}");
-    // Without names the program cannot know the runtime's frames: all are there.
-    let answer = symbolize(&report_with(&copies.stripped, &["text", "fold"]), &[&directory]);
-    let found = block(&answer.out, TWIN);
-    assert_eq!(found[..expected.len()], *expected, "{}", answer.said);
-    assert!(found[expected.len()].contains(MARKER), "{found:#?}");
-
-    // With symbols it does, and the line about them is moved on.
     let symbols = copies.directory.inside("symbols").join(NAME);
     run("strip", &["--strip-debug", "-o"], &[&symbols, &copies.full]);
-    let input = report_with(&symbols, &["text", "fold"]);
-    let answer = symbolize(&input, &[&directory]);
-    let found = block(&answer.out, TWIN);
-    assert!(found.len() > block(&input, TWIN).len(), "{found:#?}");
-    assert_eq!(found[..expected.len()], *expected, "{}", answer.said);
-    let last = found.last().expect("frames");
-    assert!(last.contains("runtime entry frames left out"), "{last}");
-    for (number, frame) in found.iter().enumerate() {
-        assert!(frame.starts_with(&format!("#{number:<2} ")), "{number}: {frame}");
+    let expected = report_of(&copies.full, "text");
+    let input = report_of(&symbols, "text");
+    let of_input = stacks(&input);
+    for thread in STACKS {
+        let [.., marker, entry] = &*of_input[thread] else { panic!("{of_input:#?}") };
+        assert!(marker.contains(MARKER) && entry.contains("left out"), "{of_input:#?}");
     }
+    let answer = symbolize(&input, &[&directory]);
+    assert_eq!(stacks(&answer.out), stacks(&expected), "{}", answer.said);
+    // The threads in one block, too.
+    assert!(block(&answer.out, TWIN).len() > 2);
+    assert_eq!(block(&answer.out, TWIN), block(&expected, TWIN));
     // No module is called what that line says.
     assert_eq!(answer.said.lines().count(), 1, "{}", answer.said);
-
-    let answer = symbolize(&report_with(&symbols, &["json", "fold"]), &[&directory]);
-    let report: Value = serde_json::from_str(&answer.out).expect("JSON");
-    let threads = report["sections"].as_array().expect("sections").iter();
-    let mut threads = threads.flat_map(|it| it["data"]["threads"].as_array().into_iter().flatten());
-    let group = threads.find(|it| it["members"][0]["name"] == TWIN).expect("the twins");
-    let frames = group["frames"].as_array().expect("frames");
-    assert_eq!(group["last_entry_frame"]["index"], frames.len());
-    assert!(frames.iter().enumerate().all(|(number, frame)| frame["index"] == number), "{group:#}");
+    for view in ["json", "json-line"] {
+        let answer = symbolize(&report_of(&symbols, view), &[&directory]);
+        assert_eq!(json_stacks(&answer.out), json_stacks(&report_of(&copies.full, view)));
+    }
 }
 
 #[test]
@@ -414,9 +486,10 @@ fn names_are_short_unless_wanted_whole() {
     let directory = copies.by_build_id();
     let input = report_of(&copies.stripped, "text");
     let has = |text: &str, part: &str| stacks(text)["inlined"].iter().any(|it| it.contains(part));
-    let short = symbolize(&input, &[&directory]).out;
+    // The long one is the runtime's.
+    let short = symbolize_with(&["--entry-frames"], &input, &[&directory]).out;
     assert!(has(&short, "Box<…>") && !has(&short, LONG), "{short}");
-    let full = symbolize_with(&["--full-names"], &input, &[&directory]).out;
+    let full = symbolize_with(&["--full-names", "--entry-frames"], &input, &[&directory]).out;
     assert!(has(&full, LONG) && !has(&full, "Box<…>"), "{full}");
 }
 

@@ -703,6 +703,24 @@ pub(super) fn frame_object(out: &mut Output<'_>, frame: &Frame<'_>, style: JsonS
     put(out, "}");
 }
 
+/// The members of an object that has no other such; `between` parts them.
+pub(super) fn entry_frames_members(
+    out: &mut Output<'_>,
+    frames: &EntryFrames<'_>,
+    style: JsonStyle,
+    between: &str,
+) {
+    let key = |out: &mut Output<'_>, key: &str| {
+        quoted(out, |out| put(out, key));
+        put(out, if style == JsonStyle::Pretty { ": " } else { ":" });
+    };
+    key(out, ENTRY_FRAMES);
+    decimal(out, u64::from(frames.count));
+    put(out, between);
+    key(out, LAST_ENTRY_FRAME);
+    frame_object(out, &frames.last, style);
+}
+
 fn boolean(out: &mut Output<'_>, truth: bool) {
     put(out, if truth { "true" } else { "false" });
 }

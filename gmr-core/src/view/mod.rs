@@ -8,7 +8,7 @@ use core::convert::Infallible;
 
 use ufmt::uWrite;
 
-use crate::model::{Event, Frame};
+use crate::model::{EntryFrames, Event, Frame};
 
 mod escape;
 mod format;
@@ -84,18 +84,42 @@ pub enum ViewKind {
 /// As safe as `write`.
 #[doc(hidden)]
 pub fn write_frame(frame: &Frame<'_>, kind: ViewKind, write: &mut dyn FnMut(&str)) {
-    struct Pieces<'w>(&'w mut dyn FnMut(&str));
-    impl uWrite for Pieces<'_> {
-        type Error = Infallible;
-        fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
-            (self.0)(text);
-            Ok(())
-        }
-    }
     let out = &mut Pieces(write);
     match kind {
         ViewKind::Text => text::frame_line(out, frame),
         ViewKind::Json => json::frame_object(out, frame, JsonStyle::Pretty),
         ViewKind::JsonLine => json::frame_object(out, frame, JsonStyle::Line),
+    }
+}
+
+/// The same of the runtime's frames that are left out at the end of a stack. In
+/// JSON they are two members, which `between` parts.
+///
+/// # Signal safety
+///
+/// As safe as `write`.
+#[doc(hidden)]
+pub fn write_entry_frames(
+    frames: &EntryFrames<'_>,
+    kind: ViewKind,
+    between: &str,
+    write: &mut dyn FnMut(&str),
+) {
+    let out = &mut Pieces(write);
+    match kind {
+        ViewKind::Text => text::entry_frames_line(out, frames),
+        ViewKind::Json => json::entry_frames_members(out, frames, JsonStyle::Pretty, between),
+        ViewKind::JsonLine => json::entry_frames_members(out, frames, JsonStyle::Line, between),
+    }
+}
+
+/// Writes by handing on.
+struct Pieces<'w>(&'w mut dyn FnMut(&str));
+
+impl uWrite for Pieces<'_> {
+    type Error = Infallible;
+    fn write_str(&mut self, text: &str) -> Result<(), Infallible> {
+        (self.0)(text);
+        Ok(())
     }
 }

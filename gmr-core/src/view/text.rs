@@ -301,19 +301,7 @@ impl Layout for TextLayout {
     fn end_frames(&mut self, _out: &mut Output<'_>) {}
 
     fn entry_frames(&mut self, frames: &EntryFrames<'_>, out: &mut Output<'_>) {
-        self.one_line(b"", out, |out| {
-            frame_number(out, frames.last.index);
-            put(out, "… ");
-            decimal(out, u64::from(frames.count));
-            put(
-                out,
-                if frames.count == 1 { " runtime entry frame" } else { " runtime entry frames" },
-            );
-            put(out, " left out (to ");
-            place(out, &frames.last);
-            function(out, &frames.last);
-            put(out, ")");
-        });
+        self.one_line(b"", out, |out| entry_frames_line(out, frames));
     }
 
     fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>) {
@@ -765,6 +753,17 @@ pub(super) fn frame_line(out: &mut Output<'_>, frame: &Frame<'_>) {
         Certainty::FramePointer => put(out, " [frame pointer]"),
         Certainty::Inferred => put(out, " [inferred]"),
     }
+}
+
+pub(super) fn entry_frames_line(out: &mut Output<'_>, frames: &EntryFrames<'_>) {
+    frame_number(out, frames.last.index);
+    put(out, "… ");
+    decimal(out, u64::from(frames.count));
+    put(out, if frames.count == 1 { " runtime entry frame" } else { " runtime entry frames" });
+    put(out, " left out (to ");
+    place(out, &frames.last);
+    function(out, &frames.last);
+    put(out, ")");
 }
 
 fn function(out: &mut Output<'_>, frame: &Frame<'_>) {

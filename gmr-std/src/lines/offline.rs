@@ -102,6 +102,17 @@ impl DebugFile {
     }
 }
 
+/// What [`Found::lines`] knows of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// The name of the function.
+    Name,
+    /// What debug information has of it.
+    Lines,
+}
+
 /// What is known of the addresses of one object.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -189,13 +200,13 @@ impl Found {
 
     /// Calls `each` with the functions at an address, the most inlined first,
     /// as a report of the unstripped object has them. `shown` is the name that
-    /// the report has already, and whether it was cut. False: nothing is known.
+    /// the report has already, and whether it was cut.
     pub fn lines(
         &self,
         svma: u64,
         shown: Option<(&str, bool)>,
         each: &mut dyn FnMut(&SourceLine<'_>),
-    ) -> bool {
+    ) -> Known {
         // The symbol table's name is the better one: line tables alone name
         // functions without their modules.
         let named = self.names.get(&svma).map(|(name, is_cut)| (&**name, *is_cut));
@@ -215,14 +226,18 @@ impl Found {
                 is_inlined: line.is_inlined,
             });
         }
-        if !has_lines && let Some((name, is_cut)) = named {
-            each(&SourceLine {
-                function: Some(name),
-                function_truncated: is_cut,
-                ..SourceLine::default()
-            });
+        match named {
+            _ if has_lines => Known::Lines,
+            Some((name, is_cut)) => {
+                each(&SourceLine {
+                    function: Some(name),
+                    function_truncated: is_cut,
+                    ..SourceLine::default()
+                });
+                Known::Name
+            }
+            None => Known::Nothing,
         }
-        has_lines || named.is_some()
     }
 
     /// What a limit took away, in one line.

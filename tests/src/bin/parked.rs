@@ -2,8 +2,11 @@
 //! something to tell: in inlined and generic functions, and in a signal handler
 //! above an interrupted function. Two have the same stack.
 //!
-//! `parked VIEW [fold]`: installs, says `ready`, and ends with its standard input.
-//! Without `fold` each thread is shown with all its frames.
+//! `parked VIEW [whole]`: installs, says `ready`, and ends with its standard input.
+//! With `whole` each thread is shown by itself, with all its frames.
+//!
+//! One more thread takes the trigger: the others, the main thread as well, are
+//! where they are.
 #![allow(unsafe_code, reason = "a signal handler, and a trap for it")]
 
 use std::env;
@@ -84,12 +87,25 @@ fn interrupted() {
     black_box(traps());
 }
 
+/// Of this thread, and of those that it will begin.
+fn mask_trigger(how: libc::c_int) {
+    // SAFETY: all bytes zero is a set, and sigemptyset makes it an empty one.
+    let mut set: libc::sigset_t = unsafe { core::mem::zeroed() };
+    // SAFETY: a set of ours, and none to write the old one to.
+    unsafe {
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGUSR2);
+        libc::pthread_sigmask(how, &raw const set, core::ptr::null_mut());
+    }
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let view = match env::args().nth(1).as_deref() {
         Some("json") => View::Json,
         Some("json-line") => View::JsonLine,
         _ => View::Text,
     };
+    mask_trigger(libc::SIG_BLOCK);
     // SAFETY: the handler calls what a handler may call.
     unsafe { libc::signal(libc::SIGTRAP, handler as *const () as libc::sighandler_t) };
     for (name, body) in [
@@ -101,13 +117,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ] {
         Builder::new().name(name.into()).spawn(body)?;
     }
-    let is_folded = env::args().nth(2).is_some();
+    Builder::new().name("trigger".into()).spawn(|| {
+        mask_trigger(libc::SIG_UNBLOCK);
+        stays();
+    })?;
+    let is_whole = env::args().nth(2).is_some();
     gmr_std::setup_autorun(gmr_std::package!())
         .view(view)
-        .fold(is_folded)
-        .entry_frames(!is_folded)
+        .fold(!is_whole)
+        .entry_frames(is_whole)
         .install()?;
-    while BEGUN.load(Ordering::Acquire) < 5 {
+    while BEGUN.load(Ordering::Acquire) < 6 {
         yield_now();
     }
     println!("ready");

@@ -50,7 +50,8 @@ mod command {
         ///
         /// Reads a report of a stripped program, in text or JSON, perhaps from another machine and
         /// with other lines around it, and writes it with what debug files say of its frames.
-        /// Everything else stays as it is.
+        /// Everything else stays as it is. The runtime's frames at the end of a whole stack, which
+        /// can be recognised once they have names, become one line.
         ///
         /// A file is believed only if its build-id is the one in the report's section Modules. It
         /// is looked for in each DIR, as .build-id/ab/cdef.debug, NAME, NAME.debug and at the
@@ -66,6 +67,9 @@ mod command {
             /// Keep long generic arguments in the names of functions.
             #[arg(long)]
             full_names: bool,
+            /// Keep the runtime's frames at the end of a stack.
+            #[arg(long)]
+            entry_frames: bool,
         },
     }
 
@@ -86,8 +90,9 @@ Exit codes:
         ExitCode::from(match Arguments::parse().command {
             Command::Check { pids, signal } => check(pids, signal),
             #[cfg(gmr_engine)]
-            Command::Symbolize { report, debug_dir, full_names } => {
-                crate::symbolize::run(&report, debug_dir, full_names)
+            Command::Symbolize { report, debug_dir, full_names, entry_frames } => {
+                let shown = crate::symbolize::Shown { full_names, entry_frames };
+                crate::symbolize::run(&report, debug_dir, shown)
             }
         })
     }

@@ -1,6 +1,7 @@
 //! For the fuzz target: an answer for every frame, whatever its module.
 
 use gmr_core::hosted::SourceLine;
+use gmr_std::offline::Known;
 
 use super::input::{Piece, each_piece};
 use super::stack::{Lookup, Question};
@@ -15,7 +16,7 @@ struct Every {
 }
 
 impl Lookup for Every {
-    fn look_up(&mut self, question: &Question<'_>, each: &mut dyn FnMut(&SourceLine<'_>)) -> bool {
+    fn look_up(&mut self, question: &Question<'_>, each: &mut dyn FnMut(&SourceLine<'_>)) -> Known {
         self.asked += 1;
         let (function, function_truncated) = question.shown.unwrap_or(("a::b", true));
         for is_inlined in [true, false] {
@@ -27,19 +28,20 @@ impl Lookup for Every {
                 is_inlined,
             });
         }
-        true
+        Known::Lines
     }
 }
 
-/// The input with every frame resolved, and how many there were.
-pub(crate) fn resolved(input: &[u8]) -> (Vec<u8>, usize) {
+/// The input with every frame resolved, and how many there were; the runtime's
+/// `entry_frames` kept or not.
+pub(crate) fn resolved(input: &[u8], entry_frames: bool) -> (Vec<u8>, usize) {
     let (mut out, mut every) = (Vec::new(), Every::default());
     each_piece(&mut &*input, &mut |piece| {
         match piece {
             Piece::Other(bytes) | Piece::TooLong(bytes) => out.extend_from_slice(bytes),
             Piece::Report(form, bytes) => {
                 let modules = read_modules(form, bytes).unwrap_or_default();
-                rewrite(form, bytes, &modules, &mut every, &mut out)?;
+                rewrite(form, bytes, &modules, entry_frames, &mut every, &mut out)?;
             }
         }
         Ok(())

@@ -4,10 +4,13 @@
 //!    object, wherever that is.
 //! 2. A frame without a file is looked up in the module that its pc lies in;
 //!    if no row of the section holds that, in the one of its name.
-//! 3. `last_entry_frame` stands behind a stack whose last frames are left out; it
-//!    is numbered on, and no more.
-//! 4. What is found is written by gmr-core's own view, in the report's style.
-//!    Members of a frame that are not known here stay, behind the others.
+//! 3. The runtime's frames at the end of a stack are left out ([`super::entry`]), if
+//!    `capture` and `stack_end` before it say that it is whole.
+//! 4. `last_entry_frame` stands behind a stack whose last frames are left out
+//!    already; it is numbered on.
+//! 5. What is found is written by gmr-core's own view, in the report's style.
+//!    Members of a frame that are not known here stay, behind the others; those
+//!    of a frame that is left out go with it.
 //!
 //! White space between frames is kept as it stands before the frame that is
 //! replaced.
@@ -16,11 +19,17 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 use gmr_core::ViewKind;
-use gmr_core::model::{Certainty, Frame};
+use gmr_core::model::{Capture, Frame, StackEnd};
+use gmr_std::offline::Known;
 
+use super::entry::{self, Last, Place, Tail};
 use super::modules::{Module, Modules, parse_address, parse_build_id};
 use super::scan::{Scanner, decode};
 use super::stack::{Lookup, Pc, Question, Stack, written};
+
+mod object;
+
+use object::{EntryMembers, FrameObject};
 
 /// Reads the section Modules.
 pub(super) fn modules(report: &[u8]) -> Option<Modules> {
@@ -69,31 +78,94 @@ fn module(report: &[u8], at: usize) -> Option<Module> {
     Some(Module { start: start?, end: end?, load_bias: load_bias?, build_id, path: path? })
 }
 
-/// Writes the report with what `lookup` knows of its frames.
+/// Writes the report with what `lookup` knows of its frames, and without the
+/// runtime's `entry_frames` unless they are wanted.
 pub(super) fn rewrite(
     report: &[u8],
     modules: &Modules,
+    entry_frames: bool,
     lookup: &mut dyn Lookup,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut pass = Pass { report, modules, lookup, out, copied: 0 };
+    let mut pass = Pass { report, modules, entry_frames, lookup, out, copied: 0 };
     let mut scanner = Scanner::new(report, 0);
     let mut last: &[u8] = b"";
+    let mut objects = Objects::default();
+    // The white space before the last token, and the token's end.
+    let (mut blanks, mut end) = (0..0, 0);
     // Of the object that the scanner is in.
     let mut stack = Stack::new();
     while let Some(token) = scanner.token() {
+        let token_range = token.clone();
         match report.get(token).unwrap_or_default() {
             b":" if is_key(last, b"frames") && scanner.peek() == Some(b'[') => {
-                stack = pass.stack(&mut scanner)?;
+                // A further array is nobody's stack alone.
+                let is_whole = objects.is_whole() && last == b"\"frames\"";
+                stack = pass.stack(&mut scanner, is_whole, blanks.clone())?;
             }
             b":" if is_key(last, b"last_entry_frame") && scanner.peek() == Some(b'{') => {
                 pass.entry(&mut scanner, &stack)?;
             }
-            b"{" | b"}" => stack = Stack::new(),
+            b":" => objects.member(last, scanner),
+            bracket @ (b"{" | b"}") => {
+                stack = Stack::new();
+                objects.bracket(bracket == b"{");
+            }
             token => last = token,
         }
+        blanks = end..token_range.start;
+        end = scanner.at;
     }
     pass.copy_to(report.len())
+}
+
+/// What the objects that are open say of the stack in them.
+#[derive(Default)]
+struct Objects {
+    open: Vec<StackFacts>,
+    /// Beyond [`MAX_DEPTH`].
+    deeper: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct StackFacts {
+    is_ok: bool,
+    is_complete: bool,
+}
+
+/// Objects in one another. A thread's is the third.
+const MAX_DEPTH: usize = 64;
+
+impl Objects {
+    fn bracket(&mut self, opens: bool) {
+        if opens && self.open.len() < MAX_DEPTH {
+            self.open.push(StackFacts::default());
+        } else if opens {
+            self.deeper += 1;
+        } else if self.deeper > 0 {
+            self.deeper -= 1;
+        } else {
+            self.open.pop();
+        }
+    }
+
+    /// The member of this key, whose value is ahead.
+    fn member(&mut self, key: &[u8], scanner: Scanner<'_>) {
+        let Some(facts) = self.open.last_mut().filter(|_| self.deeper == 0) else { return };
+        let is = |code: &str| {
+            let value = scanner.string_ahead().and_then(|value| value.strip_prefix(b"\""));
+            value.and_then(|value| value.strip_suffix(b"\"")) == Some(code.as_bytes())
+        };
+        match key {
+            b"\"capture\"" => facts.is_ok = is(Capture::Ok.code()),
+            b"\"stack_end\"" => facts.is_complete = is(StackEnd::Complete.code()),
+            _ => {}
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.deeper == 0 && self.open.last().is_some_and(|it| it.is_ok && it.is_complete)
+    }
 }
 
 /// Whether this is the key `name` or `name_N`, with its quotes.
@@ -109,6 +181,7 @@ fn is_key(token: &[u8], name: &[u8]) -> bool {
 struct Pass<'p> {
     report: &'p [u8],
     modules: &'p Modules,
+    entry_frames: bool,
     lookup: &'p mut dyn Lookup,
     out: &'p mut dyn Write,
     /// How much of the report is written.
@@ -122,75 +195,211 @@ impl Pass<'_> {
         self.out.write_all(bytes)
     }
 
-    /// Takes an array of frames; of a damaged one what is whole.
-    fn stack(&mut self, scanner: &mut Scanner<'_>) -> io::Result<Stack> {
+    /// Takes an array of frames; of a damaged one what is whole. `blanks` are
+    /// before its key.
+    fn stack(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        is_whole: bool,
+        blanks: Range<usize>,
+    ) -> io::Result<Stack> {
         let mut stack = Stack::new();
+        let mut tail = Tail::new(self.entry_frames);
+        let mut held: Vec<Held> = Vec::new();
         scanner.take(b'[');
+        let mut before = scanner.at;
         loop {
             let blanks = scanner.at;
             scanner.peek();
             let blanks = blanks..scanner.at;
-            let Some(value) = scanner.value() else { return Ok(stack) };
-            if let Some(frame) = FrameObject::parse(self.report, value.start) {
-                self.frame(&frame, value, blanks, &mut stack)?;
+            let Some(range) = scanner.value() else { break };
+            let behind = range.end;
+            if let Some(frame) = FrameObject::parse(self.report, range.start) {
+                let frame = self.look_up(frame, &mut stack);
+                let next = Held { frame, range, blanks, before };
+                self.frame(next, &mut tail, &mut held)?;
+            } else {
+                tail.is_unknown();
+                self.write_held(&mut held)?;
             }
+            before = behind;
             if !scanner.take(b',') {
+                break;
+            }
+        }
+        if tail.is_holding() && scanner.peek() == Some(b']') {
+            let behind = scanner.at + 1;
+            let entry = EntryMembers::parse(self.report, behind);
+            if let Some(entry) = &entry
+                && let [marker] = &*held
+                && marker.frame.is_new
+            {
+                // The marker was shown for want of a line, and has one now.
+                self.count_marker(marker, entry)?;
+                scanner.at = entry.end;
+                return Ok(stack);
+            }
+            if entry.is_none() && is_whole && self.leave_out(&held, behind, blanks)? {
+                scanner.at = behind;
                 return Ok(stack);
             }
         }
+        self.write_held(&mut held)?;
+        Ok(stack)
+    }
+
+    fn frame(&mut self, next: Held, tail: &mut Tail, held: &mut Vec<Held>) -> io::Result<()> {
+        let object = &next.frame.object;
+        let place = if !object.is_inlined {
+            let function = next.frame.function.as_ref().map(|(name, _)| &**name);
+            let module = object.module.as_ref().map(|(module, _)| &**module);
+            tail.next(function, module, object.certainty, held.len())
+        } else if tail.is_holding() && held.len() < entry::MAX_HELD {
+            Place::Runtime
+        } else {
+            if tail.is_holding() {
+                tail.is_unknown();
+            }
+            Place::Program
+        };
+        if place != Place::Runtime {
+            self.write_held(held)?;
+        }
+        if place == Place::Program {
+            return self.write_frame(&next);
+        }
+        held.push(next);
+        Ok(())
+    }
+
+    fn write_held(&mut self, held: &mut Vec<Held>) -> io::Result<()> {
+        held.drain(..).try_for_each(|held| self.write_frame(&held))
+    }
+
+    fn write_frame(&mut self, held: &Held) -> io::Result<()> {
+        match held.frame.objects.is_empty() {
+            true => self.renumber(&held.frame.object, held.frame.number),
+            false => self.write_objects(held, &held.frame.objects),
+        }
+    }
+
+    /// Writes these in place of a frame.
+    fn write_objects(&mut self, held: &Held, objects: &[Vec<u8>]) -> io::Result<()> {
+        // Nothing in its place: nor what parts it from those before it.
+        self.copy_to(if objects.is_empty() { held.before } else { held.range.start })?;
+        for (number, object) in objects.iter().enumerate() {
+            if number > 0 {
+                self.out.write_all(b",")?;
+                self.out.write_all(self.report.get(held.blanks.clone()).unwrap_or_default())?;
+            }
+            self.out.write_all(object)?;
+        }
+        self.copied = held.range.end;
+        Ok(())
+    }
+
+    /// Writes what was inlined into the marker, which is the program's. Returns
+    /// the number of the marker itself.
+    fn write_inlined(&mut self, marker: &Held) -> io::Result<u64> {
+        let inlined = marker.frame.objects.split_last().map_or(&[][..], |(_, inlined)| inlined);
+        self.write_objects(marker, inlined)?;
+        Ok(marker.frame.number.saturating_add(inlined.len() as u64))
+    }
+
+    /// Leaves out what is held, from the marker to the end of the array.
+    /// Returns whether there was something to leave out.
+    fn leave_out(
+        &mut self,
+        held: &[Held],
+        behind: usize,
+        blanks: Range<usize>,
+    ) -> io::Result<bool> {
+        let (Some((marker, rest)), Some(last)) = (held.split_first(), held.last()) else {
+            return Ok(false);
+        };
+        let outwards = rest.iter().filter(|held| !held.frame.object.is_inlined).count();
+        // What is inlined belongs to a frame that follows.
+        if last.frame.object.is_inlined || (outwards == 0 && !marker.frame.has_line) {
+            return Ok(false);
+        }
+        let number = if marker.frame.has_line {
+            self.write_inlined(marker)?
+        } else {
+            self.write_frame(marker)?;
+            self.copy_to(marker.range.end)?;
+            rest.first().map_or(0, |next| next.frame.number)
+        };
+        let count = outwards + usize::from(marker.frame.has_line);
+        self.copied = last.range.end;
+        self.copy_to(behind)?;
+        let blanks = self.report.get(blanks).unwrap_or_default();
+        let between = format!(",{}", String::from_utf8_lossy(blanks));
+        let object = &last.frame.object;
+        let frame = Last {
+            pc: object.pc,
+            module: object.module.clone(),
+            function: last.frame.function.clone(),
+            source: None,
+            is_signal_frame: object.is_signal_frame,
+        };
+        self.out.write_all(between.as_bytes())?;
+        let members = entry::written(count, number, &frame, object.style, &between);
+        self.out.write_all(members.as_bytes())?;
+        Ok(true)
+    }
+
+    /// Adds the marker to those that are left out already.
+    fn count_marker(&mut self, marker: &Held, entry: &EntryMembers) -> io::Result<()> {
+        let number = self.write_inlined(marker)?;
+        self.copy_to(entry.count_range.start)?;
+        write!(self.out, "{}", entry.count.saturating_add(1))?;
+        self.copied = entry.count_range.end;
+        self.renumber(&entry.last, number)
     }
 
     /// Takes the frame that a stack ends with, where others are left out.
     fn entry(&mut self, scanner: &mut Scanner<'_>, stack: &Stack) -> io::Result<()> {
         let Some(value) = scanner.value() else { return Ok(()) };
         match FrameObject::parse(self.report, value.start) {
-            Some(frame) => self.renumber(&frame, stack),
+            Some(frame) => self.renumber(&frame, stack.number(frame.index)),
             None => Ok(()),
         }
     }
 
-    fn renumber(&mut self, frame: &FrameObject, stack: &Stack) -> io::Result<()> {
-        if !stack.has_moved() {
+    fn renumber(&mut self, frame: &FrameObject, number: u64) -> io::Result<()> {
+        if number == frame.index {
             return Ok(());
         }
         self.copy_to(frame.index_range.start)?;
-        write!(self.out, "{}", stack.number(frame.index))?;
+        write!(self.out, "{number}")?;
         self.copied = frame.index_range.end;
         Ok(())
     }
 
-    fn frame(
-        &mut self,
-        frame: &FrameObject,
-        range: Range<usize>,
-        blanks: Range<usize>,
-        stack: &mut Stack,
-    ) -> io::Result<()> {
-        let pc = stack.next(frame.is_inlined, frame.is_signal_frame);
-        let first = stack.number(frame.index);
-        let objects = match pc.filter(|_| !frame.is_settled) {
-            Some(pc) => self.look_up(frame, pc, first),
-            None => Vec::new(),
+    /// What the frame becomes.
+    fn look_up(&mut self, object: FrameObject, stack: &mut Stack) -> Rewritten {
+        let pc = stack.next(object.is_inlined, object.is_signal_frame);
+        let number = stack.number(object.index);
+        let mut new = Rewritten {
+            function: object.function.clone().map(|name| (name, object.function_truncated)),
+            has_line: object.has_file,
+            is_new: false,
+            objects: Vec::new(),
+            number,
+            object,
         };
-        if objects.is_empty() {
-            return self.renumber(frame, stack);
+        if let Some(pc) = pc.filter(|_| !new.object.is_settled) {
+            self.ask(&mut new, pc);
         }
-        stack.became(objects.len());
-        self.copy_to(range.start)?;
-        for (number, object) in objects.iter().enumerate() {
-            if number > 0 {
-                self.out.write_all(b",")?;
-                self.out.write_all(self.report.get(blanks.clone()).unwrap_or_default())?;
-            }
-            self.out.write_all(object)?;
+        if !new.objects.is_empty() {
+            stack.became(new.objects.len());
         }
-        self.copied = range.end;
-        Ok(())
+        new
     }
 
-    /// What the frame becomes; nothing if it stays.
-    fn look_up(&mut self, frame: &FrameObject, pc: Pc, first: u64) -> Vec<Vec<u8>> {
-        let Some((name, offset)) = &frame.module else { return Vec::new() };
+    fn ask(&mut self, new: &mut Rewritten, pc: Pc) {
+        let frame = &new.object;
+        let Some((name, offset)) = &frame.module else { return };
         let address = pc.lookup_address(frame.pc);
         let by_address = self.modules.by_address(address, name);
         let row = by_address.and_then(|index| Some((index, self.modules.all().get(index)?)));
@@ -201,9 +410,10 @@ impl Pass<'_> {
         let shown = frame.function.as_deref().map(|function| (function, frame.function_truncated));
         let question = Question { name, module, svma, shown };
         let mut objects: Vec<Vec<u8>> = Vec::new();
-        let is_known = self.lookup.look_up(&question, &mut |source| {
-            let number = first.saturating_add(objects.len() as u64);
-            let new = Frame {
+        let mut own = None;
+        let known = self.lookup.look_up(&question, &mut |source| {
+            let number = new.number.saturating_add(objects.len() as u64);
+            let line = Frame {
                 module: Some(name.as_bytes()),
                 module_offset: *offset,
                 function: source.function,
@@ -215,10 +425,12 @@ impl Pass<'_> {
                 is_signal_frame: frame.is_signal_frame,
                 ..Frame::bare(u32::try_from(number).unwrap_or(u32::MAX), frame.pc)
             };
-            objects.push(written(&new, frame.style).into_bytes());
+            objects.push(written(&line, frame.style).into_bytes());
+            let name = source.function.map(str::to_owned);
+            own = (!source.is_inlined).then_some(name.map(|it| (it, source.function_truncated)));
         });
-        if !is_known {
-            objects.clear();
+        if known == Known::Nothing {
+            return;
         }
         if let Some(last) = objects.last_mut() {
             for other in &frame.others {
@@ -228,82 +440,37 @@ impl Pass<'_> {
                 last.push(b'}');
             }
         }
-        objects
-    }
-}
-
-/// A frame as it stands in the report.
-#[derive(Debug)]
-struct FrameObject {
-    index: u64,
-    index_range: Range<usize>,
-    pc: u64,
-    /// Name and offset.
-    module: Option<(String, u64)>,
-    function: Option<String>,
-    function_truncated: bool,
-    /// Has a file, or is of a kind that is not known here.
-    is_settled: bool,
-    is_inlined: bool,
-    is_signal_frame: bool,
-    certainty: Certainty,
-    style: ViewKind,
-    /// Members that are not known here, with their keys.
-    others: Vec<Range<usize>>,
-}
-
-impl FrameObject {
-    fn parse(report: &[u8], at: usize) -> Option<Self> {
-        let (mut index, mut pc, mut module, mut offset) = (None, None, None, None);
-        let mut frame = FrameObject {
-            index: 0,
-            index_range: 0..0,
-            pc: 0,
-            module: None,
-            function: None,
-            function_truncated: false,
-            is_settled: false,
-            is_inlined: false,
-            is_signal_frame: false,
-            certainty: Certainty::Exact,
-            style: ViewKind::Json,
-            others: Vec::new(),
-        };
-        Scanner::new(report, at).members_with_keys(|_, key, value| {
-            let bytes = report.get(value.clone()).unwrap_or_default();
-            let is_true = bytes == b"true";
-            match report.get(key.start + 1..key.end - 1).unwrap_or_default() {
-                b"index" => index = Some(value),
-                b"pc" => pc = decode(bytes),
-                b"module" => module = decode(bytes),
-                b"module_offset" => offset = decode(bytes),
-                b"function" => frame.function = decode(bytes),
-                b"function_truncated" => frame.function_truncated = is_true,
-                b"file" => frame.is_settled = true,
-                b"line" => {}
-                b"inlined" => frame.is_inlined = is_true,
-                b"signal_frame" => frame.is_signal_frame = is_true,
-                b"certainty" => {
-                    let all = [Certainty::Exact, Certainty::FramePointer, Certainty::Inferred];
-                    let code = decode(bytes).unwrap_or_default();
-                    match all.into_iter().find(|certainty| certainty.code() == code) {
-                        Some(certainty) => frame.certainty = certainty,
-                        None => frame.is_settled = true,
-                    }
-                }
-                _ => frame.others.push(key.start..value.end),
-            }
-        })?;
-        frame.index_range = index?;
-        let digits = report.get(frame.index_range.clone())?;
-        frame.index = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        frame.pc = parse_address(&pc?)?;
-        frame.module = module.zip(offset.as_deref().and_then(parse_address));
-        if frame.index_range.start.checked_sub(1).and_then(|at| report.get(at)) == Some(&b':') {
-            frame.style = ViewKind::JsonLine;
+        new.objects = objects;
+        new.is_new = known == Known::Lines && own.is_some();
+        new.has_line = new.is_new;
+        if let Some(own) = own {
+            new.function = own;
         }
-        Some(frame)
     }
+}
+
+/// A frame with what it becomes.
+struct Rewritten {
+    object: FrameObject,
+    /// Nothing if it stays.
+    objects: Vec<Vec<u8>>,
+    /// Of the first of them.
+    number: u64,
+    function: Option<(String, bool)>,
+    /// File and line of the function itself are known.
+    has_line: bool,
+    /// And were not in the report.
+    is_new: bool,
+}
+
+/// A frame that is not written yet.
+struct Held {
+    frame: Rewritten,
+    range: Range<usize>,
+    /// Before it.
+    blanks: Range<usize>,
+    /// Where the element before it ends.
+    before: usize,
 }
 
 #[cfg(test)]

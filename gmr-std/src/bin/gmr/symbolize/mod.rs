@@ -8,7 +8,9 @@
 //!    own section Modules.
 //! 4. [`find`] finds that file or its debug file, by its build-id alone, and
 //!    has gmr-std look the addresses up, as the process itself would have.
-//! 5. What is left as it was is said ([`notes`]), with what to do.
+//! 5. The runtime's frames at the end of a stack, which have names now, are left
+//!    out ([`entry`]).
+//! 6. What is left as it was is said ([`notes`]), with what to do.
 //!
 //! Reports are believed in nothing: they are text from a log. Limits:
 //! [`input::MAX_REPORT_BYTES`], [`modules::MAX_MODULES`], [`MAX_ADDRESSES`].
@@ -19,8 +21,9 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use gmr_core::hosted::SourceLine;
-use gmr_std::offline::Found;
+use gmr_std::offline::{Found, Known};
 
+mod entry;
 mod find;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -61,8 +64,17 @@ impl Outcome {
     }
 }
 
+/// What a report leaves out unless it is wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Shown {
+    /// Long generic arguments in names.
+    pub(crate) full_names: bool,
+    /// The runtime's frames at the end of a stack.
+    pub(crate) entry_frames: bool,
+}
+
 /// The command: exit code.
-pub(crate) fn run(report: &Path, debug_dirs: Vec<PathBuf>, full_names: bool) -> u8 {
+pub(crate) fn run(report: &Path, debug_dirs: Vec<PathBuf>, shown: Shown) -> u8 {
     if let Some(dir) = debug_dirs.iter().find(|dir| !dir.is_dir()) {
         eprintln!("gmr: {}: not a directory", dir.display());
         return 2;
@@ -78,10 +90,10 @@ pub(crate) fn run(report: &Path, debug_dirs: Vec<PathBuf>, full_names: bool) -> 
             }
         }
     };
-    let places = Places { dirs: debug_dirs, this_machine: true, full_names };
+    let places = Places { dirs: debug_dirs, this_machine: true, full_names: shown.full_names };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut say = |text: &str| eprintln!("{text}");
-    let outcome = symbolize(&mut *input, &mut out, &places, &mut say)
+    let outcome = symbolize(&mut *input, &mut out, &places, shown.entry_frames, &mut say)
         .and_then(|outcome| out.flush().map(|()| outcome));
     match outcome {
         Ok(outcome) => {
@@ -100,11 +112,13 @@ pub(crate) fn run(report: &Path, debug_dirs: Vec<PathBuf>, full_names: bool) -> 
 }
 
 /// Copies `input` to `out` with its frames resolved, as far as the files at
-/// `places` allow; `say` gets a line for each thing that is to be known.
+/// `places` allow, and without the runtime's `entry_frames` unless they are
+/// wanted; `say` gets a line for each thing that is to be known.
 pub(crate) fn symbolize(
     input: &mut dyn BufRead,
     out: &mut dyn Write,
     places: &Places,
+    entry_frames: bool,
     say: &mut dyn FnMut(&str),
 ) -> io::Result<Outcome> {
     let mut outcome = Outcome::default();
@@ -120,7 +134,7 @@ pub(crate) fn symbolize(
         Piece::Report(form, bytes) => {
             outcome.reports += 1;
             notes.report = outcome.reports;
-            outcome.left += symbolize_report(form, bytes, out, places, &mut notes)?;
+            outcome.left += symbolize_report(form, bytes, out, places, entry_frames, &mut notes)?;
             Ok(())
         }
     })?;
@@ -133,20 +147,21 @@ fn symbolize_report(
     report: &[u8],
     out: &mut dyn Write,
     places: &Places,
+    entry_frames: bool,
     notes: &mut Notes<'_>,
 ) -> io::Result<usize> {
     let listed = read_modules(form, report);
     let has_section = listed.is_some();
     let modules = listed.unwrap_or_default();
     let mut wanted = Wanted::new(modules.all().len());
-    rewrite(form, report, &modules, &mut wanted, &mut io::sink())?;
+    rewrite(form, report, &modules, entry_frames, &mut wanted, &mut io::sink())?;
     let answers =
         wanted.svmas.iter().zip(modules.all()).map(|(svmas, module)| {
             (!svmas.is_empty()).then(|| Answer::find(module, svmas, places))
         });
     let mut answers =
         Answers { modules: answers.collect(), unknown: Vec::new(), unknown_frames: 0 };
-    rewrite(form, report, &modules, &mut answers, out)?;
+    rewrite(form, report, &modules, entry_frames, &mut answers, out)?;
 
     if modules.left_out > 0 {
         notes.modules_left_out(modules.left_out);
@@ -179,12 +194,13 @@ fn rewrite(
     form: Form,
     report: &[u8],
     modules: &Modules,
+    entry_frames: bool,
     lookup: &mut dyn Lookup,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     match form {
-        Form::Text => text::rewrite(report, modules, lookup, out),
-        Form::Json => json::rewrite(report, modules, lookup, out),
+        Form::Text => text::rewrite(report, modules, entry_frames, lookup, out),
+        Form::Json => json::rewrite(report, modules, entry_frames, lookup, out),
     }
 }
 
@@ -203,7 +219,7 @@ impl Wanted {
 }
 
 impl Lookup for Wanted {
-    fn look_up(&mut self, question: &Question<'_>, _: &mut dyn FnMut(&SourceLine<'_>)) -> bool {
+    fn look_up(&mut self, question: &Question<'_>, _: &mut dyn FnMut(&SourceLine<'_>)) -> Known {
         if let Ok(module) = question.module
             && let Some(svmas) = self.svmas.get_mut(module)
             && !svmas.contains(&question.svma)
@@ -215,7 +231,7 @@ impl Lookup for Wanted {
                 self.left_out += 1;
             }
         }
-        false
+        Known::Nothing
     }
 }
 
@@ -257,7 +273,7 @@ struct Answers {
 }
 
 impl Lookup for Answers {
-    fn look_up(&mut self, question: &Question<'_>, each: &mut dyn FnMut(&SourceLine<'_>)) -> bool {
+    fn look_up(&mut self, question: &Question<'_>, each: &mut dyn FnMut(&SourceLine<'_>)) -> Known {
         let module = match question.module {
             Ok(module) => module,
             Err(why) => {
@@ -266,17 +282,17 @@ impl Lookup for Answers {
                 if !is_said && self.unknown.len() < notes::MAX_NAMES {
                     self.unknown.push((question.name.to_owned(), why));
                 }
-                return false;
+                return Known::Nothing;
             }
         };
         let Some(answer) = self.modules.get_mut(module).and_then(Option::as_mut) else {
-            return false;
+            return Known::Nothing;
         };
         answer.asked += 1;
-        let is_known = answer.found.lines(question.svma, question.shown, each);
-        if !is_known && question.shown.is_none() {
+        let known = answer.found.lines(question.svma, question.shown, each);
+        if known == Known::Nothing && question.shown.is_none() {
             answer.nameless += 1;
         }
-        is_known
+        known
     }
 }

@@ -36,8 +36,14 @@ impl<'d> Scanner<'d> {
         is_next
     }
 
+    /// The string that comes next, with its quotes, not taken.
+    pub(super) fn string_ahead(mut self) -> Option<&'d [u8]> {
+        let range = (self.peek()? == b'"').then(|| self.string())??;
+        self.document.get(range)
+    }
+
     /// Takes a string; where it lies, with its quotes.
-    fn string(&mut self) -> Option<Range<usize>> {
+    pub(super) fn string(&mut self) -> Option<Range<usize>> {
         let start = self.at;
         let mut at = start + 1;
         loop {

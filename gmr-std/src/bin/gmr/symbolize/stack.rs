@@ -13,6 +13,7 @@ use gmr_core::ViewKind;
 use gmr_core::hosted::SourceLine;
 use gmr_core::model::Frame;
 use gmr_core::view::write_frame;
+use gmr_std::offline::Known;
 
 use super::modules::Unknown;
 
@@ -31,9 +32,9 @@ pub(super) struct Question<'q> {
 
 /// Who answers.
 pub(super) trait Lookup {
-    /// Calls `each` with the functions there, the most inlined first. False:
-    /// the frame is left as it is.
-    fn look_up(&mut self, question: &Question<'_>, each: &mut dyn FnMut(&SourceLine<'_>)) -> bool;
+    /// Calls `each` with the functions there, the most inlined first. Of whom
+    /// nothing is known, the frame is left as it is.
+    fn look_up(&mut self, question: &Question<'_>, each: &mut dyn FnMut(&SourceLine<'_>)) -> Known;
 }
 
 /// How a frame is to be read.
@@ -127,12 +128,19 @@ pub(super) mod testing {
     #[derive(Debug)]
     pub(in super::super) struct Fixed {
         functions: Vec<&'static str>,
+        /// What some addresses have instead; what ends with `-` has no line.
+        others: Vec<(u64, &'static [&'static str])>,
         pub(in super::super) asked: Vec<Asked>,
     }
 
     impl Fixed {
         pub(in super::super) fn answering(functions: &[&'static str]) -> Self {
-            Fixed { functions: functions.to_vec(), asked: Vec::new() }
+            Fixed { functions: functions.to_vec(), others: Vec::new(), asked: Vec::new() }
+        }
+
+        /// Answers by the address; of others nothing is known.
+        pub(in super::super) fn by_address(others: &[(u64, &'static [&'static str])]) -> Self {
+            Fixed { functions: Vec::new(), others: others.to_vec(), asked: Vec::new() }
         }
     }
 
@@ -141,7 +149,7 @@ pub(super) mod testing {
             &mut self,
             question: &Question<'_>,
             each: &mut dyn FnMut(&SourceLine<'_>),
-        ) -> bool {
+        ) -> Known {
             let mark = |is_cut| if is_cut { "{...cut}" } else { "" };
             self.asked.push(Asked {
                 name: question.name.to_owned(),
@@ -149,16 +157,25 @@ pub(super) mod testing {
                 svma: question.svma,
                 shown: question.shown.map(|(name, is_cut)| format!("{name}{}", mark(is_cut))),
             });
-            for (index, function) in self.functions.iter().enumerate() {
+            let other = self.others.iter().find(|other| other.0 == question.svma);
+            let functions = other.map_or(&*self.functions, |other| other.1);
+            if let [name] = functions
+                && let Some(name) = name.strip_suffix('-')
+            {
+                each(&SourceLine { function: Some(name), ..SourceLine::default() });
+                return Known::Name;
+            }
+            for (index, function) in functions.iter().enumerate() {
                 each(&SourceLine {
                     function: Some(function),
                     file: Some(&format!("{function}.rs")),
                     line: u32::try_from(index + 1).ok(),
-                    is_inlined: index + 1 < self.functions.len(),
+                    is_inlined: index + 1 < functions.len(),
                     ..SourceLine::default()
                 });
             }
-            question.module.is_ok()
+            let is_known = question.module.is_ok() && !functions.is_empty();
+            if is_known { Known::Lines } else { Known::Nothing }
         }
     }
 }

@@ -7,30 +7,27 @@
 //! 2. A frame without file and line has `MODULE+0xOFFSET` as its place. The
 //!    names of modules are known, so what they hold does not matter.
 //! 3. `… N runtime entry frames left out` has a number, and is no frame.
-//! 4. What is found is written by gmr-core's own view.
+//! 4. A stack is whole if its threads' block does not say otherwise (`stack =`),
+//!    no line in parentheses follows the frames, and an empty one does. At its
+//!    end the runtime's frames are left out ([`super::entry`]); lines of somebody
+//!    else's between them stay.
+//! 5. What is found is written by gmr-core's own view.
 //!
 //! Module names are compared and written as they stand, escaped.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use gmr_core::ViewKind;
-use gmr_core::model::{Certainty, Frame};
 
+use super::entry::{self, Last, Place, Tail};
 use super::input::heading;
 use super::modules::{Module, Modules, parse_address, parse_build_id};
-use super::stack::{Lookup, Question, Stack, written};
+use super::stack::{Lookup, Stack};
 
-/// A longer line is no frame: names and paths have limits.
-const MAX_LINE_BYTES: usize = 64 * 1024;
+mod line;
 
-/// In a line, so many `+0x` are tried as the end of a module's name.
-const MAX_TRIES: usize = 16;
-
-const SIGNAL_FRAME: &str = "<signal handler called>";
-/// What a line about frames that are not shown begins with.
-const LEFT_OUT: &str = "… ";
-const CUT: &str = "{...cut}";
-const INLINED: &str = " (inlined)";
+use line::{FrameLine, has_number, line_content};
 
 /// Reads the section Modules.
 pub(super) fn modules(report: &[u8]) -> Option<Modules> {
@@ -82,205 +79,239 @@ fn row(line: &str) -> Option<Module> {
     (!path.is_empty()).then_some(module)
 }
 
-/// Writes the report with what `lookup` knows of its frames.
+/// Writes the report with what `lookup` knows of its frames, and without the
+/// runtime's `entry_frames` unless they are wanted.
 pub(super) fn rewrite(
     report: &[u8],
     modules: &Modules,
+    entry_frames: bool,
     lookup: &mut dyn Lookup,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    // The number of the next frame, while in a thread's block.
-    let mut expected: Option<u64> = None;
-    let mut stack = Stack::new();
-    for line in report.split_inclusive(|&byte| byte == b'\n') {
-        let bare = line.strip_suffix(b"\n").unwrap_or(line);
-        let bare = bare.strip_suffix(b"\r").unwrap_or(bare);
+    let mut pass = Pass { modules, entry_frames, lookup, out, block: None };
+    let mut lines = report.split_inclusive(|&byte| byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        pass.line(line, lines.peek().copied().unwrap_or_default())?;
+    }
+    pass.end_block(false)
+}
+
+struct Pass<'r, 'p> {
+    modules: &'p Modules,
+    entry_frames: bool,
+    lookup: &'p mut dyn Lookup,
+    out: &'p mut dyn Write,
+    block: Option<Block<'r>>,
+}
+
+/// A thread's block, and the stack in it.
+struct Block<'r> {
+    /// The number of the next frame.
+    expected: u64,
+    stack: Stack,
+    tail: Tail,
+    /// Nothing says that frames are missing.
+    is_whole: bool,
+    /// Frames of the runtime, with what stands between them.
+    held: Vec<Held<'r>>,
+    last: Last,
+}
+
+/// Whole lines that are not written yet.
+struct Held<'r> {
+    lines: Cow<'r, [u8]>,
+    /// Of the first of them; somebody else's line has none.
+    number: Option<u64>,
+    /// One of those that are counted.
+    is_frame: bool,
+    has_line: bool,
+    is_new: bool,
+}
+
+impl<'r> Held<'r> {
+    fn other(line: &'r [u8]) -> Self {
+        let lines = Cow::Borrowed(line);
+        Held { lines, number: None, is_frame: false, has_line: false, is_new: false }
+    }
+}
+
+impl<'r> Pass<'r, '_> {
+    fn line(&mut self, line: &'r [u8], behind: &'r [u8]) -> io::Result<()> {
+        let bare = line_content(line);
         if is_thread_rule(bare) {
-            expected = Some(0);
-            stack = Stack::new();
-        } else if bare.starts_with(b"====") || (bare.is_empty() && expected > Some(0)) {
-            expected = None;
-        } else if let Some(number) = expected {
-            let frame = FrameLine::parse(bare, modules).filter(|frame| frame.index == number);
-            if let Some(frame) = frame {
-                expected = number.checked_add(1);
-                frame.rewrite(line, &mut stack, lookup, out)?;
-                continue;
+            self.end_block(false)?;
+            self.block = Some(Block {
+                expected: 0,
+                stack: Stack::new(),
+                tail: Tail::new(self.entry_frames),
+                is_whole: true,
+                held: Vec::new(),
+                last: Last::default(),
+            });
+            return self.out.write_all(line);
+        }
+        let Some(block) = &mut self.block else { return self.out.write_all(line) };
+        if bare.starts_with(b"====") {
+            self.end_block(false)?;
+        } else if bare.is_empty() && block.expected > 0 {
+            let next = FrameLine::parse(line_content(behind), self.modules);
+            let goes_on = next.is_some_and(|frame| frame.index == block.expected);
+            self.end_block(!goes_on)?;
+        } else {
+            let frame = FrameLine::parse(bare, self.modules);
+            if let Some(frame) = frame.filter(|frame| frame.index == block.expected) {
+                return self.frame(&frame, line);
             }
+            let inner = bare.trim_ascii_start();
+            let mark: &[u8] = if block.expected == 0 { b"stack = " } else { b"(" };
+            block.is_whole &= !inner.starts_with(mark);
             // A frame that should not be there: what follows is not certain.
             // (Before the first frame, `#10203 api-3: …` is one of the threads.)
-            if number > 0 && has_number(bare) {
-                expected = None;
+            if block.expected > 0 && has_number(bare) {
+                self.end_block(false)?;
+            } else if block.tail.is_holding() && block.has_room() {
+                block.held.push(Held::other(line));
+                return Ok(());
+            } else if !block.held.is_empty() {
+                block.give_up(self.out)?;
             }
         }
-        out.write_all(line)?;
+        self.out.write_all(line)
     }
-    Ok(())
+
+    fn frame(&mut self, frame: &FrameLine<'r>, line: &'r [u8]) -> io::Result<()> {
+        let Some(block) = &mut self.block else { return Ok(()) };
+        block.expected = block.expected.saturating_add(1);
+        if frame.is_left_out() {
+            return self.left_out(frame, line);
+        }
+        let found = frame.rewrite(line, &mut block.stack, self.lookup);
+        let place = if !frame.is_inlined {
+            let function = found.last.function.as_ref().map(|(name, _)| &**name);
+            let module = found.last.module.as_ref().map(|(module, _)| &**module);
+            block.tail.next(function, module, frame.certainty, block.held.len())
+        } else if block.tail.is_holding() && block.has_room() {
+            Place::Runtime
+        } else {
+            if block.tail.is_holding() {
+                block.give_up(self.out)?;
+            }
+            Place::Program
+        };
+        if place != Place::Runtime {
+            block.write_held(self.out)?;
+            // Also what was inlined into the marker is the program's.
+            self.out.write_all(&found.inlined)?;
+        }
+        let (lines, number) = match place {
+            Place::Program => return self.out.write_all(&found.own),
+            Place::Marker => (found.own, found.numbers.1),
+            Place::Runtime if found.inlined.is_empty() => (found.own, found.numbers.0),
+            Place::Runtime => {
+                let lines = [&*found.inlined, &*found.own].concat();
+                (Cow::Owned(lines), found.numbers.0)
+            }
+        };
+        let (is_frame, has_line, is_new) = (!frame.is_inlined, found.has_line, found.is_new);
+        block.held.push(Held { lines, number: Some(number), is_frame, has_line, is_new });
+        if is_frame {
+            block.last = found.last;
+        }
+        Ok(())
+    }
+
+    /// Takes the line that stands for frames that are not shown.
+    fn left_out(&mut self, frame: &FrameLine<'r>, line: &'r [u8]) -> io::Result<()> {
+        let Some(block) = &mut self.block else { return Ok(()) };
+        let moved = frame.rewrite(line, &mut block.stack, self.lookup);
+        // The marker was shown for want of a line, and has one now.
+        let marker = block.held.first().filter(|it| {
+            let mut behind = block.held.iter().skip(1);
+            it.is_new && block.tail.is_holding() && behind.all(|it| it.number.is_none())
+        });
+        let number = marker.and_then(|marker| marker.number);
+        if let (Some(number), Some(entry)) = (number, frame.entry(self.modules)) {
+            let count = entry.count.saturating_add(1);
+            block.write_left_out(count, number, &entry.last, self.out)?;
+        } else {
+            block.write_held(self.out)?;
+            self.out.write_all(&moved.own)?;
+        }
+        block.tail.is_unknown();
+        Ok(())
+    }
+
+    /// Nothing more belongs to the block. `is_end`: as its end looks.
+    fn end_block(&mut self, is_end: bool) -> io::Result<()> {
+        let Some(mut block) = self.block.take() else { return Ok(()) };
+        let is_shown = |held: &Held<'_>| !held.has_line;
+        let counted = block.held.iter().filter(|held| held.is_frame);
+        // The first is the marker.
+        let marker_shown = usize::from(block.held.first().is_some_and(is_shown));
+        let mut count = counted.count().saturating_sub(marker_shown);
+        let last_frame = block.held.iter().rfind(|held| held.number.is_some());
+        let is_end = is_end && last_frame.is_some_and(|held| held.is_frame);
+        if !is_end || !block.is_whole || !block.tail.is_holding() {
+            count = 0;
+        }
+        if count == 0 {
+            return block.write_held(self.out);
+        }
+        if marker_shown > 0 {
+            let marker = block.held.remove(0);
+            self.out.write_all(&marker.lines)?;
+        }
+        let number = block.held.iter().find_map(|held| held.number).unwrap_or_default();
+        let last = std::mem::take(&mut block.last);
+        block.write_left_out(count, number, &last, self.out)
+    }
+}
+
+impl Block<'_> {
+    fn has_room(&self) -> bool {
+        self.held.len() < entry::MAX_HELD
+    }
+
+    /// Leaves nothing out of this stack.
+    fn give_up(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.tail.is_unknown();
+        self.write_held(out)
+    }
+
+    fn write_held(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.held.drain(..).try_for_each(|held| out.write_all(&held.lines))
+    }
+
+    /// Writes one line for what is held, where the first of it stands.
+    fn write_left_out(
+        &mut self,
+        count: usize,
+        number: u64,
+        last: &Last,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut is_written = false;
+        for held in self.held.drain(..) {
+            if held.number.is_none() {
+                out.write_all(&held.lines)?;
+            } else if !is_written {
+                is_written = true;
+                let lines = &*held.lines;
+                let indent = lines.iter().take_while(|&&byte| byte == b' ').count();
+                let line_end = lines.get(line_content(lines).len()..).unwrap_or_default();
+                let text = entry::written(count, number, last, ViewKind::Text, "");
+                write!(out, "{:indent$}{text}", "")?;
+                out.write_all(line_end)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `------   Thread #10181 tokio-rt-worker   ------`
 fn is_thread_rule(line: &[u8]) -> bool {
     let line = line.trim_ascii_start();
     line.starts_with(b"------ ") && line.ends_with(b" ------") && line.contains(&b'#')
-}
-
-/// A frame as it stands in its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FrameLine<'l> {
-    /// How many columns it is moved in.
-    indent: usize,
-    index: u64,
-    /// What follows the number and its blanks.
-    rest: &'l str,
-    is_signal_frame: bool,
-    is_inlined: bool,
-    certainty: Certainty,
-    /// Module and offset, if it has no file.
-    place: Option<(&'l str, u64)>,
-    /// Behind `in`, if there is a place.
-    function: Option<(&'l str, bool)>,
-    question: Option<Result<usize, super::modules::Unknown>>,
-}
-
-impl<'l> FrameLine<'l> {
-    fn parse(line: &'l [u8], modules: &Modules) -> Option<Self> {
-        if line.len() > MAX_LINE_BYTES {
-            return None;
-        }
-        let line = std::str::from_utf8(line).ok()?;
-        let inner = line.trim_start_matches(' ');
-        let (index, rest) = inner.strip_prefix('#')?.split_once(' ')?;
-        // A name may begin with blanks of its own.
-        let rest = (1..gap(index)).try_fold(rest, |rest, _| rest.strip_prefix(' '))?;
-        let is_number = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-        let mut frame = FrameLine {
-            indent: line.len() - inner.len(),
-            index: index.parse().ok().filter(|_| is_number)?,
-            rest,
-            is_signal_frame: false,
-            is_inlined: false,
-            certainty: Certainty::Exact,
-            place: None,
-            function: None,
-            question: None,
-        };
-        let mut text = frame.rest;
-        for (mark, certainty) in
-            [(" [frame pointer]", Certainty::FramePointer), (" [inferred]", Certainty::Inferred)]
-        {
-            if let Some(before) = text.strip_suffix(mark) {
-                (text, frame.certainty) = (before, certainty);
-                break;
-            }
-        }
-        if let Some(before) = text.strip_suffix(INLINED) {
-            (text, frame.is_inlined) = (before, true);
-        }
-        if let Some(behind) = text.strip_prefix(SIGNAL_FRAME) {
-            frame.is_signal_frame = true;
-            text = behind.strip_prefix(" at ").unwrap_or("");
-        }
-        if !frame.rest.starts_with(LEFT_OUT)
-            && let Some((module, offset, behind)) = place(text, modules)
-        {
-            frame.place = Some((module, offset));
-            frame.question = Some(modules.by_name(module));
-            frame.function = behind.strip_prefix(" in ").map(|name| match name.strip_suffix(CUT) {
-                Some(name) => (name, true),
-                None => (name, false),
-            });
-        }
-        Some(frame)
-    }
-
-    fn rewrite(
-        &self,
-        line: &[u8],
-        stack: &mut Stack,
-        lookup: &mut dyn Lookup,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
-        let pc = stack.next(self.is_inlined, self.is_signal_frame);
-        let mut lines: Vec<String> = Vec::new();
-        let first = stack.number(self.index);
-        if let (Some(pc), Some((name, offset)), Some(module)) = (pc, self.place, self.question) {
-            let svma = pc.lookup_address(offset);
-            let question = Question { name, module, svma, shown: self.function };
-            let is_known = lookup.look_up(&question, &mut |source| {
-                let number = first.saturating_add(lines.len() as u64);
-                let frame = Frame {
-                    module: Some(name.as_bytes()),
-                    module_offset: offset,
-                    function: source.function,
-                    function_truncated: source.function_truncated,
-                    inlined: source.is_inlined,
-                    file: source.file.map(str::as_bytes),
-                    line: source.line,
-                    certainty: self.certainty,
-                    is_signal_frame: self.is_signal_frame,
-                    ..Frame::bare(u32::try_from(number).unwrap_or(u32::MAX), 0)
-                };
-                lines.push(written(&frame, ViewKind::Text));
-            });
-            if !is_known {
-                lines.clear();
-            }
-        }
-        let blanks = " ".repeat(self.indent);
-        let end = line.get(self.indent..).unwrap_or_default();
-        let end =
-            end.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
-        let line_end = line.get(self.indent + end..).unwrap_or_default();
-        if lines.is_empty() {
-            if !stack.has_moved() {
-                return out.write_all(line);
-            }
-            let number = first.to_string();
-            let gap = gap(&number);
-            write!(out, "{blanks}#{number}{:gap$}{}", "", self.rest)?;
-            return out.write_all(line_end);
-        }
-        stack.became(lines.len());
-        let last = lines.len() - 1;
-        for (index, text) in lines.iter().enumerate() {
-            write!(out, "{blanks}{text}")?;
-            // The last line of the input may have no end.
-            out.write_all(if index < last && line_end.is_empty() { b"\n" } else { line_end })?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether a line begins as a frame does.
-fn has_number(line: &[u8]) -> bool {
-    let number = line.trim_ascii_start().strip_prefix(b"#");
-    number.and_then(<[u8]>::first).is_some_and(u8::is_ascii_digit)
-}
-
-/// How many blanks follow the number of a frame.
-fn gap(number: &str) -> usize {
-    3_usize.saturating_sub(number.len()).max(1)
-}
-
-/// Module, offset, and what follows them.
-fn place<'l>(text: &'l str, modules: &Modules) -> Option<(&'l str, u64, &'l str)> {
-    let mut unknown = None;
-    for (at, _) in text.match_indices("+0x").take(MAX_TRIES) {
-        let (name, behind) = text.split_at(at);
-        let digits = behind[3..].bytes().take_while(u8::is_ascii_hexdigit).count();
-        let (offset, behind) = behind[1..].split_at(2 + digits);
-        let is_end = behind.is_empty() || behind.starts_with(" in ");
-        let Some(offset) = parse_address(offset).filter(|_| is_end && !name.is_empty()) else {
-            continue;
-        };
-        if modules.has_name(name) {
-            return Some((name, offset, behind));
-        }
-        if unknown.is_none() && !name.contains(" in ") {
-            unknown = Some((name, offset, behind));
-        }
-    }
-    unknown
 }
 
 #[cfg(test)]

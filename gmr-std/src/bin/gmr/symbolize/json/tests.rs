@@ -18,7 +18,7 @@ fn listed() -> Modules {
 
 fn rewritten(report: &str, lookup: &mut Fixed) -> String {
     let mut out = Vec::new();
-    rewrite(report.as_bytes(), &listed(), lookup, &mut out).unwrap();
+    rewrite(report.as_bytes(), &listed(), false, lookup, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -109,4 +109,48 @@ fn what_is_no_unresolved_frame_stays() {
     let broken = format!(r#"{{"frames":[{frame},{{"index":1,"pc"#);
     let found = rewritten(&broken, &mut lookup);
     assert!(found.contains("inner.rs") && found.ends_with(r#",{"index":1,"pc"#), "{found}");
+}
+
+#[test]
+fn entry_frames_are_left_out_of_a_whole_stack() {
+    let lookup = || {
+        Fixed::by_address(&[
+            (0x10, &["f"]),
+            (0x1f, &["g", entry::MARKER]),
+            (0x2f, &["std::rt::x"]),
+            (0x3f, &["_start-"]),
+        ])
+    };
+    let frame = |index: u64| {
+        let offset = 0x10 * (index + 1);
+        format!(
+            r#"{{"index":{index},"pc":"{:#x}","module":"a","module_offset":"{offset:#x}","certainty":"exact"}}"#,
+            0x2000 + offset
+        )
+    };
+    let frames = [0, 1, 2, 3].map(frame).join(", ");
+    let whole =
+        format!(r#"{{"capture":"ok","x":{{}},"stack_end":"complete", "frames":[{frames} ]}}"#);
+    let found = rewritten(&whole, &mut lookup());
+    let behind = r#""function":"g","file":"g.rs","line":1,"certainty":"exact","inlined":true} ], "entry_frames_left_out":3, "last_entry_frame":{"index":2,"pc":"0x2040","module":"a","module_offset":"0x40","function":"_start","certainty":"exact"}}"#;
+    assert!(found.ends_with(behind), "{found}");
+    assert_eq!(rewritten(&found, &mut lookup()), found);
+    // The marker is all there is.
+    let marker = format!(r#"{{"capture":"ok","stack_end":"complete","frames":[ {} ]}}"#, frame(1));
+    let mut alone = Fixed::by_address(&[(0x20, &[entry::MARKER])]);
+    let found = rewritten(&marker, &mut alone);
+    assert!(found.contains(r#""frames":[ ],"entry_frames_left_out":1,"last"#), "{found}");
+    for other in [
+        whole.replace(r#""ok""#, r#""partial""#),
+        whole.replace(r#""complete""#, r#""unreadable""#),
+        whole.replace(r#""capture":"ok","x":{"#, r#""x":{"capture":"ok""#),
+        whole.replace(r#""frames""#, r#""frames_2""#),
+        whole.replace("exact", "inferred"),
+        whole.replace("exact", "unheard_of"),
+        whole.replace(" ]", ", 7]"),
+        whole.replace(" ]}", ""),
+    ] {
+        let found = rewritten(&other, &mut lookup());
+        assert!(!found.contains("entry_frames_left_out"), "{found}");
+    }
 }

@@ -27,7 +27,7 @@ fn listed() -> Modules {
 fn rewritten(stack: &str, lookup: &mut Fixed) -> String {
     let report = format!("------   Thread #7 x   ------\nstate = sleeping\n\n{stack}");
     let mut out = Vec::new();
-    rewrite(report.as_bytes(), &listed(), lookup, &mut out).unwrap();
+    rewrite(report.as_bytes(), &listed(), false, lookup, &mut out).unwrap();
     let out = String::from_utf8(out).unwrap();
     out.strip_prefix("------   Thread #7 x   ------\nstate = sleeping\n\n").unwrap().to_owned()
 }
@@ -130,7 +130,7 @@ fn what_is_no_unresolved_frame_stays() {
         assert_eq!(rewritten(stack, &mut lookup), stack);
     }
     assert!(lookup.asked.is_empty(), "{:?}", lookup.asked);
-    let long = format!("#0  a+0x10 in {}\n", "x".repeat(MAX_LINE_BYTES));
+    let long = format!("#0  a+0x10 in {}\n", "x".repeat(line::MAX_LINE_BYTES));
     assert_eq!(rewritten(&long, &mut lookup), long);
 }
 
@@ -142,7 +142,7 @@ fn folded_threads_indented_blocks_and_the_last_line() {
                       #0  [vdso]+0x1\n  \
                       #1  … 8 runtime entry frames left out (to [vdso]+0x10 in _start)";
     let mut out = Vec::new();
-    rewrite(report.as_bytes(), &listed(), &mut lookup, &mut out).unwrap();
+    rewrite(report.as_bytes(), &listed(), false, &mut lookup, &mut out).unwrap();
     assert_eq!(lookup.asked.len(), 1);
     assert_eq!(
         String::from_utf8(out).unwrap(),
@@ -151,4 +151,80 @@ fn folded_threads_indented_blocks_and_the_last_line() {
              #0  inner.rs:1 in inner (inlined)\n  #1  outer.rs:2 in outer\n  \
              #2  … 8 runtime entry frames left out (to [vdso]+0x10 in _start)"
     );
+}
+
+const STACK: &str = "#0  [vdso]+0x10\n#1  [vdso]+0x20\n#2  [vdso]+0x30\n#3  [vdso]+0x40\n";
+
+fn entry_lookup() -> Fixed {
+    Fixed::by_address(&[
+        (0x10, &["f"]),
+        (0x1f, &["g", entry::MARKER]),
+        (0x2f, &["i", "std::rt::x"]),
+        (0x3f, &["_start-"]),
+    ])
+}
+
+#[test]
+fn entry_frames_are_left_out_at_the_end_of_a_whole_stack() {
+    let short = "#0  f.rs:1 in f\n#1  g.rs:1 in g (inlined)\n\
+                 #2  … 3 runtime entry frames left out (to [vdso]+0x40 in _start)\n";
+    let found = rewritten(&format!("{STACK}\n"), &mut entry_lookup());
+    assert_eq!(found, format!("{short}\n"));
+    assert_eq!(rewritten(&found, &mut entry_lookup()), found);
+    // Lines of others stay, ends of lines too.
+    let mixed = STACK.replace("#3", "INFO other\n#3").replace('\n', "\r\n");
+    assert_eq!(
+        rewritten(&format!("{mixed}\r\n"), &mut entry_lookup()),
+        format!("{}INFO other\r\n\r\n", short.replace('\n', "\r\n"))
+    );
+    // What says that frames may be missing, or that one is not certain.
+    for (stack, why) in [
+        (STACK.to_owned(), "no end"),
+        (format!("{STACK}(stack cut after 4 frames)\n\n"), "an early end"),
+        (format!("{STACK}====\n"), "a heading"),
+        (format!("{STACK}\n#4  0x77\n"), "a further frame"),
+        (format!("{STACK}#9  0x77\n\n"), "a frame out of order"),
+        (format!("{}\n", STACK.replace("0x10", "0x10 [inferred]")), "a guess"),
+        (format!("{}\n", STACK.replace("0x40", "0x40 [frame pointer]")), "a guess at the end"),
+        (format!("{}\n", STACK.replace("[vdso]+0x40", "0x7777")), "an address"),
+        (format!("stack = partial: x\n{STACK}\n"), "a part"),
+    ] {
+        let found = rewritten(&stack, &mut entry_lookup());
+        assert!(found.contains("#2  std::sys::") && !found.contains("left out"), "{why}: {found}");
+    }
+}
+
+#[test]
+fn the_marker_without_a_line_is_shown_and_later_counted() {
+    let mut names = Fixed::by_address(&[
+        (0x10, &["f-"]),
+        (0x1f, &["std::sys::backtrace::__rust_begin_short_backtrace-"]),
+        (0x2f, &["std::rt::x-"]),
+        (0x3f, &["_start-"]),
+    ]);
+    let found = rewritten(&format!("{STACK}\n"), &mut names);
+    assert_eq!(
+        found,
+        "#0  [vdso]+0x10 in f\n\
+         #1  [vdso]+0x20 in std::sys::backtrace::__rust_begin_short_backtrace\n\
+         #2  … 2 runtime entry frames left out (to [vdso]+0x40 in _start)\n\n"
+    );
+    assert_eq!(
+        rewritten(&found, &mut entry_lookup()),
+        "#0  f.rs:1 in f\n#1  g.rs:1 in g (inlined)\n\
+         #2  … 3 runtime entry frames left out (to [vdso]+0x40 in _start)\n\n"
+    );
+}
+
+#[test]
+fn no_stack_is_held_without_end() {
+    for filler in ["x\n".to_owned(), "#N a.rs:1 in std::a (inlined)\n".to_owned()] {
+        let mut stack = "#0  [vdso]+0x10\n#1  [vdso]+0x20\n".to_owned();
+        for number in 2..2 * entry::MAX_HELD {
+            stack += &filler.replace("N", &format!("{number:<2}"));
+        }
+        let found = rewritten(&format!("{stack}\n"), &mut entry_lookup());
+        assert!(found.contains("__rust_begin_short_backtrace"));
+        assert_eq!(found.lines().count(), stack.lines().count() + 2);
+    }
 }
