@@ -91,12 +91,12 @@ fn interrupted() {
 fn mask_trigger(how: libc::c_int) {
     // SAFETY: all bytes zero is a set, and sigemptyset makes it an empty one.
     let mut set: libc::sigset_t = unsafe { core::mem::zeroed() };
-    // SAFETY: a set of ours, and none to write the old one to.
-    unsafe {
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGUSR2);
-        libc::pthread_sigmask(how, &raw const set, core::ptr::null_mut());
-    }
+    // SAFETY: a set of ours.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    // SAFETY: the same, with a signal that there is.
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGUSR2) };
+    // SAFETY: the same, and nowhere to write the old one to.
+    unsafe { libc::pthread_sigmask(how, &raw const set, core::ptr::null_mut()) };
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
