@@ -141,25 +141,28 @@ fn stuck_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// Threads that had a CPU for half the time between two samples, or longer, and
-/// did not move.
+/// Threads that ran, or were ready to, for half the time between two samples or
+/// longer, and did not move.
 #[cfg(feature = "stacks")]
 fn burning(evidence: &Evidence<'_>, report: &mut Report<'_>) {
     use crate::model::Movement;
     for record in evidence.threads.records {
         let Some(between) = record.between else { continue };
         let cpu_ns = between.cpu_ns.unwrap_or(0);
+        // On a busy machine it has to wait for a CPU.
+        let wanted_ns = cpu_ns.saturating_add(between.cpu_wait_ns.unwrap_or(0));
         if between.movement == Some(Movement::SameStackBurningCpu)
-            && cpu_ns >= between.interval_ns >> 1
+            && wanted_ns >= between.interval_ns >> 1
         {
             let mut text = Line::<256>::new();
             let _ = uwrite!(&mut text, "#{} ", record.tid);
             text.push_bytes(record.name.as_bytes());
             let _ = uwrite!(
                 &mut text,
-                " had a CPU for {} of {} ms between the samples and has the same stack, see Threads",
-                cpu_ns / 1_000_000,
-                between.interval_ns / 1_000_000
+                " wanted a CPU for {} of {} ms between the samples, had one for {} ms, and has the same stack, see Threads",
+                wanted_ns / 1_000_000,
+                between.interval_ns / 1_000_000,
+                cpu_ns / 1_000_000
             );
             report.add_of(FindingCode::BurningCpu, text.as_str(), core::iter::once(record.tid));
         }

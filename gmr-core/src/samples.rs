@@ -38,6 +38,8 @@ pub(crate) struct Sample {
     is_whole: bool,
     /// CPU time until `at_ns`; [`UNKNOWN`] if it could not be read.
     cpu_ns: u64,
+    /// Time that it was ready to run and had no CPU.
+    wait_ns: u64,
     at_ns: u64,
 }
 
@@ -61,16 +63,15 @@ impl Samples {
         self.used = 0;
         for (place, record) in self.places.iter_mut().zip(records) {
             let (pc, callers) = fingerprint(frames_of(record, frames));
+            let stat = task.as_ref().and_then(|task| cpu_time(task.as_fd(), record.tid));
             *place = Sample {
                 tid: record.tid,
                 frame_count: record.frame_count,
                 pc,
                 callers,
                 is_whole: record.stack_end == StackEnd::Complete,
-                cpu_ns: task
-                    .as_ref()
-                    .and_then(|task| cpu_ns(task.as_fd(), record.tid))
-                    .unwrap_or(UNKNOWN),
+                cpu_ns: stat.map_or(UNKNOWN, |stat| stat.run_ns),
+                wait_ns: stat.map_or(0, |stat| stat.wait_ns),
                 at_ns: clock::monotonic_ns(),
             };
             self.used = self.used.saturating_add(1);
@@ -88,12 +89,12 @@ impl Samples {
                 continue;
             }
             let Some(first) = self.of(record.tid) else { continue };
-            let now_ns = task.as_ref().and_then(|task| cpu_ns(task.as_fd(), record.tid));
+            let now = task.as_ref().and_then(|task| cpu_time(task.as_fd(), record.tid));
+            let now = now.filter(|_| first.cpu_ns != UNKNOWN);
             record.between = Some(Between {
                 movement: None,
-                cpu_ns: now_ns
-                    .filter(|_| first.cpu_ns != UNKNOWN)
-                    .map(|now_ns| now_ns.saturating_sub(first.cpu_ns)),
+                cpu_ns: now.map(|now| now.run_ns.saturating_sub(first.cpu_ns)),
+                cpu_wait_ns: now.map(|now| now.wait_ns.saturating_sub(first.wait_ns)),
                 interval_ns: clock::monotonic_ns().saturating_sub(first.at_ns),
             });
         }
@@ -174,12 +175,12 @@ fn fingerprint(frames: &[FrameRecord]) -> (u64, [u64; 2]) {
 }
 
 /// The CPU time of a thread, exact to the nanosecond.
-fn cpu_ns(task: BorrowedFd<'_>, tid: u32) -> Option<u64> {
+fn cpu_time(task: BorrowedFd<'_>, tid: u32) -> Option<schedstat::Schedstat> {
     let mut path = SmallPath::of_number(tid, "schedstat");
     let mut bytes = [0; schedstat::MAX_LINE_BYTES];
     let content = read::file(task, path.as_c_str()?, &mut bytes).ok()?;
     // A kernel without SCHED_INFO shows zeros.
-    schedstat::parse(content.bytes).filter(|stat| stat.count > 0).map(|stat| stat.run_ns)
+    schedstat::parse(content.bytes).filter(|stat| stat.count > 0)
 }
 
 #[cfg(test)]
@@ -196,6 +197,7 @@ mod tests {
             callers: [0; 2],
             is_whole: false,
             cpu_ns: 0,
+            wait_ns: 0,
             at_ns: 0,
         };
         Samples { places: Box::leak(std::vec![empty; count].into_boxed_slice()), used: 0 }
@@ -234,7 +236,8 @@ mod tests {
         records[0].is_triggering = false;
         samples.read_cpu(&mut records);
         assert!(records[1].between.is_none(), "thread 8 is new");
-        records[0].between = Some(Between { movement: None, cpu_ns, interval_ns: 100_000_000 });
+        records[0].between =
+            Some(Between { movement: None, cpu_ns, cpu_wait_ns: None, interval_ns: 100_000_000 });
         samples.compare(&mut records, &frames(second), &mut |a, b| a / 100 == b / 100);
         let mut listed = Listed { count: 1, total: 1, ..Listed::default() };
         assert_eq!(samples.ended(&listed, &records[1..]), Some(1));
@@ -279,12 +282,12 @@ mod tests {
     fn our_own_cpu_time_is_read() {
         let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task").unwrap();
         let tid = crate::sys::gettid();
-        let before = cpu_ns(task.as_fd(), tid).unwrap();
+        let before = cpu_time(task.as_fd(), tid).unwrap().run_ns;
         let mut after = before;
         while after == before {
-            after = cpu_ns(task.as_fd(), tid).unwrap();
+            after = cpu_time(task.as_fd(), tid).unwrap().run_ns;
         }
         assert!(after > before);
-        assert_eq!(cpu_ns(task.as_fd(), 0), None);
+        assert_eq!(cpu_time(task.as_fd(), 0), None);
     }
 }

@@ -23,7 +23,7 @@ pub struct Finding<'a> {
 /// | `lock_wait` | two threads or more wait for one lock whose owner is known; or threads wait in a circle, and one of them with a timeout | look at what the owner does |
 /// | `uninterruptible` | two looks found the thread in one call that no signal ends (state D) | look at the device, the network file system, or for vfork(2) the child |
 /// | `stopped` | two looks found the thread stopped, by a signal or a tracer | `kill -CONT`, or detach the debugger |
-/// | `burning_cpu` | both samples ([`Options::samples`](crate::Options::samples)) found the thread in one stack, and it had a CPU for at least half the time in between | it spins or computes where its stack says |
+/// | `burning_cpu` | both samples ([`Options::samples`](crate::Options::samples)) found the thread in one stack, and for at least half the time in between it had a CPU or waited for one | it spins or computes where its stack says |
 /// | `main_thread_ended` | the main thread is a zombie while others run | it called `pthread_exit`: is that meant? |
 /// | `descriptors` | nine tenths of RLIMIT_NOFILE are open | a leak, or too low a limit: see Processes, `ls -l /proc/PID/fd` |
 /// | `threads` | nine tenths of the control group's `pids.max` are there | see Processes |

@@ -200,6 +200,9 @@ pub struct Between {
     /// CPU time in between, in nanoseconds, if the kernel says (it was built with
     /// SCHED_INFO).
     pub cpu_ns: Option<u64>,
+    /// Time in between that it was ready to run and other threads had the CPUs, in
+    /// nanoseconds, up to when it last got one.
+    pub cpu_wait_ns: Option<u64>,
     /// From one reading of the CPU time to the other, in nanoseconds.
     pub interval_ns: u64,
 }

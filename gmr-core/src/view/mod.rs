@@ -123,3 +123,26 @@ impl uWrite for Pieces<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+
+    use super::testing::{END, SECTION, SECTION_OK, rendered};
+    use super::*;
+
+    #[test]
+    fn entry_frames_alone_are_as_in_a_report() {
+        let frames = EntryFrames { count: 8, last: Frame::bare(1, 0x1010) };
+        let events = [SECTION, Event::EntryFrames(frames), SECTION_OK, END];
+        for (kind, between, report) in [
+            (ViewKind::Text, "", rendered(TextView::new(), &events)),
+            (ViewKind::Json, ",\n        ", rendered(JsonView::new(JsonStyle::Pretty), &events)),
+            (ViewKind::JsonLine, ",", rendered(JsonView::new(JsonStyle::Line), &events)),
+        ] {
+            let mut alone = String::new();
+            write_entry_frames(&frames, kind, between, &mut |piece| alone.push_str(piece));
+            assert!(report.contains(&alone), "{alone} in {report}");
+        }
+    }
+}

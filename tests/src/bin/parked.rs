@@ -91,11 +91,11 @@ fn interrupted() {
 fn mask_trigger(how: libc::c_int) {
     // SAFETY: all bytes zero is a set, and sigemptyset makes it an empty one.
     let mut set: libc::sigset_t = unsafe { core::mem::zeroed() };
-    // SAFETY: room for a set.
+    // SAFETY: a set of ours.
     unsafe { libc::sigemptyset(&raw mut set) };
-    // SAFETY: a set.
+    // SAFETY: the same, with a signal that there is.
     unsafe { libc::sigaddset(&raw mut set, libc::SIGUSR2) };
-    // SAFETY: a set; the old one is not asked for.
+    // SAFETY: the same, and nowhere to write the old one to.
     unsafe { libc::pthread_sigmask(how, &raw const set, core::ptr::null_mut()) };
 }
 

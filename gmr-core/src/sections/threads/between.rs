@@ -1,7 +1,7 @@
 //! What a thread did between two samples.
 //!
 //! One line in text: the mark, and the CPU time of how much time. In JSON an object
-//! with both in nanoseconds. Threads with the same stack are one block, but each has
+//! with these in nanoseconds, and the time that it waited for a CPU. Threads with the same stack are one block, but each has
 //! its own mark.
 
 use super::kernel::{LINE_BYTES, Summaries};
@@ -37,6 +37,7 @@ fn write_all(record: &ThreadRecord, has_line: bool, out: &mut SectionWriter<'_>)
     Summaries { has_line, out }.write("between samples", line(&between).as_str(), |out| {
         out.value("movement", between.movement.map(Movement::words))?;
         out.value("cpu", between.cpu_ns.map_or(Value::None, Value::DurationNs))?;
+        out.value("cpu_wait", between.cpu_wait_ns.map_or(Value::None, Value::DurationNs))?;
         Ok(out.value("time", Value::DurationNs(between.interval_ns))?)
     })
 }

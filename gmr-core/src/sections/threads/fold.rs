@@ -232,6 +232,7 @@ mod tests {
             record.between = Some(Between {
                 movement: given.movement,
                 cpu_ns: Some(number as u64),
+                cpu_wait_ns: None,
                 interval_ns: 1000,
             });
             record.first_frame = frames.len() as u32;
