@@ -17,19 +17,26 @@
 //! Limits: those of the passive capture. Where /proc does not tell where a thread
 //! stands (the process is not dumpable), it has no stack, and says why.
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 
 use super::collect::{Collector, FrameRecord};
 use super::passive::capture::{Frames, NotParked, capture};
 use super::unwind::Found;
 use crate::model::{Capture, Certainty, StackEnd};
 use crate::procfs::read;
-use crate::sys::clock;
+use crate::sys::{clock, futex};
 use crate::threads::{ThreadRecord, WhileParked};
 
 /// The system call's instruction: a call that is to be restarted stands before it
 /// when a handler runs, behind it while the thread sleeps.
 const SYSCALL_BYTES: u64 = 2;
+
+/// How often threads that still run after their capture are looked at.
+const ROUNDS: u32 = 5;
+
+/// Between two looks: longer than a thread needs to go back to sleep, on a machine
+/// that is not busy.
+const REST_NS: u64 = 1_000_000;
 
 /// Takes the frames into a free part of the arena.
 struct Free<'a> {
@@ -69,66 +76,87 @@ impl Collector<'_> {
                 return;
             }
         };
-        for thread in threads {
-            if !is_silent(thread) && !is_cut(thread) {
-                continue;
+        for round in 1..=ROUNDS {
+            let mut still_running = false;
+            for thread in &mut *threads {
+                // A silent one was not woken by us: it runs, or it does not.
+                let is_wanted = round == 1 && is_silent(thread);
+                if is_wanted || is_cut(thread) {
+                    still_running |= !self.try_parked(task.as_fd(), thread, is_current);
+                }
             }
-            if clock::monotonic_ns() >= self.deadline_ns || !is_current() {
-                if is_silent(thread) {
-                    thread.while_parked = WhileParked::NoTime;
-                }
-                continue;
+            let now_ns = clock::monotonic_ns();
+            if !still_running || round == ROUNDS || now_ns >= self.deadline_ns {
+                break;
             }
-            let (used, rest) =
-                self.frames.records.split_at_mut_checked(self.frames.used).unwrap_or_default();
-            let limit = (self.frames.max_per_thread as usize).min(rest.len());
-            if limit == 0 {
-                if is_silent(thread) {
-                    thread.while_parked = WhileParked::NoRoom;
-                }
-                continue;
-            }
-            let mut free = Free { records: rest.get_mut(..limit).unwrap_or_default(), count: 0 };
-            let (walker, memory) = (&mut *self.walker, &mut *self.passive);
-            let outcome = capture(task.as_fd(), thread.tid, memory, walker, self.table, &mut free);
-            let parked = match outcome {
-                Ok(parked) => parked,
-                Err(reason) => {
-                    if is_silent(thread) {
-                        thread.while_parked = WhileParked::of(reason);
-                    }
-                    continue;
-                }
-            };
-            let taken = free.records.get_mut(..free.count).unwrap_or_default();
-            if is_cut(thread) {
-                let first = thread.first_frame as usize;
-                let captured = used.get(first..).unwrap_or_default();
-                let captured = captured.get(..thread.frame_count as usize).unwrap_or_default();
-                if !continues(captured, taken) {
-                    continue;
-                }
-                for (place, known) in taken.iter_mut().zip(captured) {
-                    *place = *known;
-                }
-                for place in taken.iter_mut().skip(captured.len()) {
-                    let found = Found { certainty: Certainty::Inferred, ..place.found() };
-                    *place = FrameRecord::of(&found);
-                }
-                if parked.end == StackEnd::Complete {
-                    thread.capture = Capture::Ok;
-                }
-            } else {
-                thread.while_parked = WhileParked::Read;
-            }
-            thread.first_frame = self.frames.used as u32;
-            thread.frame_count = free.count as u32;
-            thread.stack_end = match parked.end {
-                StackEnd::FrameLimit { .. } => StackEnd::FrameLimit { frames: free.count as u32 },
-                end => end,
-            };
-            self.frames.used = self.frames.used.saturating_add(free.count);
+            let never_woken = core::sync::atomic::AtomicU32::new(0);
+            futex::wait(&never_woken, 0, Some(REST_NS));
         }
+    }
+
+    /// Reads one thread's stack. `false`: another try may bring more.
+    fn try_parked(
+        &mut self,
+        task: BorrowedFd<'_>,
+        thread: &mut ThreadRecord,
+        is_current: &dyn Fn() -> bool,
+    ) -> bool {
+        let is_silent = is_silent(thread);
+        let mut not_read = |reason: WhileParked| {
+            if is_silent {
+                thread.while_parked = reason;
+            }
+        };
+        if clock::monotonic_ns() >= self.deadline_ns || !is_current() {
+            not_read(WhileParked::NoTime);
+            return true;
+        }
+        let (used, rest) =
+            self.frames.records.split_at_mut_checked(self.frames.used).unwrap_or_default();
+        let limit = (self.frames.max_per_thread as usize).min(rest.len());
+        if limit == 0 {
+            not_read(WhileParked::NoRoom);
+            return true;
+        }
+        let mut free = Free { records: rest.get_mut(..limit).unwrap_or_default(), count: 0 };
+        let (walker, memory) = (&mut *self.walker, &mut *self.passive);
+        let parked = match capture(task, thread.tid, memory, walker, self.table, &mut free) {
+            Ok(parked) => parked,
+            Err(reason) => {
+                not_read(WhileParked::of(reason));
+                return is_silent || matches!(reason, NotParked::Refused(_));
+            }
+        };
+        let taken = free.records.get_mut(..free.count).unwrap_or_default();
+        if is_silent {
+            thread.while_parked = WhileParked::Read;
+        } else {
+            let first = thread.first_frame as usize;
+            let captured = used.get(first..).unwrap_or_default();
+            let captured = captured.get(..thread.frame_count as usize).unwrap_or_default();
+            if !continues(captured, taken) {
+                // It may be in its handler's return yet; if not, this is all there is.
+                return agree(captured, taken);
+            }
+            for (place, known) in taken.iter_mut().zip(captured) {
+                *place = *known;
+            }
+            for place in taken.iter_mut().skip(captured.len()) {
+                let found = Found { certainty: Certainty::Inferred, ..place.found() };
+                *place = FrameRecord::of(&found);
+            }
+            if parked.end == StackEnd::Complete {
+                thread.capture = Capture::Ok;
+            }
+        }
+        thread.first_frame = self.frames.used as u32;
+        thread.frame_count = free.count as u32;
+        thread.stack_end = match parked.end {
+            StackEnd::FrameLimit { .. } => StackEnd::FrameLimit { frames: free.count as u32 },
+            end => end,
+        };
+        self.frames.used = self.frames.used.saturating_add(free.count);
+        true
     }
 }
 
@@ -156,13 +184,16 @@ fn is_cut(thread: &ThreadRecord) -> bool {
 
 /// Whether `taken` begins with all of `captured`, and goes on.
 fn continues(captured: &[FrameRecord], taken: &[FrameRecord]) -> bool {
+    !captured.is_empty() && taken.len() > captured.len() && agree(captured, taken)
+}
+
+/// Whether one begins with the other.
+fn agree(captured: &[FrameRecord], taken: &[FrameRecord]) -> bool {
     let is_same = |(index, (old, new)): (usize, (&FrameRecord, &FrameRecord))| {
         let restarts = index == 0 && old.pc.wrapping_add(SYSCALL_BYTES) == new.pc;
         (old.pc == new.pc || restarts) && old.found().is_signal_frame == new.found().is_signal_frame
     };
-    !captured.is_empty()
-        && taken.len() > captured.len()
-        && captured.iter().zip(taken).enumerate().all(is_same)
+    captured.iter().zip(taken).enumerate().all(is_same)
 }
 
 impl WhileParked {
