@@ -66,6 +66,19 @@ impl Daemon {
         i32::try_from(self.child.id()).expect("a pid")
     }
 
+    /// A report in which the stack of `name` is whole. One that no window holds goes
+    /// on where its thread is parked again, which may take a while after a capture on
+    /// a busy machine.
+    fn report_with_whole(&self, name: &str) -> Report {
+        for _ in 0..100 {
+            let report = self.report();
+            if report.thread(name).text("stack_end") == "complete" {
+                return report;
+            }
+        }
+        panic!("{name} never whole")
+    }
+
     fn report(&self) -> Report {
         // SAFETY: sends a signal to our child.
         assert_eq!(unsafe { libc::kill(self.pid(), libc::SIGUSR2) }, 0);
@@ -354,7 +367,7 @@ fn a_handler_that_replaced_ours_is_named() {
 #[test]
 fn frames_below_a_signal_handler_are_found() {
     let daemon = Daemon::new(&["in_handler"]);
-    let report = daemon.report();
+    let report = daemon.report_with_whole("alternate");
     let thread = report.thread("own-stack");
     thread.assert_whole();
     thread.assert_descended();
@@ -391,7 +404,7 @@ fn frames_below_a_signal_handler_are_found() {
 fn a_handler_on_stds_alternate_stack_survives() {
     let daemon = Daemon::new(&["std_alternate"]);
     for _ in 0..3 {
-        let report = daemon.report();
+        let report = daemon.report_with_whole("alternate");
         let thread = report.thread("alternate");
         assert_eq!((thread.text("capture"), thread.text("stack_end")), ("ok", "complete"));
         assert!(thread.functions().contains(&"paused_handler"));
