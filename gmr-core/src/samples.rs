@@ -63,15 +63,15 @@ impl Samples {
         self.used = 0;
         for (place, record) in self.places.iter_mut().zip(records) {
             let (pc, callers) = fingerprint(frames_of(record, frames));
-            let stat = task.as_ref().and_then(|task| cpu_time(task.as_fd(), record.tid));
+            let time = cpu_time(task.as_ref().map(AsFd::as_fd), record.tid);
             *place = Sample {
                 tid: record.tid,
                 frame_count: record.frame_count,
                 pc,
                 callers,
                 is_whole: record.stack_end == StackEnd::Complete,
-                cpu_ns: stat.map_or(UNKNOWN, |stat| stat.run_ns),
-                wait_ns: stat.map_or(0, |stat| stat.wait_ns),
+                cpu_ns: time.map_or(UNKNOWN, |(cpu_ns, _)| cpu_ns),
+                wait_ns: time.map_or(0, |(_, wait_ns)| wait_ns),
                 at_ns: clock::monotonic_ns(),
             };
             self.used = self.used.saturating_add(1);
@@ -89,12 +89,12 @@ impl Samples {
                 continue;
             }
             let Some(first) = self.of(record.tid) else { continue };
-            let now = task.as_ref().and_then(|task| cpu_time(task.as_fd(), record.tid));
+            let now = cpu_time(task.as_ref().map(AsFd::as_fd), record.tid);
             let now = now.filter(|_| first.cpu_ns != UNKNOWN);
             record.between = Some(Between {
                 movement: None,
-                cpu_ns: now.map(|now| now.run_ns.saturating_sub(first.cpu_ns)),
-                cpu_wait_ns: now.map(|now| now.wait_ns.saturating_sub(first.wait_ns)),
+                cpu_ns: now.map(|(cpu_ns, _)| cpu_ns.saturating_sub(first.cpu_ns)),
+                cpu_wait_ns: now.map(|(_, wait_ns)| wait_ns.saturating_sub(first.wait_ns)),
                 interval_ns: clock::monotonic_ns().saturating_sub(first.at_ns),
             });
         }
@@ -174,13 +174,17 @@ fn fingerprint(frames: &[FrameRecord]) -> (u64, [u64; 2]) {
     (innermost, [hash as u64, (hash >> 64) as u64])
 }
 
-/// The CPU time of a thread, exact to the nanosecond.
-fn cpu_time(task: BorrowedFd<'_>, tid: u32) -> Option<schedstat::Schedstat> {
-    let mut path = SmallPath::of_number(tid, "schedstat");
-    let mut bytes = [0; schedstat::MAX_LINE_BYTES];
-    let content = read::file(task, path.as_c_str()?, &mut bytes).ok()?;
-    // A kernel without SCHED_INFO shows zeros.
-    schedstat::parse(content.bytes).filter(|stat| stat.count > 0)
+/// The CPU time of a thread until now, and the time that it waited for a CPU until it
+/// last got one (0 where the kernel does not count it).
+fn cpu_time(task: Option<BorrowedFd<'_>>, tid: u32) -> Option<(u64, u64)> {
+    let cpu_ns = clock::thread_cpu_ns(tid)?;
+    let waited = || {
+        let mut path = SmallPath::of_number(tid, "schedstat");
+        let mut bytes = [0; schedstat::MAX_LINE_BYTES];
+        let content = read::file(task?, path.as_c_str()?, &mut bytes).ok()?;
+        schedstat::parse(content.bytes).map(|stat| stat.wait_ns)
+    };
+    Some((cpu_ns, waited().unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -282,12 +286,13 @@ mod tests {
     fn our_own_cpu_time_is_read() {
         let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task").unwrap();
         let tid = crate::sys::gettid();
-        let before = cpu_time(task.as_fd(), tid).unwrap().run_ns;
+        let own = || cpu_time(Some(task.as_fd()), tid).unwrap().0;
+        let before = own();
         let mut after = before;
         while after == before {
-            after = cpu_time(task.as_fd(), tid).unwrap().run_ns;
+            after = own();
         }
         assert!(after > before);
-        assert_eq!(cpu_time(task.as_fd(), 0), None);
+        assert_eq!(cpu_time(Some(task.as_fd()), u32::MAX >> 4), None);
     }
 }
