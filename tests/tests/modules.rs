@@ -194,7 +194,8 @@ fn a_frames_module_and_offset_are_its_address() {
         assert_eq!(pc - module.load_bias, address(text("module_offset")), "{frame}");
         seen += 1;
     }
-    assert!(seen > 5, "{seen} frames");
+    // Optimised, and without the entry frames, the main thread has few.
+    assert!(seen > 2, "{seen} frames");
 }
 
 #[test]
