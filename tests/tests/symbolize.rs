@@ -247,7 +247,9 @@ fn json_lines(json: &str) -> Vec<String> {
     let part = json.split_once("\"threads\"").expect("threads").1;
     let part = part.split_once("\"title\"").expect("the next section").0;
     let is_of_stack = |line: &&str| {
-        ["{\"index\"", "\"frames\"", "\"entry_", "\"last_entry", "]"]
+        // Not what ends an array: a system call's arguments are one, and a thread may be
+        // on its way into the call.
+        ["{\"index\"", "\"frames\"", "\"entry_", "\"last_entry"]
             .iter()
             .any(|first| line.trim_start().starts_with(first))
     };
