@@ -253,7 +253,9 @@ fn json_lines(json: &str) -> Vec<String> {
             .iter()
             .any(|first| line.trim_start().starts_with(first))
     };
-    let lines = part.lines().filter(is_of_stack).map(|line| {
+    // The thread that takes the trigger is on its way out of the handler, or is not.
+    let threads = part.split("\"tid\": ").filter(|text| !text.contains("\"name\": \"trigger\""));
+    let lines = threads.flat_map(str::lines).filter(is_of_stack).map(|line| {
         let (before, pc) = line.split_once("\"pc\": \"").unwrap_or((line, "\""));
         format!("{before}{}", pc.split_once('"').expect("its end").1)
     });
