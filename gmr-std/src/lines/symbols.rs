@@ -40,6 +40,7 @@ pub(super) fn names(
         let mut symbols: Vec<Symbol> =
             (0..).zip(chunk).map(|(tag, wanted)| Symbol::new(wanted.svma, tag)).collect();
         let mut names = NameArena::new(&mut memory);
+        names.keep_full_names(budget.limits().full_names);
         let source = elf.source();
         let mut keep_going = || budget.check().is_ok();
         let resolved = resolve(&source, &mut symbols, &mut names, &mut scratch, &mut keep_going);
