@@ -756,14 +756,13 @@ impl Report<'_> {
     fn rest(&self, interval_ns: u64) {
         /// How often a takeover is looked for.
         const LOOK_NS: u64 = 50_000_000;
-        let never_woken = core::sync::atomic::AtomicU32::new(0);
         let end_ns = clock::monotonic_ns().saturating_add(interval_ns).min(self.deadline_ns);
         while (self.out.is_current)() {
             let left_ns = end_ns.saturating_sub(clock::monotonic_ns());
             if left_ns == 0 {
                 break;
             }
-            crate::sys::futex::wait(&never_woken, 0, Some(left_ns.min(LOOK_NS)));
+            crate::sys::futex::rest(left_ns.min(LOOK_NS));
         }
     }
 
@@ -1022,9 +1021,7 @@ impl Report<'_> {
         bytes: &mut [u8],
     ) {
         let Some(table) = self.engine.tables.current() else { return };
-        let first = record.first_frame as usize;
-        let last = first.saturating_add(record.frame_count as usize);
-        let frames = frames.get(first..last).unwrap_or_default();
+        let frames = record.frames(frames);
         let (deadline_ns, is_current) = (self.deadline_ns, self.out.is_current);
         names.resolve_more(self.engine, table.table, frames, bytes, &mut || {
             is_current() && clock::monotonic_ns() < deadline_ns

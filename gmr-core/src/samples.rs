@@ -17,12 +17,11 @@
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::model::{Between, Movement, StackEnd};
-use crate::procfs::path::SmallPath;
 use crate::procfs::{read, schedstat};
 use crate::stacks::collect::FrameRecord;
 use crate::sys::clock;
 use crate::sys::memory::Zeroable;
-use crate::threads::{Listed, ThreadRecord};
+use crate::threads::{Listed, ThreadRecord, facts};
 
 /// What a capture costs a thread on its way back to sleep, and more: below this,
 /// or below a hundredth of the interval, it had no CPU time.
@@ -62,7 +61,7 @@ impl Samples {
         let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task").ok();
         self.used = 0;
         for (place, record) in self.places.iter_mut().zip(records) {
-            let (pc, callers) = fingerprint(frames_of(record, frames));
+            let (pc, callers) = fingerprint(record.frames(frames));
             let time = cpu_time(task.as_ref().map(AsFd::as_fd), record.tid);
             *place = Sample {
                 tid: record.tid,
@@ -108,7 +107,7 @@ impl Samples {
         same_function: &mut dyn FnMut(u64, u64) -> bool,
     ) {
         for record in records {
-            let frames = frames_of(record, frames);
+            let frames = record.frames(frames);
             let (Some(first), Some(mut between)) = (self.of(record.tid), record.between) else {
                 continue;
             };
@@ -154,11 +153,6 @@ impl Samples {
     }
 }
 
-fn frames_of<'f>(record: &ThreadRecord, frames: &'f [FrameRecord]) -> &'f [FrameRecord] {
-    let first = record.first_frame as usize;
-    frames.get(first..first.saturating_add(record.frame_count as usize)).unwrap_or_default()
-}
-
 /// The innermost address, and what stands for all its callers.
 fn fingerprint(frames: &[FrameRecord]) -> (u64, [u64; 2]) {
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
@@ -178,13 +172,9 @@ fn fingerprint(frames: &[FrameRecord]) -> (u64, [u64; 2]) {
 /// last got one (0 where the kernel does not count it).
 fn cpu_time(task: Option<BorrowedFd<'_>>, tid: u32) -> Option<(u64, u64)> {
     let cpu_ns = clock::thread_cpu_ns(tid)?;
-    let waited = || {
-        let mut path = SmallPath::of_number(tid, "schedstat");
-        let mut bytes = [0; schedstat::MAX_LINE_BYTES];
-        let content = read::file(task?, path.as_c_str()?, &mut bytes).ok()?;
-        schedstat::parse(content.bytes).map(|stat| stat.wait_ns)
-    };
-    Some((cpu_ns, waited().unwrap_or(0)))
+    let mut bytes = [0; schedstat::MAX_LINE_BYTES];
+    let stat = task.and_then(|task| facts::schedstat(task, tid, &mut bytes));
+    Some((cpu_ns, stat.map_or(0, |stat| stat.wait_ns)))
 }
 
 #[cfg(test)]

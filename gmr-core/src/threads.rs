@@ -129,6 +129,17 @@ pub(crate) struct ThreadRecord {
 unsafe impl Zeroable for ThreadRecord {}
 
 impl ThreadRecord {
+    /// Its stack, in the arena of its report.
+    #[cfg(feature = "stacks")]
+    pub(crate) fn frames<'f>(
+        &self,
+        arena: &'f [crate::stacks::collect::FrameRecord],
+    ) -> &'f [crate::stacks::collect::FrameRecord] {
+        let first = self.first_frame as usize;
+        let last = first.saturating_add(self.frame_count as usize);
+        arena.get(first..last).unwrap_or_default()
+    }
+
     pub(crate) const EMPTY: Self = ThreadRecord {
         tid: 0,
         name: Name::EMPTY,

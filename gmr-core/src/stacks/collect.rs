@@ -12,9 +12,10 @@
 //! Limits: the arena's threads and frames, the slots, the deadlines. Each that
 //! is hit is in the thread's block or in the end block.
 
+use rustix::fd::AsFd;
+
 use crate::model::{Capture, StackEnd};
-use crate::procfs::path::SmallPath;
-use crate::procfs::{read, schedstat, stat};
+use crate::procfs::{read, stat};
 use crate::protocol::slots::{Answer, Token};
 use crate::signal::capture::{self, Slots, Snapshot};
 use crate::stacks::modules::Table;
@@ -23,7 +24,7 @@ use crate::stacks::window::Window;
 use crate::sys::memory::Zeroable;
 use crate::sys::signal::Mask;
 use crate::sys::{clock, futex};
-use crate::threads::ThreadRecord;
+use crate::threads::{ThreadRecord, facts};
 
 /// How often threads that have not answered are looked at: have they exited?
 const LOOK_NS: u64 = 5_000_000;
@@ -31,6 +32,9 @@ const LOOK_NS: u64 = 5_000_000;
 /// The part of its deadline (1 / 2^N) after which a thread that has slept
 /// uninterruptibly since it was asked is given up.
 const UNINTERRUPTIBLE_SHIFT: u32 = 2;
+
+/// Room for a `stat`: 52 numbers, most of them short, and a name.
+const STAT_BYTES: usize = 512;
 
 /// One frame in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,9 +200,7 @@ impl Collector<'_> {
     /// while the stacks were taken, so nobody knows whose code that was.
     pub(crate) fn cut(&mut self, threads: &mut [ThreadRecord]) {
         for thread in threads {
-            let first = thread.first_frame as usize;
-            let last = first.saturating_add(thread.frame_count as usize);
-            let frames = self.frames.records.get(first..last).unwrap_or_default();
+            let frames = thread.frames(self.frames.records);
             let is_believed = |frame: &FrameRecord| {
                 let found = self.table.find(frame.found().lookup_address());
                 found.is_some_and(|(_, module)| module.is_permanent)
@@ -418,14 +420,14 @@ impl Collector<'_> {
 /// How often a thread in an uninterruptible sleep has been put on a CPU; `None`
 /// if it is in another state, or if the kernel does not count.
 fn uninterruptible_count(tid: u32) -> Option<u64> {
-    let mut bytes = [0; 512];
-    let path = |name| SmallPath::new().push("/proc/self/task/").number(tid).push(name);
-    let content = read::file(rustix::fs::CWD, path("/stat").as_c_str()?, &mut bytes).ok()?;
-    if stat::parse(content.bytes)?.state != b'D' {
+    let mut bytes = [0; STAT_BYTES];
+    let task = read::open_dir(rustix::fs::CWD, c"/proc/self/task").ok()?;
+    let stat = facts::read_file(task.as_fd(), tid, "stat", &mut bytes).ok()?;
+    if stat::parse(stat)?.state != b'D' {
         return None;
     }
-    let content = read::file(rustix::fs::CWD, path("/schedstat").as_c_str()?, &mut bytes).ok()?;
-    schedstat::parse(content.bytes).map(|stat| stat.count).filter(|count| *count > 0)
+    let stat = facts::schedstat(task.as_fd(), tid, &mut bytes)?;
+    Some(stat.count).filter(|count| *count > 0)
 }
 
 #[cfg(test)]

@@ -89,8 +89,7 @@ impl Collector<'_> {
             if !still_running || round == ROUNDS || now_ns >= self.deadline_ns {
                 break;
             }
-            let never_woken = core::sync::atomic::AtomicU32::new(0);
-            futex::wait(&never_woken, 0, Some(REST_NS));
+            futex::rest(REST_NS);
         }
     }
 
@@ -131,9 +130,7 @@ impl Collector<'_> {
         if is_silent {
             thread.while_parked = WhileParked::Read;
         } else {
-            let first = thread.first_frame as usize;
-            let captured = used.get(first..).unwrap_or_default();
-            let captured = captured.get(..thread.frame_count as usize).unwrap_or_default();
+            let captured = thread.frames(used);
             if !continues(captured, taken) {
                 // It may be in its handler's return yet; if not, this is all there is.
                 return agree(captured, taken);

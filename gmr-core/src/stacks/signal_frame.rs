@@ -26,7 +26,7 @@ use super::window::StackMemory;
 /// x86-64.
 pub mod x86_64 {
     use super::super::rules::Registers;
-    use super::{StackMemory, word};
+    use super::{StackMemory, is_in, word};
 
     /// `mov rax, 15` and `syscall`: `__restore_rt` of glibc, musl and others.
     pub const TRAMPOLINE: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05];
@@ -45,8 +45,7 @@ pub mod x86_64 {
     /// [`SECOND`] bytes before it, `at` those from it on.
     #[must_use]
     pub fn is_trampoline(before: &[u8], at: &[u8]) -> bool {
-        let (first, second) = TRAMPOLINE.split_at(SECOND);
-        at.starts_with(&TRAMPOLINE) || (before.ends_with(first) && at.starts_with(second))
+        is_in(&TRAMPOLINE, SECOND, before, at)
     }
 
     /// The registers that the signal interrupted; `sp` is the stack pointer in
@@ -66,7 +65,7 @@ pub mod x86_64 {
 
 /// aarch64.
 pub mod aarch64 {
-    use super::{StackMemory, word};
+    use super::{StackMemory, is_in, word};
 
     /// `mov x8, #139` and `svc #0`: `__kernel_rt_sigreturn` of the vDSO.
     pub const TRAMPOLINE: [u8; 8] = [0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
@@ -103,8 +102,7 @@ pub mod aarch64 {
     /// [`SECOND`] bytes before it, `at` those from it on.
     #[must_use]
     pub fn is_trampoline(before: &[u8], at: &[u8]) -> bool {
-        let (first, second) = TRAMPOLINE.split_at(SECOND);
-        at.starts_with(&TRAMPOLINE) || (before.ends_with(first) && at.starts_with(second))
+        is_in(&TRAMPOLINE, SECOND, before, at)
     }
 
     /// The registers that the signal interrupted; `sp` is the stack pointer in
@@ -121,6 +119,12 @@ pub mod aarch64 {
             lr: word(memory, sp, X30)?,
         })
     }
+}
+
+/// Whether `at` is where `trampoline` begins, or its second instruction.
+fn is_in(trampoline: &[u8], second: usize, before: &[u8], at: &[u8]) -> bool {
+    let Some((first, rest)) = trampoline.split_at_checked(second) else { return false };
+    at.starts_with(trampoline) || (before.ends_with(first) && at.starts_with(rest))
 }
 
 fn word(memory: &mut impl StackMemory, base: u64, offset: u64) -> Result<u64, u64> {

@@ -134,14 +134,7 @@ impl<'a> NameWriter<'a> {
     fn byte(&mut self, byte: u8) {
         match self.quote {
             Quote::Outside => self.outside(byte),
-            Quote::Text => {
-                self.put(byte);
-                match byte {
-                    b'"' => self.quote = Quote::Outside,
-                    b'\\' => self.quote = Quote::TextEscape,
-                    _ => {}
-                }
-            }
+            Quote::Text => self.inside_text(byte),
             Quote::TextEscape => {
                 self.put(byte);
                 self.quote = Quote::Text;
@@ -192,17 +185,20 @@ impl<'a> NameWriter<'a> {
         }
     }
 
+    /// A byte of a `"…"`.
+    fn inside_text(&mut self, byte: u8) {
+        self.put(byte);
+        match byte {
+            b'"' => self.quote = Quote::Outside,
+            b'\\' => self.quote = Quote::TextEscape,
+            _ => {}
+        }
+    }
+
     /// A byte behind one that was held: that one may have begun a text.
     fn byte_again(&mut self, byte: u8) {
         match self.quote {
-            Quote::Text => {
-                self.put(byte);
-                match byte {
-                    b'"' => self.quote = Quote::Outside,
-                    b'\\' => self.quote = Quote::TextEscape,
-                    _ => {}
-                }
-            }
+            Quote::Text => self.inside_text(byte),
             _ => self.outside(byte),
         }
     }

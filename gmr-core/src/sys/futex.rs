@@ -22,6 +22,11 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) {
     let _ = futex::wait(word, Flags::PRIVATE, expected, timeout.as_ref());
 }
 
+/// Sleeps for `duration_ns`, or less: a signal ends it.
+pub(crate) fn rest(duration_ns: u64) {
+    wait(&AtomicU32::new(0), 0, Some(duration_ns));
+}
+
 /// Wakes up to `count` threads that wait on `word`. May set `errno`.
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
     // SAFETY: the kernel does not touch the word; nothing to do on an error.

@@ -1,7 +1,7 @@
 //! System calls by name: `futex(0x7f21c0a41e10, FUTEX_WAIT|PRIVATE, 2, …)`.
 //!
-//! 1. A table for each architecture says of each number its name and what its
-//!    arguments are.
+//! 1. A table for each architecture, and one for what they have in common, say of
+//!    each number its name and what its arguments are.
 //! 2. What helps an operator is decoded: descriptors, lengths, timeouts, and
 //!    the operation of futex(2). All else is hexadecimal, as the kernel has it.
 //! 3. A number that no table has keeps its number and shows all six words.
@@ -17,6 +17,7 @@ use ufmt::{uWrite, uwrite};
 
 #[cfg(any(test, target_arch = "aarch64"))]
 mod aarch64;
+mod common;
 pub(crate) mod futex;
 #[cfg(any(test, target_arch = "x86_64"))]
 mod x86_64;
@@ -25,7 +26,7 @@ mod x86_64;
 use aarch64::CALLS;
 #[cfg(target_arch = "x86_64")]
 use x86_64::CALLS;
-/// No table: all calls are shown by number.
+/// No table: calls that are not common to all are shown by number.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static CALLS: &[Row] = &[];
 
@@ -45,8 +46,9 @@ pub(crate) struct Syscall {
 /// The call with this number, if the table has it.
 pub(crate) fn find(number: i64) -> Option<Syscall> {
     let number = u16::try_from(number).ok()?;
-    let index = CALLS.binary_search_by_key(&number, |row| row.0).ok()?;
-    CALLS.get(index).map(|(_, name, kinds)| Syscall { name, kinds })
+    let table = if number >= common::FIRST { common::CALLS } else { CALLS };
+    let index = table.binary_search_by_key(&number, |row| row.0).ok()?;
+    table.get(index).map(|(_, name, kinds)| Syscall { name, kinds })
 }
 
 impl Syscall {

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use crate::procfs::path::SmallPath;
 use crate::procfs::syscall::{self, SyscallState};
-use crate::procfs::{read, stat, status, uptime};
+use crate::procfs::{read, schedstat, stat, status, uptime};
 
 /// Longest name of a kernel function that is kept.
 const WCHAN_BYTES: usize = 40;
@@ -175,6 +175,15 @@ fn has_file(task: BorrowedFd<'_>, bytes: &mut [u8]) -> bool {
 pub(crate) fn call(task: BorrowedFd<'_>, tid: u32, bytes: &mut [u8]) -> Result<Call, Errno> {
     let content = read_file(task, tid, "syscall", bytes)?;
     Ok(syscall::parse(content).map_or(Call::Unknown, Call::from))
+}
+
+/// How long and how often `tid` ran.
+pub(crate) fn schedstat(
+    task: BorrowedFd<'_>,
+    tid: u32,
+    bytes: &mut [u8],
+) -> Option<schedstat::Schedstat> {
+    read_file(task, tid, "schedstat", bytes).ok().and_then(schedstat::parse)
 }
 
 pub(crate) fn read_file<'b>(

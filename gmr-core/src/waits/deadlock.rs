@@ -17,7 +17,6 @@
 //! with their owners, and is not called a deadlock.
 
 use super::{Call, FutexCall, Look, Owner, circle, clock, facts, pause};
-use crate::procfs::schedstat;
 
 /// The longest circle that is looked at again.
 const MAX_MEMBERS: usize = 64;
@@ -88,8 +87,8 @@ impl Look<'_> {
         let mut counted = Members::new();
         for member in members {
             let tid = self.records.get(member.index as usize)?.tid;
-            let content = facts::read_file(self.task, tid, "schedstat", self.bytes);
-            let count = content.ok().and_then(schedstat::parse).map_or(0, |it| it.count);
+            let stat = facts::schedstat(self.task, tid, self.bytes);
+            let count = stat.map_or(0, |stat| stat.count);
             counted.push(Member { count, ..*member }).ok()?;
         }
         Some(counted)

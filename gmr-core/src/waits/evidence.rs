@@ -26,9 +26,7 @@ pub(crate) fn caller(
     table: &Table,
     names: &Names,
 ) -> Caller {
-    let first = record.first_frame as usize;
-    let last = first.saturating_add((record.frame_count as usize).min(INNERMOST));
-    for frame in frames.get(first..last).unwrap_or_default() {
+    for frame in record.frames(frames).iter().take(INNERMOST) {
         let found = frame.found();
         let is_c_library = table
             .find(found.lookup_address())

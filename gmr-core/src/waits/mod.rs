@@ -19,8 +19,6 @@
 //!
 //! All of it. Memory is read through the kernel, never dereferenced.
 
-use core::sync::atomic::AtomicU32;
-
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::procfs::read;
@@ -243,8 +241,7 @@ fn sort(records: &mut [ThreadRecord], scratch: &mut Scratch) -> Option<usize> {
 }
 
 fn pause() {
-    let never = AtomicU32::new(0);
-    crate::sys::futex::wait(&never, 0, Some(PAUSE_NS));
+    crate::sys::futex::rest(PAUSE_NS);
 }
 
 /// One look at all waits.

@@ -71,9 +71,7 @@ pub(crate) struct Sampled {
 impl Facts<'_> {
     /// The stack of one thread.
     fn frames_of(&self, record: &ThreadRecord) -> &[FrameRecord] {
-        let first = record.first_frame as usize;
-        let last = first.saturating_add(record.frame_count as usize);
-        self.frames.get(first..last).unwrap_or_default()
+        record.frames(self.frames)
     }
 }
 
