@@ -102,6 +102,10 @@ fn no_thread_but_workers_calls_the_allocator_from_trigger_to_end_block() {
             let report = log.report(sequence);
             assert!(report.is_complete, "{}", report.raw);
             assert!(report.threads.len() >= 4);
+            let blocked = report.threads.iter().find(|thread| thread.name == "blocked");
+            let blocked = blocked.unwrap_or_else(|| panic!("{}", report.raw));
+            assert!(blocked.is_in("counting_alloc::blocked"), "{blocked:#?}");
+            assert!(blocked.fact("stack read").is_some(), "{blocked:#?}");
             let after = counts(&mut daemon);
             for (tid, count) in &after {
                 let had = before.get(tid).copied().unwrap_or_default();

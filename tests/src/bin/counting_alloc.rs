@@ -73,6 +73,8 @@ fn main() {
             }
         });
     }
+    // Its stack is read where it is parked.
+    thread::Builder::new().name("blocked".to_owned()).spawn(blocked).expect("a thread");
     match mode.as_deref() {
         Some("std") => {
             let config = BTreeMap::from([("workers", "4"), ("password", "s3kr1t-counted")]);
@@ -97,6 +99,18 @@ fn main() {
         }
         let _ = line.write_str("\n");
         say(line.text());
+    }
+}
+
+fn blocked() {
+    // SAFETY: all bytes zero is a set.
+    let mut all: libc::sigset_t = unsafe { core::mem::zeroed() };
+    // SAFETY: a set to fill.
+    unsafe { libc::sigfillset(&raw mut all) };
+    // SAFETY: a whole set; the old one is not wanted.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, core::ptr::null_mut()) };
+    loop {
+        thread::sleep(Duration::from_secs(3600));
     }
 }
 
