@@ -209,6 +209,10 @@
 //! - After chroot(2) into a root without /proc a report has no threads.
 //! - [The core's limitations](gmr_core#limitations) hold here too.
 
+// For gmr-tokio and the command.
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod await_table;
 mod config;
 
 // Under `--cfg loom` only the configuration's protocol is built: loom's types

@@ -1,0 +1,8 @@
+//! The await table: what is needed to read the await-point stacks of suspended
+//! futures from memory, without polling them and without debug information.
+//!
+//! [`format`](self::format) and [`image`] are its form. The executable's debug information is
+//! what it is made of.
+
+pub mod format;
+pub mod image;
