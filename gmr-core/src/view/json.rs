@@ -41,7 +41,7 @@
 //!    `depth`, `kind` and `function`; `file`, `line`, `waits_for` (a task's id) and
 //!    `note` if there are.
 //! 10. Facts that are usual are left out of frames: `inlined`, `signal_frame`
-//!    and `function_truncated` are there if true, names and places if known.
+//!     and `function_truncated` are there if true, names and places if known.
 
 mod tasks;
 
