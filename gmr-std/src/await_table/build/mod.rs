@@ -141,7 +141,10 @@ pub struct Built {
     pub info_bytes: u64,
     /// How many entries there are.
     pub entries: u64,
-    /// The file that has them.
+    /// Crates that have code in it, and whether their types are in the debug
+    /// information.
+    pub crates: BTreeMap<String, bool>,
+    /// The file that has it.
     pub debug_file: PathBuf,
 }
 
@@ -230,19 +233,16 @@ fn table<'a>(
     let mut strings = Strings::new(budget)?;
     let found = scan::scan(&mut units, &mut strings)?;
     let (info_bytes, split_missing) = (units.bytes(), units.split_missing);
-    let is_empty = found.polls.is_empty() && found.vtables.is_empty();
-    if is_empty {
-        return Err(Stop::Without(match found.has_types {
-            _ if split_missing > 0 => BuildError::SplitMissing { units: split_missing },
-            _ if found.damaged_units > 0 => BuildError::Damaged,
-            true => BuildError::NoFutures,
-            false => BuildError::NoTypes,
-        }));
-    }
+    let without = match found.crates.values().any(|has_types| *has_types) {
+        _ if split_missing > 0 => BuildError::SplitMissing { units: split_missing },
+        _ if found.damaged_units > 0 => BuildError::Damaged,
+        true => BuildError::NoFutures,
+        false => BuildError::NoTypes,
+    };
     let mut entries = Entries::new(units, strings);
     let bases = future_names(&mut entries, &found.futures)?;
-    let macros = coroutine::Macros::new(&mut entries, &found.locals)?;
-    let mut graph = Graph::new(&mut entries, &macros)?;
+    let locals = coroutine::Locals::new(&mut entries, &found.locals)?;
+    let mut graph = Graph::new(&mut entries, &locals)?;
 
     let mut tasks = tasks::find(&mut graph, &found)?;
     let mut vtables = Vec::new();
@@ -252,6 +252,9 @@ fn table<'a>(
         {
             vtables.push((svma, of, graph.node(ty)?));
         }
+    }
+    if tasks.tasks.is_empty() && vtables.is_empty() {
+        return Err(Stop::Without(without));
     }
     graph.decode_all()?;
     let futures = vtables.iter().filter(|(_, of, _)| *of != Trait::Stream);
@@ -313,7 +316,7 @@ fn table<'a>(
     emitter.vtables(&vtables);
     let image = emitter.finish(build_id, &notes);
     budget.check()?;
-    Ok(Built { image, info_bytes, entries: found.entries, debug_file: PathBuf::new() })
+    Ok(Built { image, info_bytes, entries: found.entries, crates: found.crates, debug_file: PathBuf::new() })
 }
 
 /// Leaves out what shares its address with another kind of task: its vtable
