@@ -14,6 +14,7 @@
 //! of the function: that of a macro in the same file.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use super::entries::{Entries, Entry, Value128};
@@ -114,15 +115,22 @@ pub(super) fn shape(
     Ok(Some(Shape::Coroutine { tag_offset, tag_bytes, states }))
 }
 
+/// File and lines of the function itself.
+fn extent(states: &[State]) -> Option<(Rc<str>, RangeInclusive<u32>)> {
+    let of = |kind| states.iter().find(move |state| state.kind == kind);
+    let begin = of(StateKind::Unresumed)?;
+    let end = of(StateKind::Returned).filter(|end| end.file == begin.file);
+    let last = end.map_or(u32::MAX, |end| end.line);
+    // One that a macro has made may end before it begins: nothing is known.
+    let last = if last < begin.line { u32::MAX } else { last };
+    Some((Rc::clone(&begin.file), begin.line..=last))
+}
+
 /// Marks lines that are not within the function.
 fn mark_macros(states: &mut [State]) {
-    let of = |kind| states.iter().find(move |state| state.kind == kind).cloned();
-    let Some(begin) = of(StateKind::Unresumed) else { return };
-    let end = of(StateKind::Returned).filter(|end| end.file == begin.file);
-    let (first, last) = (begin.line, end.map_or(u32::MAX, |end| end.line));
+    let Some((home, lines)) = extent(states) else { return };
     for state in states.iter_mut().filter(|state| state.kind == StateKind::Suspended) {
-        let is_within = first > last || (first..=last).contains(&state.line);
-        state.is_in_macro = state.file != begin.file || !is_within;
+        state.is_in_macro = state.file != home || !lines.contains(&state.line);
     }
 }
 
@@ -137,8 +145,7 @@ fn find_calls(
     let function = without_arguments(name.replacen("_env#", "#", 1));
     let Some(locals) = locals.by_function.get(&function) else { return Ok(()) };
     let entries = &mut *graph.entries;
-    let begin = states.iter().find(|state| state.kind == StateKind::Unresumed);
-    let Some(home) = begin.map(|state| Rc::clone(&state.file)) else { return Ok(()) };
+    let Some((home, extent)) = extent(states) else { return Ok(()) };
     let mut names = Vec::with_capacity(awaited.len());
     for ty in awaited {
         names.push(match ty {
@@ -146,12 +153,12 @@ fn find_calls(
             None => None,
         });
     }
-    // Lines in the function's own file, by the type that is awaited there.
+    // Lines within the function, by the type that is awaited there.
     let mut calls: Vec<(Rc<str>, u32)> = Vec::new();
     for local in locals {
         let Some(ty) = entries.get(local.ty)? else { continue };
         let unit = entries.units.load(local.unit)?;
-        if file(&entries.units, &unit, local.file)? == home {
+        if extent.contains(&local.line) && file(&entries.units, &unit, local.file)? == home {
             calls.push((Rc::clone(&ty.name), local.line));
         }
     }
@@ -173,10 +180,8 @@ fn find_calls(
             .filter(|state| !state.is_in_macro)
             .map(|state| state.line)
             .collect();
-        let open: Vec<usize> = same
-            .into_iter()
-            .filter(|at| of(at).is_some_and(|state| state.is_in_macro))
-            .collect();
+        let open: Vec<usize> =
+            same.into_iter().filter(|at| of(at).is_some_and(|state| state.is_in_macro)).collect();
         let lines: Vec<u32> = calls
             .iter()
             .filter(|(there, line)| there == name && !own.contains(line))

@@ -149,10 +149,7 @@ pub(super) struct Graph<'g, 'a> {
 }
 
 impl<'g, 'a> Graph<'g, 'a> {
-    pub(super) fn new(
-        entries: &'g mut Entries<'a>,
-        locals: &'g Locals,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(entries: &'g mut Entries<'a>, locals: &'g Locals) -> Result<Self, Failure> {
         let reserved = entries.budget().reserve(0)?;
         Ok(Graph {
             entries,

@@ -204,11 +204,12 @@ pub fn build(path: &Path, file: Option<File>, limits: &Limits) -> Result<Built, 
         return Err(error(Failure::OverBudget));
     }
     let units = Units::list(&dwarf, package.as_ref(), &budget).map_err(error)?;
-    let mut built = table(units, &budget, build_id.as_deref().unwrap_or_default())
-        .map_err(|stop| match stop {
+    let mut built = table(units, &budget, build_id.as_deref().unwrap_or_default()).map_err(
+        |stop| match stop {
             Stop::Failed(failure) => error(failure),
             Stop::Without(error) => error,
-        })?;
+        },
+    )?;
     built.debug_file = debug_path;
     Ok(built)
 }
@@ -225,11 +226,7 @@ impl From<Failure> for Stop {
     }
 }
 
-fn table<'a>(
-    mut units: Units<'a>,
-    budget: &'a Budget<'a>,
-    build_id: &[u8],
-) -> Result<Built, Stop> {
+fn table<'a>(mut units: Units<'a>, budget: &'a Budget<'a>, build_id: &[u8]) -> Result<Built, Stop> {
     let mut strings = Strings::new(budget)?;
     let found = scan::scan(&mut units, &mut strings)?;
     let (info_bytes, split_missing) = (units.bytes(), units.split_missing);
@@ -260,9 +257,10 @@ fn table<'a>(
     let futures = vtables.iter().filter(|(_, of, _)| *of != Trait::Stream);
     let mut roots: Vec<u32> = futures.map(|(_, _, node)| *node).collect();
     let is_async = |task: &&tasks::Task| {
-        tasks.schedulers.get(task.scheduler).is_some_and(|scheduler| {
-            scheduler.kind != super::format::SchedulerKind::Blocking
-        })
+        tasks
+            .schedulers
+            .get(task.scheduler)
+            .is_some_and(|scheduler| scheduler.kind != super::format::SchedulerKind::Blocking)
     };
     roots.extend(tasks.tasks.iter().filter(is_async).map(|task| task.future));
     fold::mark(&mut graph, &bases, &roots);
@@ -316,7 +314,13 @@ fn table<'a>(
     emitter.vtables(&vtables);
     let image = emitter.finish(build_id, &notes);
     budget.check()?;
-    Ok(Built { image, info_bytes, entries: found.entries, crates: found.crates, debug_file: PathBuf::new() })
+    Ok(Built {
+        image,
+        info_bytes,
+        entries: found.entries,
+        crates: found.crates,
+        debug_file: PathBuf::new(),
+    })
 }
 
 /// Leaves out what shares its address with another kind of task: its vtable

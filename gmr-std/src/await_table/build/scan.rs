@@ -105,10 +105,7 @@ impl Module {
 }
 
 /// Looks at all units.
-pub(super) fn scan<'a>(
-    units: &mut Units<'a>,
-    strings: &mut Strings<'a>,
-) -> Result<Found, Failure> {
+pub(super) fn scan<'a>(units: &mut Units<'a>, strings: &mut Strings<'a>) -> Result<Found, Failure> {
     let mut found = Found::default();
     let budget = units.budget();
     let mut reserved = budget.reserve(0)?;
@@ -335,12 +332,7 @@ impl<'p, 'a> Pass<'p, 'a> {
         Ok(())
     }
 
-    fn variable(
-        &mut self,
-        read: &Attributes<'_>,
-        name: &str,
-        depth: isize,
-    ) -> Result<(), Failure> {
+    fn variable(&mut self, read: &Attributes<'_>, name: &str, depth: isize) -> Result<(), Failure> {
         let Some(ty) = read.ty else { return Ok(()) };
         if depth > 1 {
             if name == "__awaitee"
