@@ -68,10 +68,20 @@ pub(crate) struct Bank {
     #[cfg(feature = "stacks")]
     pub(crate) stacks: Stacks,
     #[cfg(feature = "stacks")]
+    pub(crate) added: AddedStacks,
+    #[cfg(feature = "stacks")]
     pub(crate) samples: crate::samples::Samples,
     #[cfg(all(feature = "stacks", feature = "symbols"))]
     pub(crate) names: crate::names::Names,
 }
+
+/// Stacks that sections may add to one report.
+#[cfg(feature = "stacks")]
+const MAX_ADDED_STACKS: usize = 256;
+
+/// The stacks that sections added.
+#[cfg(feature = "stacks")]
+pub(crate) type AddedStacks = heapless::Vec<crate::stacks::collect::AddedStack, MAX_ADDED_STACKS>;
 
 /// The part that captures and unwinds.
 #[cfg(feature = "stacks")]
@@ -196,6 +206,8 @@ pub(crate) fn build(
         outcomes: region.carve_with(MAX_OUTCOMES, || NO_OUTCOME)?,
         #[cfg(feature = "stacks")]
         stacks: build_stacks(region, options)?,
+        #[cfg(feature = "stacks")]
+        added: AddedStacks::new(),
         #[cfg(feature = "stacks")]
         samples: crate::samples::Samples {
             places: region.carve::<crate::samples::Sample>(options.max_threads as usize)?,

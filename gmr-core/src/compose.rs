@@ -35,7 +35,10 @@ use crate::protocol::orders::Answer;
 use crate::protocol::ownership::Epoch;
 use crate::protocol::requests::{Requester, Taken};
 use crate::scope::Snapshot;
-use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
+use crate::section::{
+    Collecting, EventSink, Place, SectionError, SectionResult, SectionWriter, SeenThread, StackId,
+    Stop,
+};
 #[cfg(feature = "stacks")]
 use crate::sections::{modules, threads::Sampled};
 use crate::sections::{package, processes, threads as threads_section};
@@ -568,6 +571,14 @@ fn compose(
         (listed, collected)
     };
     let records = records.get_mut(..listed.count).unwrap_or_default();
+    report.collect_sections(
+        records,
+        #[cfg(feature = "stacks")]
+        &mut bank.stacks.frames,
+        #[cfg(feature = "stacks")]
+        &mut bank.added,
+    );
+    report.enter(Step::COLLECT);
     let scopes = Snapshot::take(scopes);
     #[cfg(feature = "stacks")]
     let tables = engine.tables.current();
@@ -619,6 +630,8 @@ fn compose(
                 #[cfg(feature = "stacks")]
                 frames: bank.stacks.frames.records,
                 #[cfg(feature = "stacks")]
+                added: &bank.added,
+                #[cfg(feature = "stacks")]
                 table: tables.as_ref().map(|tables| tables.table),
                 #[cfg(all(feature = "stacks", feature = "symbols"))]
                 names: &bank.names,
@@ -647,38 +660,55 @@ fn compose(
         }
         judged(policy, bank.masked, out, |out| threads_section::write(&facts, bank.places, out))
     });
-    let mut scratch = processes::Scratch { table, bytes, dirents, limit_hit: false };
-    report.section(Step::PROCESSES, processes::TITLE, |out| {
-        judged(policy, bank.masked, out, |out| processes::write(&engine.facts, &mut scratch, out))
-    });
-    if scratch.limit_hit {
-        report.incomplete = report.incomplete.with(Incomplete::TRUNCATED);
-    }
-    let mut after = 0;
-    while let Some(visit) = engine.registry.visit_after(after) {
-        after = visit.order;
-        let registered = visit.registered;
-        let step = Step::registered(visit.order);
-        report.section_with(step, registered.title, |report| {
-            let masked = &mut *bank.masked;
-            let outcome = report.generate(step, |out| {
-                judged(policy, masked, out, |out| registered.section.generate(out))
+    let mut is_limit_hit = false;
+    for place in [Place::BehindThreads, Place::InOrder] {
+        if place == Place::InOrder {
+            let mut scratch = processes::Scratch { table, bytes, dirents, limit_hit: false };
+            report.section(Step::PROCESSES, processes::TITLE, |out| {
+                judged(policy, bank.masked, out, |out| {
+                    processes::write(&engine.facts, &mut scratch, out)
+                })
             });
-            #[cfg(feature = "stacks")]
-            if let Err(SectionError::Stuck { tid, .. }) = outcome
-                && !is_skipped
-            {
-                let record = report.stack_of(tid, &asking, &mut bank.stacks, bytes);
-                #[cfg(feature = "symbols")]
-                report.more_names(&record, bank.stacks.frames.records, &mut bank.names, bytes);
-                report.show_stack(&record, &facts!(), masked);
-            }
-            outcome
-        });
-        engine.registry.leave(&visit);
-        if !is_current() {
-            return None;
+            is_limit_hit = scratch.limit_hit;
         }
+        let mut after = 0;
+        while let Some(visit) = engine.registry.visit_after(after) {
+            after = visit.order;
+            let registered = visit.registered;
+            if registered.section.place() != place {
+                engine.registry.leave(&visit);
+                continue;
+            }
+            let step = Step::registered(visit.order);
+            report.section_with(step, registered.title, |report| {
+                let masked = &mut *bank.masked;
+                let sequence = report.epoch.sequence();
+                let facts = facts!();
+                let outcome = report.generate(step, |out| {
+                    judged(policy, masked, out, |out| {
+                        let mut showing = Showing { out, facts: &facts, sequence };
+                        registered.section.generate(&mut SectionWriter::new(&mut showing))
+                    })
+                });
+                #[cfg(feature = "stacks")]
+                if let Err(SectionError::Stuck { tid, .. }) = outcome
+                    && !is_skipped
+                {
+                    let record = report.stack_of(tid, &asking, &mut bank.stacks, bytes);
+                    #[cfg(feature = "symbols")]
+                    report.more_names(&record, bank.stacks.frames.records, &mut bank.names, bytes);
+                    report.show_stack(&record, &facts!(), masked);
+                }
+                outcome
+            });
+            engine.registry.leave(&visit);
+            if !is_current() {
+                return None;
+            }
+        }
+    }
+    if is_limit_hit {
+        report.incomplete = report.incomplete.with(Incomplete::TRUNCATED);
     }
     #[cfg(feature = "stacks")]
     if engine.options.modules {
@@ -698,6 +728,121 @@ fn compose(
         bytes: report.out.sink.written_bytes(),
         is_complete: report.incomplete.is_complete(),
     })
+}
+
+/// What a registered section writes through: it may ask for the report's own
+/// threads.
+struct Showing<'s, 'w, 'f> {
+    out: &'s mut SectionWriter<'w>,
+    facts: &'s threads_section::Facts<'f>,
+    sequence: u64,
+}
+
+impl EventSink for Showing<'_, '_, '_> {
+    fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        self.out.event(event)
+    }
+
+    fn emit_exposed(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        self.out.exposed().event(event)
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        self.out.deadline_ns()
+    }
+
+    fn check(&self) -> Result<(), Stop> {
+        self.out.check()
+    }
+
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn show_thread(&mut self, tid: u32) -> Result<bool, Stop> {
+        let Some(record) = self.facts.records.iter().find(|record| record.tid == tid) else {
+            return Ok(false);
+        };
+        stopped(threads_section::write_thread(self.facts, record, self.out))?;
+        Ok(true)
+    }
+
+    #[cfg(feature = "stacks")]
+    fn show_stack(&mut self, stack: StackId) -> Result<bool, Stop> {
+        match threads_section::write_added(self.facts, stack, self.out) {
+            Some(outcome) => stopped(outcome).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Writing what was collected fails for one reason only.
+fn stopped(outcome: SectionResult) -> Result<(), Stop> {
+    outcome.map_err(|_| Stop)
+}
+
+/// What sections see of a report that collects.
+struct CollectingSections<'r> {
+    sequence: u64,
+    deadline_ns: u64,
+    is_current: &'r dyn Fn() -> bool,
+    records: &'r [ThreadRecord],
+    #[cfg(feature = "stacks")]
+    frames: &'r mut crate::stacks::collect::Frames,
+    #[cfg(feature = "stacks")]
+    added: &'r mut crate::bank::AddedStacks,
+}
+
+impl Collecting for CollectingSections<'_> {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        self.deadline_ns
+    }
+
+    fn check(&self) -> Result<(), Stop> {
+        let is_over = !(self.is_current)() || clock::monotonic_ns() >= self.deadline_ns;
+        if is_over { Err(Stop) } else { Ok(()) }
+    }
+
+    fn threads(&self, each: &mut dyn FnMut(&SeenThread<'_>)) {
+        for record in self.records {
+            let is_own = record.capture == Capture::Own;
+            each(&SeenThread::new(record.tid, record.name(), record.state, is_own));
+        }
+    }
+
+    fn rest(&self, interval_ns: u64) {
+        rest(interval_ns, self.deadline_ns, self.is_current);
+    }
+
+    #[cfg(feature = "stacks")]
+    fn add_stack(&mut self, addresses: &[u64]) -> Option<StackId> {
+        let number = u32::try_from(self.added.len()).ok()?;
+        self.added.push(self.frames.add(addresses)?).ok()?;
+        Some(StackId(number))
+    }
+
+    #[cfg(not(feature = "stacks"))]
+    fn add_stack(&mut self, _addresses: &[u64]) -> Option<StackId> {
+        None
+    }
+}
+
+/// Lets the threads run for a while.
+fn rest(interval_ns: u64, deadline_ns: u64, is_current: &dyn Fn() -> bool) {
+    /// How often a takeover is looked for.
+    const LOOK_NS: u64 = 50_000_000;
+    let end_ns = clock::monotonic_ns().saturating_add(interval_ns).min(deadline_ns);
+    while is_current() {
+        let left_ns = end_ns.saturating_sub(clock::monotonic_ns());
+        if left_ns == 0 {
+            break;
+        }
+        crate::sys::futex::rest(left_ns.min(LOOK_NS));
+    }
 }
 
 fn capture_signal() -> Option<u32> {
@@ -754,15 +899,42 @@ impl Report<'_> {
     /// Lets the threads run for a while.
     #[cfg(feature = "stacks")]
     fn rest(&self, interval_ns: u64) {
-        /// How often a takeover is looked for.
-        const LOOK_NS: u64 = 50_000_000;
-        let end_ns = clock::monotonic_ns().saturating_add(interval_ns).min(self.deadline_ns);
-        while (self.out.is_current)() {
-            let left_ns = end_ns.saturating_sub(clock::monotonic_ns());
-            if left_ns == 0 {
-                break;
+        rest(interval_ns, self.deadline_ns, self.out.is_current);
+    }
+
+    /// Lets registered sections look at the process.
+    fn collect_sections(
+        &mut self,
+        records: &[ThreadRecord],
+        #[cfg(feature = "stacks")] frames: &mut crate::stacks::collect::Frames,
+        #[cfg(feature = "stacks")] added: &mut crate::bank::AddedStacks,
+    ) {
+        #[cfg(feature = "stacks")]
+        added.clear();
+        let left_ns = self.deadline_ns.saturating_sub(clock::monotonic_ns());
+        let mut collecting = CollectingSections {
+            sequence: self.epoch.sequence(),
+            // The rest is for writing it all.
+            deadline_ns: self.deadline_ns.saturating_sub(left_ns >> 1),
+            is_current: self.out.is_current,
+            records,
+            #[cfg(feature = "stacks")]
+            frames,
+            #[cfg(feature = "stacks")]
+            added,
+        };
+        let mut after = 0;
+        while let Some(visit) = self.engine.registry.visit_after(after) {
+            after = visit.order;
+            let step = Step::registered(visit.order);
+            if !self.stuck.contains(&step) {
+                self.cell.step.store(step.0, Ordering::Release);
+                visit.registered.section.collect(&mut collecting);
             }
-            crate::sys::futex::rest(left_ns.min(LOOK_NS));
+            self.engine.registry.leave(&visit);
+            if !(self.out.is_current)() {
+                return;
+            }
         }
     }
 
@@ -1177,6 +1349,14 @@ fn describe_requester(who: Option<&Requester>, bytes: &mut [u8]) -> heapless::Ve
         let _ = text.extend_from_slice(b"unknown (the first requester could not leave its name)");
         return text;
     };
+    if let Some((tid, for_ns)) = who.stalled() {
+        let _ = match tid {
+            0 => uwrite!(&mut text, "stall watch (an async runtime, "),
+            _ => uwrite!(&mut text, "stall watch (#{} in one poll, ", tid),
+        };
+        let _ = uwrite!(&mut text, "{} ms)", for_ns / 1_000_000);
+        return text;
+    }
     if who.signal == 0 {
         let _ = text.extend_from_slice(b"a call of the program");
         return text;

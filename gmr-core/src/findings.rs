@@ -100,6 +100,7 @@ pub(crate) fn write(
     stuck_sections(evidence, &mut report);
     waiting::write(evidence.threads.records, &mut report);
     held::write(evidence.threads.records, &mut report);
+    of_sections(evidence, &mut report);
     #[cfg(feature = "stacks")]
     burning(evidence, &mut report);
     captures(evidence, &mut report);
@@ -138,6 +139,21 @@ fn stuck_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
             );
             report.add(FindingCode::StuckSection, text.as_str());
         }
+    }
+}
+
+/// What registered sections have found.
+fn of_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
+    let mut after = 0;
+    while let Some(visit) = evidence.engine.registry.visit_after(after) {
+        after = visit.order;
+        let section = visit.registered.section;
+        if !evidence.stuck.contains(&visit.registered.title) {
+            section.findings(evidence.threads, &mut |code, text, tids| {
+                report.add_of(code, text, tids.iter().copied());
+            });
+        }
+        evidence.engine.registry.leave(&visit);
     }
 }
 

@@ -225,6 +225,9 @@ const fn includes(done: u32, wanted: u32) -> bool {
     done.wrapping_sub(wanted) <= u32::MAX / 2
 }
 
+#[cfg(gmr_engine)]
+pub mod memory;
+
 /// The supervisor's own tools, for those who wait on its behalf: a futex with a
 /// deadline, its clock, thread ids. Signal-safe, all of them.
 #[cfg(gmr_engine)]

@@ -222,6 +222,10 @@ impl EventSink for Judge<'_, '_> {
         self.out.check()
     }
 
+    fn sequence(&self) -> u64 {
+        self.out.sequence()
+    }
+
     fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
         let is_hidden = self.innermost().hides == Hides::Everything;
         match *event {
@@ -305,6 +309,7 @@ impl Judge<'_, '_> {
             Event::BeginThread(_)
             | Event::BeginThreadGroup(_)
             | Event::BeginMember(_)
+            | Event::BeginTask(_)
             | Event::BeginProcess(_) => self.begin(None, false),
             Event::Close => self.close(),
             _ => {}

@@ -257,5 +257,8 @@ pub use protocol::requests::Requester;
 pub use reporter::arm;
 pub use reporter::{Handle, Reporter, Signal, Stats};
 pub use scope::{Scope, ThisThread};
-pub use section::{SectionError, SectionResult, SectionWriter, SignalSafeSection, Stop};
+pub use section::{
+    Collecting, Place, SectionError, SectionResult, SectionWriter, SeenThread, SignalSafeSection,
+    StackId, Stacks, Stop,
+};
 pub use view::ViewKind;

@@ -1,6 +1,9 @@
 //! Sections and how they write.
 
-use crate::model::{Column, Event, MAX_DEPTH, Process, Thread, ThreadGroup, ThreadMember, Value};
+use crate::model::{
+    Await, Column, Event, FindingCode, Frame, MAX_DEPTH, Process, Task, Thread, ThreadGroup,
+    ThreadMember, Value,
+};
 
 /// Tells a generator to return at once: the section's or the report's deadline
 /// has passed, or a takeover abandoned the report. Pass it on with `?`.
@@ -70,12 +73,101 @@ pub unsafe trait SignalSafeSection: Sync {
     /// there is nothing to say.
     fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult;
 
+    /// Looks at the process while the report collects: right after the threads'
+    /// stacks were captured, so that both fit together. What it finds it keeps
+    /// for [`generate`](Self::generate) of the same report, by its
+    /// [`sequence`](Collecting::sequence).
+    fn collect(&self, report: &mut dyn Collecting) {
+        let _ = report;
+    }
+
+    /// Gives what it has collected that is abnormal, in the order of how much it
+    /// explains. Called between [`collect`](Self::collect) and
+    /// [`generate`](Self::generate).
+    fn findings(&self, stacks: &dyn Stacks, give: &mut dyn FnMut(FindingCode, &str, &[u32])) {
+        let _ = (stacks, give);
+    }
+
+    /// Where it stands in the report.
+    fn place(&self) -> Place {
+        Place::InOrder
+    }
+
     /// Whether what does its work is known not to have come back from an
     /// earlier report: named among the findings. For sections that leave their
     /// work to another thread.
     fn is_stuck(&self) -> bool {
         false
     }
+}
+
+/// Where a registered section stands in the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Place {
+    /// Behind Processes, in the order of registration.
+    #[default]
+    InOrder,
+    /// Between Threads and Processes.
+    BehindThreads,
+}
+
+/// A thread, as a report lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeenThread<'a> {
+    /// Its id.
+    pub tid: u32,
+    /// Its name.
+    pub name: &'a [u8],
+    /// The kernel's letter for its state; `?` if not known.
+    pub state: u8,
+    /// It is one of the reporter's.
+    pub is_own: bool,
+}
+
+impl<'a> SeenThread<'a> {
+    /// One with this id, name and state.
+    #[must_use]
+    pub const fn new(tid: u32, name: &'a [u8], state: u8, is_own: bool) -> Self {
+        SeenThread { tid, name, state, is_own }
+    }
+}
+
+/// Names a stack that was [added](Collecting::add_stack) to a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StackId(pub(crate) u32);
+
+/// A report that collects: what [`SignalSafeSection::collect`] is given.
+pub trait Collecting {
+    /// The report's number.
+    fn sequence(&self) -> u64;
+
+    /// When collecting must end, CLOCK_MONOTONIC in nanoseconds.
+    fn deadline_ns(&self) -> u64;
+
+    /// Asks whether to go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the collection must end.
+    fn check(&self) -> Result<(), Stop>;
+
+    /// Calls `each` with every thread of the process that the report lists.
+    fn threads(&self, each: &mut dyn FnMut(&SeenThread<'_>));
+
+    /// Lets the process run for so many nanoseconds, less if the deadline comes.
+    fn rest(&self, interval_ns: u64);
+
+    /// Keeps a stack of return addresses, innermost first, to be shown with names
+    /// and lines by [`SectionWriter::show_stack`]. `None`: there is no room.
+    fn add_stack(&mut self, addresses: &[u64]) -> Option<StackId>;
+}
+
+/// The stacks of a report, with what is known of their frames.
+pub trait Stacks {
+    /// Calls `each` with the frames of a thread, innermost first, until it returns
+    /// `false`.
+    fn frames(&self, tid: u32, each: &mut dyn FnMut(&Frame<'_>) -> bool);
 }
 
 /// Takes the events of one report.
@@ -110,6 +202,32 @@ pub trait EventSink {
     /// [`Stop`]: the generator should return.
     fn check(&self) -> Result<(), Stop> {
         Ok(())
+    }
+
+    /// The report's number; 0: it has none.
+    fn sequence(&self) -> u64 {
+        0
+    }
+
+    /// Writes the block of a thread of the report, with its stack. `false`: the
+    /// report does not have it.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`]: the generator should return.
+    fn show_thread(&mut self, tid: u32) -> Result<bool, Stop> {
+        let _ = tid;
+        Ok(false)
+    }
+
+    /// Writes the frames of a stack that was added while the report collected.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`]: the generator should return.
+    fn show_stack(&mut self, stack: StackId) -> Result<bool, Stop> {
+        let _ = stack;
+        Ok(false)
     }
 }
 
@@ -316,6 +434,54 @@ impl<'a> SectionWriter<'a> {
         body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
     ) -> SectionResult {
         self.nest(&Event::BeginMember(*member), body)
+    }
+
+    /// A task's block, or that of several whose await trees are equal.
+    ///
+    /// # Errors
+    ///
+    /// What `body` returns, or [`SectionError::Stopped`].
+    pub fn task(
+        &mut self,
+        task: &Task<'_>,
+        body: impl FnOnce(&mut SectionWriter<'_>) -> SectionResult,
+    ) -> SectionResult {
+        self.nest(&Event::BeginTask(*task), body)
+    }
+
+    /// One level of the await tree of the task that is open.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the section must end.
+    pub fn await_level(&mut self, level: &Await<'_>) -> Result<(), Stop> {
+        self.event(&Event::Await(*level))
+    }
+
+    /// The block of a thread of this report, with its stack. `false`: the report
+    /// does not have that thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the section must end.
+    pub fn show_thread(&mut self, tid: u32) -> Result<bool, Stop> {
+        self.sink.show_thread(tid)
+    }
+
+    /// The frames of a stack that was [added](Collecting::add_stack) while this
+    /// report collected.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] when the section must end.
+    pub fn show_stack(&mut self, stack: StackId) -> Result<bool, Stop> {
+        self.sink.show_stack(stack)
+    }
+
+    /// The report's number.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sink.sequence()
     }
 
     /// A process's block.

@@ -176,6 +176,13 @@ impl Handle {
         self.0.reporter.release_destination()
     }
 
+    /// Leaves ordinary work to one of our workers: for crates that extend this
+    /// one.
+    #[doc(hidden)]
+    pub fn in_background(self, job: Box<dyn FnOnce() + Send>) {
+        self.0.in_background(job);
+    }
+
     /// Ends reports: later triggers are ignored and counted, the threads end,
     /// and a new setup is allowed.
     pub fn shutdown(self) {

@@ -94,6 +94,11 @@ impl Installed {
         }
     }
 
+    pub(crate) fn in_background(&self, job: Box<dyn FnOnce() + Send>) {
+        panics::take_hook();
+        self.pool.in_background(job);
+    }
+
     fn list(&self) -> MutexGuard<'_, Vec<Owned>> {
         self.ordinary.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -60,6 +60,7 @@ pub fn setup_autorun<'c>(package: Package) -> Setup<'c> {
         redaction: const { &Redaction::new() },
         environment: Some(&[]),
         thread_choices: ThreadChoices::default(),
+        extensions: Vec::new(),
     }))
 }
 
@@ -123,6 +124,8 @@ struct Choices<'c> {
     /// Names to show beside the usual ones; `None`: no section.
     environment: Option<&'static [&'static str]>,
     thread_choices: ThreadChoices,
+    /// What crates that extend this one do at the end of a setup.
+    extensions: Vec<Box<dyn FnOnce(Handle)>>,
 }
 
 /// Records the configuration by a policy, which is known at the end only.
@@ -343,6 +346,14 @@ impl<'c> Setup<'c> {
         self
     }
 
+    /// Has `extend` called at the end of a setup that succeeded: for crates that
+    /// extend this one.
+    #[doc(hidden)]
+    pub fn on_installed(mut self, extend: impl FnOnce(Handle) + 'static) -> Self {
+        self.0.extensions.push(Box::new(extend));
+        self
+    }
+
     fn line_choices(&mut self) -> &mut LineChoices {
         self.0.lines.get_or_insert_with(LineChoices::default)
     }
@@ -385,6 +396,8 @@ impl<'c> Setup<'c> {
             lines: choices.lines.map(|lines| LineChoices { full_names, ..lines }),
             threads: choices.thread_choices,
         };
-        platform::set_up(reporter, plan).map(Handle::new)
+        let handle = platform::set_up(reporter, plan).map(Handle::new)?;
+        choices.extensions.into_iter().for_each(|extend| extend(handle));
+        Ok(handle)
     }
 }

@@ -21,6 +21,8 @@ impl Installed {
         Err(RegisterError::Full)
     }
 
+    pub(crate) fn in_background(&self, _: Box<dyn FnOnce() + Send>) {}
+
     pub(crate) fn unregister(&self, _: SectionId) -> Result<(), UnregisterError> {
         Err(UnregisterError::Unknown)
     }

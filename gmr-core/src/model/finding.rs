@@ -23,6 +23,8 @@ pub struct Finding<'a> {
 /// | `lock_wait` | two threads or more wait for one lock whose owner is known; or threads wait in a circle, and one of them with a timeout | look at what the owner does |
 /// | `uninterruptible` | two looks found the thread in one call that no signal ends (state D) | look at the device, the network file system, or for vfork(2) the child |
 /// | `stopped` | two looks found the thread stopped, by a signal or a tracer | `kill -CONT`, or detach the debugger |
+/// | `blocked_worker` | a thread of an async runtime has not come back from one poll for longer than the threshold, with how long it was seen there | its stack says where it blocks; use `spawn_blocking` there |
+/// | `stalled_runtime` | all threads of an async runtime are like that, or its queue does not get shorter while none of them parks | see Runtime |
 /// | `burning_cpu` | both samples ([`Options::samples`](crate::Options::samples)) found the thread in one stack, and for at least half the time in between it had a CPU or waited for one | it spins or computes where its stack says |
 /// | `main_thread_ended` | the main thread is a zombie while others run | it called `pthread_exit`: is that meant? |
 /// | `descriptors` | nine tenths of RLIMIT_NOFILE are open | a leak, or too low a limit: see Processes, `ls -l /proc/PID/fd` |
@@ -48,6 +50,10 @@ pub enum FindingCode {
     Uninterruptible,
     /// A thread is stopped, by a signal or a tracer.
     Stopped,
+    /// A thread of an async runtime does not come back from a poll.
+    BlockedWorker,
+    /// An async runtime makes no progress.
+    StalledRuntime,
     /// A thread used CPU time and did not move.
     BurningCpu,
     /// The main thread has ended, others go on.
@@ -75,6 +81,8 @@ impl FindingCode {
             FindingCode::LockWait => "lock_wait",
             FindingCode::Uninterruptible => "uninterruptible",
             FindingCode::Stopped => "stopped",
+            FindingCode::BlockedWorker => "blocked_worker",
+            FindingCode::StalledRuntime => "stalled_runtime",
             FindingCode::BurningCpu => "burning_cpu",
             FindingCode::MainThreadEnded => "main_thread_ended",
             FindingCode::Descriptors => "descriptors",

@@ -24,6 +24,7 @@ mod frame;
 mod scope;
 mod status;
 mod table;
+mod task;
 mod thread;
 mod value;
 
@@ -32,6 +33,7 @@ pub use frame::{Certainty, EntryFrames, Frame};
 pub use scope::ActiveScope;
 pub use status::{Incomplete, SectionOutcome, SectionStatus};
 pub use table::{Column, MAX_COLUMN_WIDTH, MAX_COLUMNS};
+pub use task::{Await, AwaitKind, Task, TaskState};
 pub use thread::{
     Between, Capture, Movement, Process, StackEnd, Thread, ThreadGroup, ThreadMember, state_name,
 };
@@ -128,6 +130,11 @@ pub enum Event<'a> {
     BeginMember(ThreadMember<'a>),
     /// A process begins; values and the blocks of its children may follow.
     BeginProcess(Process<'a>),
+    /// A task of an async runtime begins, or several whose await trees are equal;
+    /// values and [`Event::Await`]s may follow.
+    BeginTask(Task<'a>),
+    /// One level of the await tree of the task that is open.
+    Await(Await<'a>),
     /// One frame of the thread that is open.
     Frame(Frame<'a>),
     /// The last frames of the thread that is open are left out.
@@ -154,7 +161,7 @@ pub enum Event<'a> {
     /// How a section of this report went, for a list in the end block.
     Outcome(SectionOutcome<'a>),
     /// Closes the innermost group, list, block list, thread, group of threads,
-    /// member or process.
+    /// member, task or process.
     Close,
     /// A paragraph as it is, possibly of several lines. Bytes that are not
     /// UTF-8 and control characters are escaped, line ends are kept.

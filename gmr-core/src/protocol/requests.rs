@@ -41,12 +41,31 @@ impl Requester {
         Requester { signal: 0, code: 0, pid: 0, uid: 0, received_ns: 0 }
     }
 
+    /// A request by a watch over the threads of an async runtime: `tid` has not
+    /// come back from a poll for so long, in nanoseconds; 0: the whole runtime.
+    #[must_use]
+    pub const fn stall(tid: u32, for_ns: u64) -> Self {
+        Requester { signal: 0, code: STALL, pid: tid, uid: 0, received_ns: for_ns }
+    }
+
+    /// The thread and the time of [`stall`](Self::stall), if it is one.
+    pub(crate) const fn stalled(&self) -> Option<(u32, u64)> {
+        if self.signal == 0 && self.code == STALL {
+            Some((self.pid, self.received_ns))
+        } else {
+            None
+        }
+    }
+
     /// A request by a signal.
     #[must_use]
     pub const fn signal(signal: i32, code: i32, pid: u32, uid: u32, received_ns: u64) -> Self {
         Requester { signal, code, pid, uid, received_ns }
     }
 }
+
+/// No `si_code` of the kernel's.
+const STALL: i32 = i32::MIN;
 
 /// What one report answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

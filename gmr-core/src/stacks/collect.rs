@@ -99,6 +99,38 @@ pub(crate) struct Frames {
     pub(crate) max_per_thread: u32,
 }
 
+impl Frames {
+    /// Keeps the return addresses of a stack that somebody else has walked.
+    /// `None`: there is no room.
+    pub(crate) fn add(&mut self, addresses: &[u64]) -> Option<AddedStack> {
+        let count = addresses.len().min(self.max_per_thread as usize);
+        let first = self.used;
+        let places = self.records.get_mut(first..first.checked_add(count)?)?;
+        for (place, address) in places.iter_mut().zip(addresses) {
+            *place = FrameRecord { pc: *address, flags: 0 };
+        }
+        self.used = first.saturating_add(count);
+        Some(AddedStack { first_frame: u32::try_from(first).ok()?, frame_count: count as u32 })
+    }
+}
+
+/// A stack in the arena that is no thread's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AddedStack {
+    first_frame: u32,
+    frame_count: u32,
+}
+
+impl AddedStack {
+    /// To be shown like a thread's.
+    pub(crate) fn record(self) -> ThreadRecord {
+        let AddedStack { first_frame, frame_count } = self;
+        let mut record = ThreadRecord::EMPTY;
+        (record.first_frame, record.frame_count) = (first_frame, frame_count);
+        record
+    }
+}
+
 /// One slot's occupation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flight {

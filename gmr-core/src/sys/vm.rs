@@ -59,6 +59,75 @@ pub(crate) fn read_foreign(address: u64, buffer: &mut [u8]) -> Result<usize, i32
     read_by_kernel(address, buffer).inspect_err(|_| REFUSED.store(true, Ordering::Relaxed))
 }
 
+/// Copies all `ranges`, one after the other, by one call of the kernel; how many
+/// bytes came. A range that does not fit into `buffer`, or is not wholly there, ends
+/// it.
+///
+/// # Errors
+///
+/// As [`read_foreign`].
+pub(crate) fn read_ranges(
+    ranges: &[crate::hosted::memory::Range],
+    buffer: &mut [u8],
+) -> Result<usize, i32> {
+    if REFUSED.load(Ordering::Relaxed) {
+        return Err(libc::EPERM);
+    }
+    let mut asked = 0_u64;
+    let mut count = 0_usize;
+    for range in ranges.iter().take(crate::hosted::memory::MAX_RANGES) {
+        let with = asked.saturating_add(range.bytes);
+        if with > buffer.len() as u64 {
+            break;
+        }
+        asked = with;
+        count = count.wrapping_add(1);
+    }
+    if count == 0 {
+        return Ok(0);
+    }
+    let _errno = super::errno::Saved::now();
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: asked as usize };
+    // SAFETY: the local vector is the first `asked` bytes of `buffer`; the remote
+    // ones, which have the layout of `iovec`, are only read, and checked, by the
+    // kernel.
+    let copied = unsafe {
+        libc::syscall(
+            libc::SYS_process_vm_readv,
+            libc::c_long::from(super::gettid().cast_signed()),
+            &raw const local,
+            1_usize,
+            ranges.as_ptr(),
+            count,
+            0_usize,
+        )
+    };
+    match usize::try_from(copied) {
+        Ok(copied) => Ok(whole_ranges(ranges.get(..count).unwrap_or_default(), copied)),
+        Err(_) => match last_errno() {
+            libc::EFAULT => Ok(0),
+            error => {
+                REFUSED.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+        },
+    }
+}
+
+/// Of `copied` bytes those that make whole ranges: the kernel may stop within one, at
+/// the end of a page.
+fn whole_ranges(ranges: &[crate::hosted::memory::Range], copied: usize) -> usize {
+    let mut whole = 0_usize;
+    for range in ranges {
+        let with = whole.saturating_add(range.bytes as usize);
+        if with > copied {
+            break;
+        }
+        whole = with;
+    }
+    whole
+}
+
 /// Whether process_vm_readv was refused; the report says so.
 pub(crate) fn was_refused() -> bool {
     REFUSED.load(Ordering::Relaxed)

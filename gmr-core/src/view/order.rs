@@ -148,6 +148,7 @@ impl<L: Layout> Ordered<L> {
                 | Event::BeginList { .. }
                 | Event::BeginBlocks { .. }
                 | Event::BeginThread(_)
+                | Event::BeginTask(_)
                 | Event::BeginProcess(_) => self.hidden = self.hidden.saturating_add(1),
                 Event::Close => self.hidden = self.hidden.saturating_sub(1),
                 _ => {}
@@ -242,6 +243,8 @@ impl<L: Layout> Ordered<L> {
             Event::BeginThreadGroup(ref group) => self.open(Container::ThreadGroup(group), out),
             Event::BeginMember(ref member) => self.open(Container::Member(member), out),
             Event::BeginProcess(ref process) => self.open(Container::Process(process), out),
+            Event::BeginTask(_) => self.open(Container::Group(None), out),
+            Event::Await(_) => {}
         }
     }
 

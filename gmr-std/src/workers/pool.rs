@@ -11,13 +11,14 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use gmr_core::Reporter;
 use gmr_core::hosted::wait;
 use gmr_core::redact::Redaction;
 
 use super::handoff::{Fate, GaveUp};
+use super::panics;
 use super::section::Section;
 use crate::source_lines::Lines;
 
@@ -41,7 +42,6 @@ pub(crate) fn is_worker() -> bool {
 }
 
 /// The workers of one reporter. Never freed: a stuck worker may hold on to it.
-#[derive(Debug)]
 pub(crate) struct Pool {
     reporter: OnceLock<&'static Reporter>,
     mailbox: [AtomicPtr<Section>; PLACES],
@@ -65,7 +65,21 @@ pub(crate) struct Pool {
     spawn: fn(&'static Pool, u32) -> std::io::Result<()>,
     /// The other work there is.
     lines: Option<&'static Lines>,
+    /// What workers do when nothing else is to be done.
+    jobs: Mutex<Vec<Job>>,
 }
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("alive", &self.alive)
+            .field("stuck", &self.stuck)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ordinary work that no report waits for.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 impl Pool {
     pub(crate) fn new(
@@ -84,6 +98,7 @@ impl Pool {
             delivered: AtomicU32::new(0),
             spawn,
             lines,
+            jobs: Mutex::new(Vec::new()),
         }
     }
 
@@ -184,6 +199,12 @@ impl Pool {
         outcome
     }
 
+    /// Leaves work for a worker; done at once if one is idle. For ordinary threads.
+    pub(crate) fn in_background(&self, job: Job) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        self.wake();
+    }
+
     /// Wakes a worker. Signal-safe.
     pub(crate) fn wake(&self) {
         if let Some(reporter) = self.reporter() {
@@ -226,10 +247,18 @@ impl Pool {
                 .find_map(|place| NonNull::new(place.swap(ptr::null_mut(), Ordering::AcqRel)));
             if let Some(section) = taken {
                 self.run(section, tid);
-            } else if !self.lines.is_some_and(|lines| lines.work(self)) {
+            } else if !self.lines.is_some_and(|lines| lines.work(self)) && !self.do_a_job() {
                 return !self.is_one_too_many();
             }
         }
+    }
+
+    fn do_a_job(&self) -> bool {
+        // Of this statement only: the job itself may leave another.
+        let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(job) = job else { return false };
+        let _ = panics::catch(job);
+        true
     }
 
     fn run(&self, section: NonNull<Section>, tid: u32) {

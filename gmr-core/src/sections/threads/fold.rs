@@ -263,6 +263,7 @@ mod tests {
             options: &crate::Options::new().fold(fold),
             is_skipped: false,
             frames: &frames,
+            added: &[],
             table: None,
             names: &names,
             lines: None,

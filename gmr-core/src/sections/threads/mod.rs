@@ -51,6 +51,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) sampled: Option<Sampled>,
     #[cfg(feature = "stacks")]
     pub(crate) frames: &'a [FrameRecord],
+    /// Stacks that sections added.
+    #[cfg(feature = "stacks")]
+    pub(crate) added: &'a [crate::stacks::collect::AddedStack],
     #[cfg(feature = "stacks")]
     pub(crate) table: Option<&'a Table>,
     #[cfg(all(feature = "stacks", feature = "symbols"))]
@@ -65,6 +68,15 @@ pub(crate) struct Facts<'a> {
 pub(crate) struct Sampled {
     /// Threads that were there at the first only.
     pub(crate) ended: Option<usize>,
+}
+
+impl crate::section::Stacks for Facts<'_> {
+    fn frames(&self, tid: u32, each: &mut dyn FnMut(&crate::model::Frame<'_>) -> bool) {
+        #[cfg(feature = "stacks")]
+        each_frame(self, tid, each);
+        #[cfg(not(feature = "stacks"))]
+        let _ = (tid, each);
+    }
 }
 
 #[cfg(feature = "stacks")]
@@ -182,6 +194,38 @@ pub(crate) fn write_thread(
         frames::write(facts, record, out)?;
         Ok(())
     })
+}
+
+/// The frames of a stack that a section added.
+#[cfg(feature = "stacks")]
+pub(crate) fn write_added(
+    facts: &Facts<'_>,
+    stack: crate::StackId,
+    out: &mut SectionWriter<'_>,
+) -> Option<SectionResult> {
+    let stack = facts.added.get(stack.0 as usize)?;
+    Some(frames::write(facts, &stack.record(), out))
+}
+
+/// Calls `each` with the frames of a thread, until it returns `false`.
+#[cfg(feature = "stacks")]
+pub(crate) fn each_frame(
+    facts: &Facts<'_>,
+    tid: u32,
+    each: &mut dyn FnMut(&crate::model::Frame<'_>) -> bool,
+) {
+    struct Frames<'e>(&'e mut dyn FnMut(&crate::model::Frame<'_>) -> bool);
+    impl crate::section::EventSink for Frames<'_> {
+        fn emit(&mut self, event: &Event<'_>) -> Result<(), crate::Stop> {
+            match event {
+                Event::Frame(frame) if !(self.0)(frame) => Err(crate::Stop),
+                _ => Ok(()),
+            }
+        }
+    }
+    if let Some(record) = facts.records.iter().find(|record| record.tid == tid) {
+        let _ = frames::write(facts, record, &mut SectionWriter::new(&mut Frames(each)));
+    }
 }
 
 /// How a stack was come by, or why not, of a thread that gave no answer.

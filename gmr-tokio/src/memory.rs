@@ -1,0 +1,1 @@
+//! The process's memory, as the walks see it.

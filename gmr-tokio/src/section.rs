@@ -1,0 +1,1 @@
+//! The sections Green Threads and Runtime.

@@ -1,0 +1,1 @@
+//! `setup_autorun` with green threads: options, the table in the background, the self test.

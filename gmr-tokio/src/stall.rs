@@ -1,0 +1,1 @@
+//! The stall watch.

@@ -1,0 +1,1 @@
+//! An await table that is loaded: bound to the addresses of this process.

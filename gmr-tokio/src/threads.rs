@@ -1,0 +1,1 @@
+//! Which thread polls which task: thread-locals of tokio, read from outside.

@@ -1,0 +1,1 @@
+//! Tracked tasks: spawn location, name, polls, times.

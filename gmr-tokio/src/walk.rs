@@ -1,0 +1,1 @@
+//! The walk through a suspended future, by an await table.

@@ -1,0 +1,1 @@
+//! The runtimes' workers: parked, busy or blocked.
