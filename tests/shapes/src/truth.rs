@@ -8,13 +8,15 @@
 //! outer > inner > ~Sleep           outer awaits inner, which awaits a Sleep
 //! all > [a > ~Sleep, b > ~Notified]  two branches, in this order
 //! all > {a, b}                     two branches, in any order
+//! served > [a > ~Sleep, %Socket]   beside a, something of a library may be there
 //! all > a*3                        three equal branches
 //! raw > ? inner > ~Sleep           what follows may be unknown, but not wrong
 //! raw > ?                          nothing can be known of what follows
 //! ```
 //!
 //! A mark's file and line come from the sources as they were compiled, the
-//! function from the indentation above it: the nearest `fn` further left.
+//! function from the indentation above it: the nearest `fn` further left; of an
+//! attribute that wraps a function, from the line below.
 
 use serde::Serialize;
 
@@ -29,6 +31,8 @@ pub(crate) enum Node {
     At { mark: String, file: &'static str, line: usize, function: String, below: Below },
     /// A future of a library: in its name, or in the name of one below it, is this.
     Leaf(String),
+    /// A future of a library that may be there.
+    MayBe(String),
     /// From here on nothing has to be known.
     Unknown(Below),
 }
@@ -100,6 +104,9 @@ impl Parser<'_> {
             let is_last = ends || self.rest.trim().is_empty();
             return vec![Node::Unknown(if is_last { Below::default() } else { self.below() })];
         }
+        if self.takes('%') {
+            return vec![Node::MayBe(self.word())];
+        }
         if self.takes('~') {
             return vec![Node::Leaf(self.word())];
         }
@@ -129,11 +136,16 @@ fn place(mark: &str) -> (&'static str, usize, String) {
 
 fn function(text: &str, index: usize) -> Option<String> {
     let indentation = |line: &str| line.len() - line.trim_start().len();
-    let lines: Vec<_> = text.lines().collect();
-    let depth = indentation(lines[index]);
-    lines[..index].iter().rev().filter(|line| indentation(line) < depth).find_map(|line| {
+    let name = |line: &str| {
         let (_, name) = line.split_once("fn ")?;
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         Some(name[..name.find(|c| !is_part(c))?].to_owned())
-    })
+    };
+    let lines: Vec<_> = text.lines().collect();
+    if lines[index].starts_with("#[") {
+        return name(lines[index + 1]);
+    }
+    let depth = indentation(lines[index]);
+    let mut above = lines[..index].iter().rev().filter(|line| indentation(line) < depth);
+    above.find_map(|line| name(line))
 }

@@ -57,7 +57,7 @@ async fn instrumented() {
     rest(1).instrument(span).await; // @instrumented
 }
 
-#[tracing::instrument]
+#[tracing::instrument] // @attribute
 async fn annotated(number: u32) -> u32 {
     rest(number).await // @annotated
 }
@@ -77,7 +77,7 @@ pub(super) async fn spawn_all() {
     let address = listener.local_addr().expect("an address");
     client(address, REQUEST).await;
     let (stream, _) = listener.accept().await.expect("a connection");
-    let tree = "serve_connection > answer > inner > rest > ~Sleep";
+    let tree = "serve_connection > [answer > inner > rest > ~Sleep, %http1]";
     spawn("hyper, in a handler", tree, serve_connection(stream));
     client(address, b"GET /").await;
     let (stream, _) = listener.accept().await.expect("a connection");
@@ -85,14 +85,18 @@ pub(super) async fn spawn_all() {
 
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("an address");
-    spawn("axum", "serve_router > ~TcpListener", serve_router(listener));
+    spawn("axum", "serve_router > ~tcp::listener", serve_router(listener));
     client(address, REQUEST).await;
     client(address, REQUEST).await;
     client(address, b"GET /").await;
-    let tree = "axum_layer > axum_handler > notified > ~Notified";
+    let tree = "[axum_layer > axum_handler > notified > ~Notified, %handle_connection]";
     parked::expect("connection in a handler", 2, tree);
     parked::expect("idle connection", 1, "?");
 
     spawn("instrumented", "instrumented > rest > ~Sleep", instrumented());
-    spawn("annotated", "calls_annotated > annotated > rest > ~Sleep", calls_annotated());
+    spawn(
+        "annotated",
+        "calls_annotated > attribute > annotated > rest > ~Sleep",
+        calls_annotated(),
+    );
 }

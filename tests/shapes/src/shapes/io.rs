@@ -156,7 +156,7 @@ pub(super) async fn spawn_all() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     spawn("TCP, read_exact", "reads_exactly > ~ReadExact", reads_exactly(pair(&listener).await));
     spawn("TCP, read_buf", "reads_some > ~ReadBuf", reads(pair(&listener).await));
-    spawn("TCP, readable", "readable > ~TcpStream", readable(pair(&listener).await));
+    spawn("TCP, readable", "readable > ~tcp::stream", readable(pair(&listener).await));
     spawn("TCP, write_all", "writes_all > ~WriteAll", writes(pair(&listener).await));
     spawn("TCP, a half", "reads_half > ~ReadU64", reads_half(pair(&listener).await));
     spawn("copy", "copies > ~copy", copies(pair(&listener).await));
@@ -166,19 +166,19 @@ pub(super) async fn spawn_all() {
     spawn("StreamReader", "reads_stream > ~ReadU8", reads_stream(pair(&listener).await));
     let object: Box<dyn AsyncRead + Send + Unpin> = Box::new(pair(&listener).await);
     spawn("reader object", "reads_generic > ~ReadToEnd", reads_generic(object));
-    spawn("TCP, accept", "accepts > ~TcpListener", accepts(listener));
+    spawn("TCP, accept", "accepts > ~tcp::listener", accepts(listener));
 
     spawn("lines", "reads_lines > ~lines", reads_lines(unix_pair()));
     spawn("read_until", "reads_until > ~ReadUntil", reads_until(unix_pair()));
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-    spawn("UDP", "receives_udp > ~UdpSocket", receives(socket));
+    spawn("UDP", "receives_udp > ~udp", receives(socket));
     let (near, far) = UnixDatagram::pair().expect("a pair");
     keep(far);
-    spawn("Unix datagrams", "receives_datagrams > ~UnixDatagram", receives_datagrams(near));
+    spawn("Unix datagrams", "receives_datagrams > ~unix::datagram", receives_datagrams(near));
     let path = std::env::temp_dir().join(format!("shapes-{}", std::process::id()));
     let listener = UnixListener::bind(&path).expect("a listener");
     std::fs::remove_file(&path).expect("to remove its name");
-    spawn("Unix, accept", "accepts_unix > ~UnixListener", accepts_unix(listener));
+    spawn("Unix, accept", "accepts_unix > ~unix::listener", accepts_unix(listener));
     let (near, far) = duplex(64);
     keep(far);
     spawn("duplex", "reads_duplex > ~ReadToString", reads_duplex(near));
@@ -186,7 +186,7 @@ pub(super) async fn spawn_all() {
     // It ends when its input does.
     let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
     spawn("child", "waits_for_child > ~Child", waits_for_child(cat.expect("cat")));
-    spawn("signal", "waits_for_signal > ~Signal", waits_for_signal());
+    spawn("signal", "waits_for_signal > ~signal::unix", waits_for_signal());
     // Reading a pipe as if it were a file blocks a thread.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     keep(writer);

@@ -149,7 +149,7 @@ fn spawn_locks() {
     keep(semaphore.clone().try_acquire_owned().expect("a permit"));
     spawn("Semaphore", "acquires > ~Acquire", acquires(semaphore.clone()));
     spawn("Semaphore, many", "acquires_many > ~Acquire", acquires_many(semaphore));
-    spawn("Barrier", "meets > ~Barrier", meets(Arc::new(Barrier::new(2))));
+    spawn("Barrier", "meets > ~barrier", meets(Arc::new(Barrier::new(2))));
     spawn("Notified, enabled", "waits_by_reference > ~Notified", waits_by_reference(notify));
     let cell = Arc::new(OnceCell::new());
     let tree = "initializes > initializer > rest > ~Sleep";

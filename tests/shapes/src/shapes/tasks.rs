@@ -111,10 +111,10 @@ pub(super) fn spawn_all() {
     let notify = Arc::new(Notify::new());
     spawn("JoinHandle", "spawns_and_waits > ~JoinHandle", spawns_and_waits());
     spawn("spawn_blocking", "blocks_a_thread > ~JoinHandle", blocks());
-    spawn("JoinSet", "joins_set > ~JoinSet", joins_set());
-    spawn("JoinSet, all", "joins_all_of_set > ~JoinSet", joins_all_of_set(notify.clone()));
+    spawn("JoinSet", "joins_set > ~join_set", joins_set());
+    spawn("JoinSet, all", "joins_all_of_set > ~join_set", joins_all_of_set(notify.clone()));
     parked::expect("task of a JoinMap", 1, "task_of_map > rest > ~Sleep");
-    spawn("JoinMap", "joins_map > ~Join", joins_map());
+    spawn("JoinMap", "joins_map > ~join_map", joins_map());
     let tracker = TaskTracker::new();
     let tracked = tracker.track_future(notified(notify));
     spawn("tracked task", "notified > ~Notified", tracked);

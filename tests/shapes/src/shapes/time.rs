@@ -48,8 +48,8 @@ async fn reset() {
 
 pub(super) fn spawn_all() {
     spawn("sleep_until", "until > ~Sleep", until());
-    spawn("interval", "ticks > ~Interval", ticks());
-    spawn("interval, again", "ticks_again > ~Interval", ticks_again());
+    spawn("interval", "ticks > ~interval", ticks());
+    spawn("interval, again", "ticks_again > ~interval", ticks_again());
     spawn("timeout", "in_time > [inner > rest > ~Sleep, ~Sleep]", in_time());
     let tree = "in_both_times > [rest > ~Sleep, ~Sleep, ~Sleep]";
     spawn("timeout in timeout", tree, in_both_times());

@@ -81,6 +81,8 @@ async fn retried() {
 
 async fn buffered() {
     let service = ServiceBuilder::new().buffer(3).service_fn(serve);
+    // As long as somebody may call, there is a worker.
+    keep(service.clone());
     let _ = service.oneshot(1).await; // @buffered_service
 }
 
