@@ -6,7 +6,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet, LocalSet};
 use tokio_util::sync::{CancellationToken, PollSemaphore};
-use tokio_util::task::{AbortOnDropHandle, JoinMap, TaskTracker};
+#[cfg(feature = "join-map")]
+use tokio_util::task::JoinMap;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::calls::{notified, rest};
 use crate::parked::{self, keep, note_id, spawn, spawn_running};
@@ -56,6 +58,7 @@ async fn joins_all_of_set(notify: Arc<Notify>) {
     set.join_all().await; // @joins_all_of_set
 }
 
+#[cfg(feature = "join-map")]
 async fn joins_map() {
     let mut map = JoinMap::new();
     map.spawn("key", async {
@@ -113,8 +116,11 @@ pub(super) fn spawn_all() {
     spawn("spawn_blocking", "blocks_a_thread > ~JoinHandle", blocks());
     spawn("JoinSet", "joins_set > ~join_set", joins_set());
     spawn("JoinSet, all", "joins_all_of_set > ~join_set", joins_all_of_set(notify.clone()));
-    parked::expect("task of a JoinMap", 1, "task_of_map > rest > ~Sleep");
-    spawn("JoinMap", "joins_map > ~join_map", joins_map());
+    #[cfg(feature = "join-map")]
+    {
+        parked::expect("task of a JoinMap", 1, "task_of_map > rest > ~Sleep");
+        spawn("JoinMap", "joins_map > ~join_map", joins_map());
+    }
     let tracker = TaskTracker::new();
     let tracked = tracker.track_future(notified(notify));
     spawn("tracked task", "notified > ~Notified", tracked);
