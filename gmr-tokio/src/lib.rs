@@ -3,6 +3,8 @@
 // loom's types cannot be in statics: its tests build the protocols by themselves.
 #![cfg(not(loom))]
 
+#[cfg(any(feature = "await-tree", feature = "tracing", feature = "taskdump"))]
+pub mod adapters;
 mod collect;
 mod memory;
 mod runtimes;
