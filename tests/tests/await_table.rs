@@ -108,6 +108,7 @@ fn lines_and_names_are_those_of_the_source() {
     stop("awaiting::receive", "receive", "tokio::sync::oneshot::Receiver<u8>");
     stop("awaiting::spawned", "spawned", "tokio::runtime::task::join::JoinHandle<()>");
     stop("awaiting::boxed::{async_block#0}", "boxed", "awaiting::outer");
+    stop("awaiting::Store::add", "add", "tokio::sync::mutex::Mutex<T>::lock<u32>");
     let both = stops(&table, "awaiting::both");
     assert_eq!(both.len(), 2);
     assert_eq!((both[0].0, both[0].1), (line("both"), false));
