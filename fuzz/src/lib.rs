@@ -7,6 +7,7 @@
 //! left is zero. At most [`MAX_EVENTS`] events are made.
 
 pub mod cfi;
+pub mod module;
 
 use core::convert::Infallible;
 
