@@ -217,6 +217,10 @@ impl Walker {
         while let Some(next) = walk.walker.pending.pop() {
             walk.step(next);
         }
+        if walk.levels.is_empty() {
+            // Wrappers without anything in them.
+            walk.emit(Level::new(ty, 0, What::Leaf));
+        }
     }
 }
 
@@ -565,3 +569,6 @@ impl Walk<'_, '_> {
         self.push(Pending::Elements { ty, address, left, depth }, depth);
     }
 }
+
+#[cfg(test)]
+mod tests;
