@@ -17,6 +17,17 @@
 //! Bounds: [`MAX_DEPTH`], [`MAX_STEPS`], [`MAX_LEVELS`], [`MAX_CHILDREN`], and
 //! [`MAX_PENDING`] instead of recursion. Nothing is allocated. A walk that a
 //! bound cuts short says so in a level of its own.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use gmr_core::model::{Await, AwaitKind};
 use gmr_std::await_table::format::{Kind, NONE, State, StateKind, Type, type_flag};

@@ -358,7 +358,7 @@ fn kinds() -> impl Strategy<Value = (Kind, u32)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn any_table_and_any_memory_give_a_tree_that_ends(
