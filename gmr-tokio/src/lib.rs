@@ -12,6 +12,8 @@ mod stall;
 mod table;
 mod threads;
 mod tracked;
+#[cfg(feature = "waker-trace")]
+mod waker_trace;
 mod walk;
 mod workers;
 
@@ -19,3 +21,5 @@ pub use gmr_std::*;
 pub use tracked::{
     Tracked, TrackedExt, spawn, spawn_local, spawn_local_named, spawn_named, time_polls,
 };
+#[cfg(feature = "waker-trace")]
+pub use waker_trace::trace_wakers;
