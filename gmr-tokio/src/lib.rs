@@ -1,5 +1,7 @@
 //! Green Threads for Guru Meditation Reports.
 #![deny(unsafe_code)]
+// loom's types cannot be in statics: its tests build the protocols by themselves.
+#![cfg(not(loom))]
 
 mod collect;
 mod memory;
@@ -14,3 +16,6 @@ mod walk;
 mod workers;
 
 pub use gmr_std::*;
+pub use tracked::{
+    Tracked, TrackedExt, spawn, spawn_local, spawn_local_named, spawn_named, time_polls,
+};
