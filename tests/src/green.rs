@@ -79,6 +79,8 @@ pub struct GreenThreads {
     pub tasks: BTreeMap<u64, Task>,
     /// Ids that are there more than once.
     pub twice: Vec<u64>,
+    /// Which task waits for which.
+    pub edges: Vec<(u64, u64)>,
     /// What blocks count, but do not name.
     pub unnamed: usize,
     /// All that the section says beside its tasks.
@@ -104,12 +106,16 @@ impl GreenThreads {
         let mut all = Self {
             tasks: BTreeMap::new(),
             twice: Vec::new(),
+            edges: Vec::new(),
             unnamed: 0,
             text: section["data"].to_string(),
         };
         for block in blocks.unwrap_or_default() {
             all.unnamed += block.count.saturating_sub(block.ids.len());
+            let waits_for: Vec<u64> =
+                block.stack.iter().filter_map(|level| level.waits_for).collect();
             for &id in &block.ids {
+                all.edges.extend(waits_for.iter().map(|to| (id, *to)));
                 if all.tasks.insert(id, block.clone()).is_some() {
                     all.twice.push(id);
                 }
