@@ -1,16 +1,25 @@
 //! Green Threads for Guru Meditation Reports.
 #![deny(unsafe_code)]
 
+#[cfg(gmr_engine)]
 mod collect;
+#[cfg(gmr_engine)]
 mod memory;
+#[cfg(gmr_engine)]
 mod runtimes;
+#[cfg(gmr_engine)]
 mod section;
 mod setup;
+#[cfg(gmr_engine)]
 mod stall;
+#[cfg(gmr_engine)]
 mod table;
+#[cfg(gmr_engine)]
 mod threads;
 mod tracked;
+#[cfg(gmr_engine)]
 mod walk;
+#[cfg(gmr_engine)]
 mod workers;
 
 pub use gmr_std::*;
