@@ -9,23 +9,19 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use framehop::{ExplicitModuleSectionInfo, Unwinder};
 use gmr_core::model::{Certainty, StackEnd};
 use gmr_core::stacks::passive::analyse::Analyser;
 use gmr_core::stacks::passive::decode::decode;
-use gmr_core::stacks::rules::{CallFrameInfo, Context};
-use gmr_core::stacks::unwind::{Found, Framehop, Modules, Section, Walker};
+use gmr_core::stacks::rules::Context;
+use gmr_core::stacks::unwind::{Found, Walker};
 use gmr_core::stacks::window::Window;
 use gmr_fuzz::cfi::{Function, image};
+use gmr_fuzz::module::{
+    BIAS, CODE_SVMA, FRAMES_SVMA, FakeModule, HEADER_SVMA, MAX_FRAMES, MAX_STACK_WORDS,
+};
 use libfuzzer_sys::fuzz_target;
 
-const BIAS: u64 = 0x5555_0000_0000;
-const HEADER_SVMA: u64 = 0x2000;
-const FRAMES_SVMA: u64 = 0x10_0000;
-const CODE_SVMA: u64 = 0x20_0000;
-const MAX_FRAMES: usize = 64;
 const MAX_CODE_BYTES: usize = 4096;
-const MAX_STACK_WORDS: usize = 512;
 
 /// A piece of code.
 #[derive(Debug, Arbitrary)]
@@ -110,89 +106,23 @@ struct Input {
     cut: u16,
 }
 
-struct Fake {
-    framehop: Framehop,
-    header: Section,
-    frames: Section,
-    code: Vec<u8>,
-    readable: usize,
-}
-
-impl Modules for Fake {
-    fn framehop(&self) -> &Framehop {
-        &self.framehop
-    }
-
-    fn lookup(&self, address: u64) -> Option<(u64, Option<CallFrameInfo<'_>>)> {
-        let info = CallFrameInfo {
-            header: &self.header,
-            header_svma: HEADER_SVMA,
-            frames: &self.frames,
-            frames_svma: FRAMES_SVMA,
-        };
-        let end = BIAS + CODE_SVMA + self.code.len() as u64;
-        (BIAS..end).contains(&address).then_some((BIAS, Some(info)))
-    }
-
-    fn generation(&self) -> u64 {
-        1
-    }
-
-    fn code(&self, address: u64, into: &mut [u8]) -> usize {
-        let from =
-            address.checked_sub(BIAS + CODE_SVMA).and_then(|from| usize::try_from(from).ok());
-        let readable = &self.code[..self.readable];
-        let bytes = from.and_then(|from| readable.get(from..)).unwrap_or_default();
-        let count = bytes.len().min(into.len());
-        into[..count].copy_from_slice(&bytes[..count]);
-        count
-    }
-}
-
-fn module(input: &Input) -> Fake {
+/// A module, and its code.
+fn module(input: &Input) -> (FakeModule, Vec<u8>) {
     let code = code(&input.code);
-    let mut image = image(
-        &input.functions[..input.functions.len().min(8)],
-        HEADER_SVMA,
-        FRAMES_SVMA,
-        CODE_SVMA,
-    );
-    for (at, value) in &input.changes {
-        let at = usize::from(*at);
-        let header_len = image.header.len();
-        if let Some(byte) = image.header.get_mut(at) {
-            *byte = *value;
-        } else if let Some(byte) = image.frames.get_mut(at - header_len) {
-            *byte = *value;
-        }
-    }
-    let header = Section::Copied(image.header.into());
-    let frames = Section::Copied(image.frames.into());
-    let range = |start: u64, section: &Section| start..start + section.len() as u64;
-    let mut framehop = Framehop::new();
-    framehop.add_module(framehop::Module::new(
-        String::new(),
-        BIAS..BIAS + CODE_SVMA + code.len() as u64,
-        BIAS,
-        ExplicitModuleSectionInfo {
-            base_svma: 0,
-            eh_frame_hdr_svma: Some(range(HEADER_SVMA, &header)),
-            eh_frame_hdr: Some(header.clone()),
-            eh_frame_svma: Some(range(FRAMES_SVMA, &frames)),
-            eh_frame: Some(frames.clone()),
-            ..Default::default()
-        },
-    ));
+    let functions = &input.functions[..input.functions.len().min(8)];
+    let mut image = image(functions, HEADER_SVMA, FRAMES_SVMA, CODE_SVMA);
+    image.change(&input.changes);
     let readable = match usize::from(input.unreadable) {
         at if at < code.len() && input.unreadable & 1 == 1 => at,
         _ => code.len(),
     };
-    Fake { framehop, header, frames, code, readable }
+    let module = FakeModule::new(image, code.len() as u64, code[..readable].to_vec());
+    (module, code)
 }
 
 fn walk(
     walker: &mut Walker,
-    modules: &Fake,
+    modules: &FakeModule,
     (pc, sp): (u64, u64),
     window: &mut Window<'_>,
 ) -> (Vec<Found>, StackEnd) {
@@ -211,15 +141,15 @@ fn walk(
 }
 
 fuzz_target!(|input: Input| {
-    let modules = module(&input);
-    if let Some(decoded) = decode(&modules.code) {
+    let (modules, code) = module(&input);
+    if let Some(decoded) = decode(&code) {
         assert!((1..=15).contains(&decoded.length));
     }
     let stack = &input.stack[..input.stack.len().min(MAX_STACK_WORDS)];
     let base = 0x7fff_1234_5000_u64;
     let word = |word: &Word| match *word {
         Word::Any(value) => value,
-        Word::Code(at) => BIAS + CODE_SVMA + u64::from(at) % (modules.code.len() as u64 + 1),
+        Word::Code(at) => BIAS + CODE_SVMA + u64::from(at) % (code.len() as u64 + 1),
         Word::Stack(at) => base + u64::from(at) % (stack.len() as u64 * 8 + 16),
     };
     let bytes: Vec<u8> = stack.iter().flat_map(|each| word(each).to_ne_bytes()).collect();
@@ -237,8 +167,8 @@ fuzz_target!(|input: Input| {
     // Every place, also where no walk comes by; asked in two orders.
     let mut context = Context::new_in();
     let first = BIAS + CODE_SVMA;
-    let places = (first..=first + (modules.code.len() as u64).min(64))
-        .flat_map(|pc| [(pc, false), (pc, true)]);
+    let places =
+        (first..=first + (code.len() as u64).min(64)).flat_map(|pc| [(pc, false), (pc, true)]);
     let mut ask = |analyser: &mut Analyser, (pc, is_interrupted): (u64, bool)| {
         let certainty = Certainty::Exact;
         let found = Found { pc, certainty, is_signal_frame: false, is_interrupted };

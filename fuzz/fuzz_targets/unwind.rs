@@ -10,21 +10,16 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use framehop::{ExplicitModuleSectionInfo, Unwinder};
 use gmr_core::model::StackEnd;
-use gmr_core::stacks::rules::CallFrameInfo;
-use gmr_core::stacks::unwind::{Found, Framehop, Modules, Registers, Section, Walker};
+use gmr_core::stacks::unwind::{Found, Registers, Walker};
 use gmr_core::stacks::window::Window;
 use gmr_fuzz::cfi::{Function, Image, image};
+use gmr_fuzz::module::{
+    BIAS, CODE_SVMA, FRAMES_SVMA, FakeModule, HEADER_SVMA, MAX_FRAMES, MAX_STACK_WORDS,
+};
 use libfuzzer_sys::fuzz_target;
 
-const BIAS: u64 = 0x5555_0000_0000;
-const HEADER_SVMA: u64 = 0x2000;
-const FRAMES_SVMA: u64 = 0x10_0000;
-const CODE_SVMA: u64 = 0x20_0000;
 const CODE_BYTES: u64 = 0x1000;
-const MAX_FRAMES: usize = 64;
-const MAX_STACK_WORDS: usize = 512;
 
 #[derive(Debug, Arbitrary)]
 enum Information<'a> {
@@ -53,59 +48,9 @@ struct Input<'a> {
     cut: u16,
 }
 
-struct Fake {
-    framehop: Framehop,
-    header: Section,
-    frames: Section,
-    generation: u64,
-}
-
-impl Fake {
-    fn new(image: Image) -> Self {
-        let header = Section::Copied(image.header.into());
-        let frames = Section::Copied(image.frames.into());
-        let range = |start: u64, section: &Section| start..start + section.len() as u64;
-        let mut framehop = Framehop::new();
-        framehop.add_module(framehop::Module::new(
-            String::new(),
-            BIAS..BIAS + CODE_SVMA + CODE_BYTES,
-            BIAS,
-            ExplicitModuleSectionInfo {
-                base_svma: 0,
-                eh_frame_hdr_svma: Some(range(HEADER_SVMA, &header)),
-                eh_frame_hdr: Some(header.clone()),
-                eh_frame_svma: Some(range(FRAMES_SVMA, &frames)),
-                eh_frame: Some(frames.clone()),
-                ..Default::default()
-            },
-        ));
-        Fake { framehop, header, frames, generation: 1 }
-    }
-}
-
-impl Modules for Fake {
-    fn framehop(&self) -> &Framehop {
-        &self.framehop
-    }
-
-    fn lookup(&self, address: u64) -> Option<(u64, Option<CallFrameInfo<'_>>)> {
-        let info = CallFrameInfo {
-            header: &self.header,
-            header_svma: HEADER_SVMA,
-            frames: &self.frames,
-            frames_svma: FRAMES_SVMA,
-        };
-        (BIAS..BIAS + CODE_SVMA + CODE_BYTES).contains(&address).then_some((BIAS, Some(info)))
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation
-    }
-}
-
 fn walk(
     walker: &mut Walker,
-    modules: &Fake,
+    modules: &FakeModule,
     start: Registers,
     window: &mut Window<'_>,
 ) -> (Vec<Found>, StackEnd) {
@@ -133,19 +78,11 @@ fuzz_target!(|input: Input<'_>| {
         Information::Written { functions, changes } => {
             let functions = &functions[..functions.len().min(16)];
             let mut image = image(functions, HEADER_SVMA, FRAMES_SVMA, CODE_SVMA);
-            for (at, value) in changes {
-                let at = usize::from(at);
-                let header_len = image.header.len();
-                if let Some(byte) = image.header.get_mut(at) {
-                    *byte = value;
-                } else if let Some(byte) = image.frames.get_mut(at - header_len) {
-                    *byte = value;
-                }
-            }
+            image.change(&changes);
             image
         }
     };
-    let modules = Fake::new(image);
+    let modules = FakeModule::new(image, CODE_BYTES, Vec::new());
     let stack = &input.stack[..input.stack.len().min(MAX_STACK_WORDS)];
     // A window never goes over the end of the address space: the handler's
     // begins 128 bytes below the stack pointer.

@@ -67,6 +67,21 @@ pub struct Image {
     pub frames: Vec<u8>,
 }
 
+impl Image {
+    /// Changes bytes: header and frames count as one.
+    pub fn change(&mut self, changes: &[(u16, u8)]) {
+        for (at, value) in changes {
+            let at = usize::from(*at);
+            let header_len = self.header.len();
+            if let Some(byte) = self.header.get_mut(at) {
+                *byte = *value;
+            } else if let Some(byte) = self.frames.get_mut(at - header_len) {
+                *byte = *value;
+            }
+        }
+    }
+}
+
 /// rip's number in DWARF
 const RETURN_ADDRESS: u8 = 16;
 

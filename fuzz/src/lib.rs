@@ -7,14 +7,15 @@
 //! left is zero. At most [`MAX_EVENTS`] events are made.
 
 pub mod cfi;
+pub mod module;
 
 use core::convert::Infallible;
 
 use arbitrary::Unstructured;
 use gmr_core::model::{
-    ActiveScope, Capture, Certainty, Column, EntryFrames, Event, Finding, FindingCode, Frame,
-    Incomplete, Process, SectionOutcome, SectionStatus, StackEnd, Thread, ThreadGroup,
-    ThreadMember, Timestamp, Value,
+    ActiveScope, Await, AwaitKind, Capture, Certainty, Column, EntryFrames, Event, Finding,
+    FindingCode, Frame, Incomplete, Process, SectionOutcome, SectionStatus, StackEnd, Task,
+    TaskState, Thread, ThreadGroup, ThreadMember, Timestamp, Value,
 };
 use gmr_core::view::View;
 use ufmt::uWrite;
@@ -183,6 +184,40 @@ impl<'a> Input<'a> {
         }
     }
 
+    fn task(&mut self) -> Task<'a> {
+        Task {
+            count: self.number(),
+            ids: if self.flag() { &[1, 2, 3, 4] } else { &[] },
+            name: self.option(Self::text),
+            state: match self.byte() % 4 {
+                0 => TaskState::Running,
+                1 => TaskState::Suspended,
+                2 => TaskState::Blocking,
+                _ => TaskState::Unknown,
+            },
+            tid: self.option(Self::small),
+            for_ns: self.option(Self::number),
+            future: self.option(Self::text),
+        }
+    }
+
+    fn level(&mut self) -> Await<'a> {
+        Await {
+            depth: self.small(),
+            kind: match self.byte() % 4 {
+                0 => AwaitKind::Suspended,
+                1 => AwaitKind::InMacro,
+                2 => AwaitKind::Leaf,
+                _ => AwaitKind::Undecoded,
+            },
+            function: self.text(),
+            file: self.option(Self::text),
+            line: self.option(Self::small),
+            waits_for: self.option(Self::number),
+            note: self.text(),
+        }
+    }
+
     fn frame(&mut self) -> Frame<'a> {
         let flags = self.byte();
         Frame {
@@ -231,7 +266,7 @@ impl<'a> Input<'a> {
     }
 
     fn op(&mut self) -> Op<'a> {
-        match self.byte() % 27 {
+        match self.byte() % 29 {
             20 => Op::TableHead(self.columns()),
             21 => Op::Row(self.columns(), self.values()),
             24 => Op::Event(Event::BeginThreadGroup(self.thread_group())),
@@ -240,6 +275,8 @@ impl<'a> Input<'a> {
                 count: self.small(),
                 last: self.frame(),
             })),
+            27 => Op::Event(Event::BeginTask(self.task())),
+            28 => Op::Event(Event::Await(self.level())),
             kind => Op::Event(self.event(kind)),
         }
     }
@@ -292,16 +329,21 @@ pub fn check_text(events: &[Event<'_>], text: &str) {
         .take_while(|event| !matches!(event, Event::BeginEnd | Event::EndReport { .. }))
         .filter(|event| matches!(event, Event::BeginSection { .. }))
         .count();
-    let threads = events
+    let blocks = events
         .iter()
-        .filter(|event| matches!(event, Event::BeginThread(_) | Event::BeginThreadGroup(_)))
+        .filter(|event| {
+            matches!(
+                event,
+                Event::BeginThread(_) | Event::BeginThreadGroup(_) | Event::BeginTask(_)
+            )
+        })
         .count();
     let heads = events.iter().filter(|event| matches!(event, Event::TableHead { .. })).count();
     let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
 
     assert_eq!(lines("="), 3 * (1 + sections));
     assert_eq!(lines("|"), 1);
-    assert!(lines("-") <= threads + heads);
+    assert!(lines("-") <= blocks + heads);
     assert!(lines("[section ") <= sections);
     assert_eq!(lines("End of report"), 1);
     assert!(text.ends_with('\n'));

@@ -103,14 +103,14 @@ pub(crate) struct BankCell {
     bank: UnsafeCell<Bank>,
     /// Who leases it.
     baton: Baton,
-    /// The step of the report it is in (`compose::Step`), 0 for none.
+    /// The step of the report it is in (`compose::step::Step`), 0 for none.
     pub(crate) step: AtomicU32,
     /// The step it was in when its report was taken over; cleared when it
     /// comes back.
     pub(crate) stuck_in: AtomicU32,
     /// When its report began, CLOCK_MONOTONIC.
     pub(crate) began_ns: AtomicU64,
-    /// Where its report goes (`compose::Output`), 0 for nowhere.
+    /// Where its report goes (`compose::serve::Output`), 0 for nowhere.
     pub(crate) output: AtomicU32,
     #[cfg(feature = "signal")]
     pub(crate) stack: crate::sys::stack::StackTop,

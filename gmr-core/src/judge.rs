@@ -20,7 +20,9 @@
 //! A private key may go on in the texts and items that follow, to the end of
 //! the section; of other secrets each event must hold the whole.
 
-use crate::model::{ActiveScope, Event, Process, Thread, ThreadGroup, ThreadMember, Value};
+use crate::model::{
+    ActiveScope, Await, Event, Process, Task, Thread, ThreadGroup, ThreadMember, Value,
+};
 use crate::redact::{self, MASK, Redaction};
 use crate::section::{EventSink, SectionResult, SectionWriter, Stop};
 
@@ -288,6 +290,23 @@ impl EventSink for Judge<'_, '_> {
                     ..process
                 })
             }
+            Event::BeginTask(task) => {
+                let name = task.name.map(|name| if is_hidden { MASK } else { name });
+                Event::BeginTask(Task {
+                    name: name.map(|name| masked_text(policy, name, key_scratch)),
+                    future: task.future.map(|future| masked_text(policy, future, scratch)),
+                    ..task
+                })
+            }
+            // The note may quote the program; where the code is, is public.
+            Event::Await(level) => {
+                let note = if is_hidden && !level.note.is_empty() { MASK } else { level.note };
+                Event::Await(Await {
+                    function: masked_text(policy, level.function, scratch),
+                    note: masked_text(policy, note, key_scratch),
+                    ..level
+                })
+            }
             other => other,
         })
     }
@@ -529,6 +548,10 @@ mod tests {
                     format!("{}: {}(", lossy(member.name), member.summary)
                 }
                 Event::BeginProcess(process) => format!("{}(", lossy(process.name)),
+                Event::BeginTask(task) => {
+                    format!("{} {}(", task.name.unwrap_or("none"), task.future.unwrap_or("none"))
+                }
+                Event::Await(level) => format!("{} ({})", level.function, level.note),
                 Event::Scope(scope) => format!("{}: {}", scope.label, show(&scope.detail)),
                 Event::Close => "}".to_owned(),
                 Event::Text(text) => format!("| {}", lossy(text)),
@@ -598,6 +621,66 @@ mod tests {
                 "cut=cut:token=***/Some(9)",
                 "- Bearer ***",
                 "| one\ntwo password=***\n",
+            ]
+        );
+    }
+
+    #[test]
+    fn tasks_are_judged_like_threads() {
+        const TASK: Task<'_> = Task {
+            count: 1,
+            ids: &[7],
+            name: None,
+            state: crate::model::TaskState::Suspended,
+            tid: None,
+            for_ns: None,
+            future: None,
+        };
+        const LEVEL: Await<'_> = Await {
+            depth: 0,
+            kind: crate::model::AwaitKind::Suspended,
+            function: "heat::api::handle",
+            file: Some("src/api.rs"),
+            line: Some(57),
+            waits_for: None,
+            note: "",
+        };
+        let named = Task { name: Some("GET a://u:x@h"), future: Some("F<password=x>"), ..TASK };
+        let shown = words(|out| {
+            out.task(&named, |out| {
+                out.value("db_password", "x")?;
+                out.await_level(&LEVEL)?;
+                out.await_level(&Await { function: "f token=x", note: "Bearer x", ..LEVEL })?;
+                Ok(())
+            })?;
+            out.value("user", "me")?;
+            out.group("credentials", |out| {
+                out.task(&named, |out| {
+                    out.value("polls", 3_u64)?;
+                    out.await_level(&LEVEL)?;
+                    Ok(out.await_level(&Await { note: "x", ..LEVEL })?)
+                })?;
+                out.task(&TASK, |_| Ok(()))
+            })
+        });
+        assert_eq!(
+            shown,
+            [
+                "GET a://u:***@h F<password=***(",
+                "db_password=REDACTED",
+                "heat::api::handle ()",
+                "f token=*** (Bearer ***)",
+                "}",
+                "user=me",
+                "credentials{",
+                "*** F<password=***(",
+                "polls=REDACTED",
+                "heat::api::handle ()",
+                "heat::api::handle (***)",
+                "}",
+                "none none(",
+                "}",
+                "}",
             ]
         );
     }

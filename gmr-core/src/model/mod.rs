@@ -13,6 +13,9 @@
 //! 5. [`Event::BeginEnd`], values: what the report says of itself;
 //! 6. [`Event::EndReport`].
 //!
+//! Threads, processes and tasks of an async runtime are blocks: values, frames and
+//! levels of await trees that follow belong to the innermost one that is open.
+//!
 //! A view must accept *any* stream all the same: a section may stop midway
 //! (its deadline, its failure), and a fuzzer may send nonsense. What is open
 //! when a block ends is closed by the view. Nesting is bounded by

@@ -43,9 +43,11 @@ impl TaskState {
 /// [`Event::Await`](super::Event::Await)s follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Task<'a> {
-    /// How many tasks it is about.
+    /// How many tasks it is about. Text shows one in the rule alone, of several
+    /// what they have in common in lines of their own.
     pub count: u64,
-    /// Their ids, the first of them if they are many; empty: they have none.
+    /// Their ids, the first of them if they are many, in the order in which they are
+    /// to be shown; empty: they have none.
     pub ids: &'a [u64],
     /// What the program calls it.
     pub name: Option<&'a str>,
@@ -56,7 +58,8 @@ pub struct Task<'a> {
     /// How long it has been polled or has been waiting, if that is known; of
     /// several the longest. In nanoseconds.
     pub for_ns: Option<u64>,
-    /// The type of its future.
+    /// The type of its future, if the await tree does not begin with it. Shown as it
+    /// is, like [`Await::function`].
     pub future: Option<&'a str>,
 }
 
@@ -108,7 +111,9 @@ pub struct Await<'a> {
     pub depth: u32,
     /// What is known.
     pub kind: AwaitKind,
-    /// The async function, or the type of the future.
+    /// The async function, or the type of the future. Shown as it is: who has a
+    /// name of a type leaves long arguments out of it first
+    /// (`gmr_core::symbols::shorten_into`, without allocation).
     pub function: &'a str,
     /// Source file.
     pub file: Option<&'a str>,
@@ -116,6 +121,6 @@ pub struct Await<'a> {
     pub line: Option<u32>,
     /// The task that it waits for (a `JoinHandle`).
     pub waits_for: Option<u64>,
-    /// More, in words; empty: nothing.
+    /// More, in words that need no sentence around them; empty: nothing.
     pub note: &'a str,
 }

@@ -34,15 +34,23 @@
 //!    What is left out at the end of `frames` is counted by
 //!    `entry_frames_left_out`, and `last_entry_frame` is the frame that the stack
 //!    ends with.
-//! 9. Facts that are usual are left out of frames: `inlined`, `signal_frame`
-//!    and `function_truncated` are there if true, names and places if known.
+//! 9. A task of an async runtime, or several whose await trees are equal, is an
+//!    object with `count`, `ids` (the first of them) and `state`; `name`, `tid`,
+//!    `for_ns` and `future` if known. Its await tree is the array `stack` (a
+//!    further run of levels `stack_2`), there if there is a level: objects with
+//!    `depth`, `kind` and `function`; `file`, `line`, `waits_for` (a task's id) and
+//!    `note` if there are.
+//! 10. Facts that are usual are left out of frames: `inlined`, `signal_frame`
+//!     and `function_truncated` are there if true, names and places if known.
+
+mod tasks;
 
 use super::escape;
 use super::format::{address, decimal, hex_bytes, is_json_number, put, signed, spaces, timestamp};
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
 use super::{Output, View};
 use crate::model::{
-    ActiveScope, Capture, Column, EntryFrames, Event, Finding, Frame, Incomplete, Process,
+    ActiveScope, Await, Capture, Column, EntryFrames, Event, Finding, Frame, Incomplete, Process,
     StackEnd, Thread, ThreadGroup, ThreadMember, Value, state_name,
 };
 
@@ -63,7 +71,7 @@ pub enum JsonStyle {
 
 /// Writes a report as one JSON object and a line end.
 ///
-/// Signal-safe: no allocation, no lock, no panic; about 300 bytes of state.
+/// Signal-safe: no allocation, no lock, no panic; about 400 bytes of state.
 #[derive(Debug)]
 pub struct JsonView(Ordered<JsonLayout>);
 
@@ -111,11 +119,13 @@ struct Open {
     frames: u32,
     /// The same of `entry_frames_left_out`.
     entries: u32,
+    /// The same of `stack`, in a task.
+    awaits: u32,
 }
 
 impl Open {
     const fn new(kind: Kind) -> Self {
-        Open { kind, is_wrapped: false, items: 0, frames: 0, entries: 0 }
+        Open { kind, is_wrapped: false, items: 0, frames: 0, entries: 0, awaits: 0 }
     }
 }
 
@@ -128,11 +138,13 @@ enum Kind {
     ThreadGroup,
     Member,
     Process,
+    Task,
     End,
 }
 
 impl Kind {
-    /// The members that the view itself may write.
+    /// The members that the view itself may write; those with a unit also without
+    /// it, as the program gives such a key.
     fn own_members(self) -> &'static [&'static str] {
         match self {
             Kind::Object | Kind::Array => &[],
@@ -146,13 +158,21 @@ impl Kind {
                 "explanation",
                 "stack_end",
                 "window_bytes",
+                "window",
                 "max_frames",
             ],
-            Kind::ThreadGroup => {
-                &["count", "capture", "explanation", "stack_end", "window_bytes", "max_frames"]
-            }
+            Kind::ThreadGroup => &[
+                "count",
+                "capture",
+                "explanation",
+                "stack_end",
+                "window_bytes",
+                "window",
+                "max_frames",
+            ],
             Kind::Member => &["tid", "name", "state", "summary"],
             Kind::Process => &["pid", "parent_pid", "name", "user", "uid", "state"],
+            Kind::Task => &tasks::MEMBERS,
             Kind::End => &["sequence", "complete", "incomplete"],
         }
     }
@@ -171,6 +191,7 @@ impl Kind {
             || is_one_of("frames")
             || is_one_of(ENTRY_FRAMES)
             || is_one_of(LAST_ENTRY_FRAME)
+            || (self == Kind::Task && is_one_of(tasks::STACK))
             || stem.strip_prefix("item_").is_some_and(is_numbered)
     }
 }
@@ -287,6 +308,7 @@ impl Layout for JsonLayout {
             Container::ThreadGroup(_) => (None, Kind::ThreadGroup, "{"),
             Container::Member(_) => (None, Kind::Member, "{"),
             Container::Process(_) => (None, Kind::Process, "{"),
+            Container::Task(_) => (None, Kind::Task, "{"),
         };
         let is_wrapped = if matches!(container, Container::Blocks("frames"))
             && self.innermost().kind != Kind::Array
@@ -303,6 +325,7 @@ impl Layout for JsonLayout {
             Container::ThreadGroup(group) => self.thread_group(group, out),
             Container::Member(member) => self.thread_member(member, out),
             Container::Process(process) => self.process(process, out),
+            Container::Task(task) => self.task(task, out),
             Container::Group(_) | Container::List(_) | Container::Blocks(_) => {}
         }
         self.depth = self.depth.saturating_add(1);
@@ -330,6 +353,28 @@ impl Layout for JsonLayout {
 
     fn end_frames(&mut self, out: &mut Output<'_>) {
         if self.innermost().kind != Kind::Array {
+            self.close_bracket(out, "]");
+        }
+    }
+
+    fn begin_awaits(&mut self, out: &mut Output<'_>) {
+        if self.innermost().kind == Kind::Task {
+            self.stack_member(out);
+            self.open_bracket(out, "[");
+        }
+    }
+
+    fn await_level(&mut self, level: &Await<'_>, out: &mut Output<'_>) {
+        if self.innermost().kind == Kind::Task {
+            self.separate(out);
+        } else {
+            self.begin_entry(None, "", out);
+        }
+        tasks::level_object(out, level, self.style);
+    }
+
+    fn end_awaits(&mut self, out: &mut Output<'_>) {
+        if self.innermost().kind == Kind::Task {
             self.close_bracket(out, "]");
         }
     }
@@ -659,13 +704,16 @@ impl JsonLayout {
     }
 }
 
+/// The key of a further member of an object that is one line.
+fn line_member(out: &mut Output<'_>, key: &str, style: JsonStyle) {
+    put(out, if style == JsonStyle::Pretty { ", \"" } else { ",\"" });
+    put(out, key);
+    put(out, if style == JsonStyle::Pretty { "\": " } else { "\":" });
+}
+
 /// A frame is one line in either style: stacks are most of a report.
 pub(super) fn frame_object(out: &mut Output<'_>, frame: &Frame<'_>, style: JsonStyle) {
-    let member = |out: &mut Output<'_>, key: &str| {
-        put(out, if style == JsonStyle::Pretty { ", \"" } else { ",\"" });
-        put(out, key);
-        put(out, if style == JsonStyle::Pretty { "\": " } else { "\":" });
-    };
+    let member = |out: &mut Output<'_>, key: &str| line_member(out, key, style);
     put(out, if style == JsonStyle::Pretty { "{\"index\": " } else { "{\"index\":" });
     decimal(out, u64::from(frame.index));
     member(out, "pc");
@@ -808,7 +856,7 @@ mod tests {
         );
         assert_eq!(report["findings"].as_array().unwrap().len(), 2);
         let sections = report["sections"].as_array().unwrap();
-        assert_eq!(sections.len(), 6);
+        assert_eq!(sections.len(), 7);
         assert_eq!(
             sections[0],
             json!({
@@ -907,6 +955,7 @@ mod tests {
             json!({"text": "welcome", "truncated": true, "full_len_bytes": 4096})
         );
         assert_eq!(sections[3]["explanation"], "the configuration went away");
+        assert_eq!(sections[5]["data"], tasks::tests::sample_data());
         assert_eq!(
             report["end"],
             json!({

@@ -14,15 +14,16 @@
 //!    block interrupts ends as [`UNFINISHED`].
 //! 5. A container beyond [`MAX_DEPTH`] is opened and closed at once; its
 //!    content goes to the innermost one that is open. Its `Close` is counted.
-//! 6. Consecutive frames are one run.
+//! 6. Consecutive frames are one run, and so are consecutive levels of an await
+//!    tree.
 //! 7. What is inside a summary goes to layouts that show its members
 //!    ([`Layout::SHOWS_MEMBERS`]), its text to the others.
 //! 8. After the end of the report nothing counts.
 
 use super::Output;
 use crate::model::{
-    ActiveScope, Column, EntryFrames, Event, Finding, Frame, Incomplete, MAX_DEPTH, SectionOutcome,
-    SectionStatus, Value,
+    ActiveScope, Await, Column, EntryFrames, Event, Finding, Frame, Incomplete, MAX_DEPTH,
+    SectionOutcome, SectionStatus, Value,
 };
 
 /// Room for the containers of a layout: the block, [`MAX_DEPTH`] inside it, and
@@ -73,6 +74,9 @@ pub(super) trait Layout {
     fn begin_frames(&mut self, out: &mut Output<'_>);
     fn frame(&mut self, frame: &Frame<'_>, out: &mut Output<'_>);
     fn end_frames(&mut self, out: &mut Output<'_>);
+    fn begin_awaits(&mut self, out: &mut Output<'_>);
+    fn await_level(&mut self, level: &Await<'_>, out: &mut Output<'_>);
+    fn end_awaits(&mut self, out: &mut Output<'_>);
     /// Behind a run of frames, or where one would be.
     fn entry_frames(&mut self, frames: &EntryFrames<'_>, out: &mut Output<'_>);
     fn scope(&mut self, scope: &ActiveScope<'_>, out: &mut Output<'_>);
@@ -92,6 +96,14 @@ pub(super) enum Container<'a> {
     ThreadGroup(&'a crate::model::ThreadGroup<'a>),
     Member(&'a crate::model::ThreadMember<'a>),
     Process(&'a crate::model::Process<'a>),
+    Task(&'a crate::model::Task<'a>),
+}
+
+/// What the event before belongs to, if that is a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Frames,
+    Awaits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +122,7 @@ pub(super) struct Ordered<L> {
     stage: Stage,
     /// There is a place for content: a block, and in `Sections` a section.
     is_open: bool,
-    in_frames: bool,
+    run: Option<Run>,
     depth: usize,
     /// Containers that were opened beyond [`MAX_DEPTH`] and not yet closed.
     flattened: u64,
@@ -125,7 +137,7 @@ impl<L: Layout> Ordered<L> {
             layout,
             stage: Stage::Before,
             is_open: false,
-            in_frames: false,
+            run: None,
             depth: 0,
             flattened: 0,
             hidden: 0,
@@ -148,6 +160,8 @@ impl<L: Layout> Ordered<L> {
                 | Event::BeginList { .. }
                 | Event::BeginBlocks { .. }
                 | Event::BeginThread(_)
+                | Event::BeginThreadGroup(_)
+                | Event::BeginMember(_)
                 | Event::BeginTask(_)
                 | Event::BeginProcess(_) => self.hidden = self.hidden.saturating_add(1),
                 Event::Close => self.hidden = self.hidden.saturating_sub(1),
@@ -172,56 +186,57 @@ impl<L: Layout> Ordered<L> {
             }
             Event::Close => self.close(out),
             Event::Frame(ref frame) => {
-                if self.has_place(out) {
-                    if !self.in_frames {
-                        self.in_frames = true;
-                        self.layout.begin_frames(out);
-                    }
+                if self.enter(Run::Frames, out) {
                     self.layout.frame(frame, out);
                 }
             }
+            Event::Await(ref level) => {
+                if self.enter(Run::Awaits, out) {
+                    self.layout.await_level(level, out);
+                }
+            }
             Event::EntryFrames(ref frames) => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     self.layout.entry_frames(frames, out);
                 }
             }
             Event::Value { key, ref value } => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     self.layout.value(Some(key), value, out);
                 }
             }
             Event::Item { ref value } => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     self.layout.value(None, value, out);
                 }
             }
             Event::Text(text) => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     self.layout.text(text, out);
                 }
             }
             Event::Scope(ref scope) => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     self.layout.scope(scope, out);
                 }
             }
             Event::Outcome(SectionOutcome { title, status, elapsed_ns }) => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     self.layout.outcome(title, SectionEnd::new(status, elapsed_ns), out);
                 }
             }
             Event::Finding(ref finding) => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     self.layout.finding(finding, out);
                 }
             }
             Event::TableHead { columns } => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     self.layout.table_head(columns, out);
                 }
             }
             Event::Row { columns, values } => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     self.layout.row(columns, values, out);
                 }
             }
@@ -230,7 +245,7 @@ impl<L: Layout> Ordered<L> {
                 self.open(Container::Group(Some(key)), out);
             }
             Event::BeginSummary { key, text } => {
-                if self.has_place_without_frames(out) {
+                if self.has_place_without_run(out) {
                     if !text.is_empty() {
                         self.layout.value(Some(key), &Value::Text(text), out);
                     }
@@ -243,8 +258,7 @@ impl<L: Layout> Ordered<L> {
             Event::BeginThreadGroup(ref group) => self.open(Container::ThreadGroup(group), out),
             Event::BeginMember(ref member) => self.open(Container::Member(member), out),
             Event::BeginProcess(ref process) => self.open(Container::Process(process), out),
-            Event::BeginTask(_) => self.open(Container::Group(None), out),
-            Event::Await(_) => {}
+            Event::BeginTask(ref task) => self.open(Container::Task(task), out),
         }
     }
 
@@ -301,13 +315,29 @@ impl<L: Layout> Ordered<L> {
         self.is_open
     }
 
-    fn has_place_without_frames(&mut self, out: &mut Output<'_>) -> bool {
-        self.end_frames(out);
+    /// The same, with `run` begun if this is not its continuation.
+    fn enter(&mut self, run: Run, out: &mut Output<'_>) -> bool {
+        if self.run == Some(run) {
+            return true;
+        }
+        let has_place = self.has_place_without_run(out);
+        if has_place {
+            self.run = Some(run);
+            match run {
+                Run::Frames => self.layout.begin_frames(out),
+                Run::Awaits => self.layout.begin_awaits(out),
+            }
+        }
+        has_place
+    }
+
+    fn has_place_without_run(&mut self, out: &mut Output<'_>) -> bool {
+        self.end_run(out);
         self.has_place(out)
     }
 
     fn open(&mut self, container: Container<'_>, out: &mut Output<'_>) {
-        if !self.has_place_without_frames(out) {
+        if !self.has_place_without_run(out) {
             return;
         }
         self.layout.open(container, out);
@@ -320,7 +350,7 @@ impl<L: Layout> Ordered<L> {
     }
 
     fn close(&mut self, out: &mut Output<'_>) {
-        self.end_frames(out);
+        self.end_run(out);
         if self.flattened > 0 {
             self.flattened = self.flattened.saturating_sub(1);
         } else if self.depth > 0 {
@@ -330,7 +360,7 @@ impl<L: Layout> Ordered<L> {
     }
 
     fn close_all(&mut self, out: &mut Output<'_>) {
-        self.end_frames(out);
+        self.end_run(out);
         self.flattened = 0;
         self.hidden = 0;
         while self.depth > 0 {
@@ -338,10 +368,11 @@ impl<L: Layout> Ordered<L> {
         }
     }
 
-    fn end_frames(&mut self, out: &mut Output<'_>) {
-        if self.in_frames {
-            self.in_frames = false;
-            self.layout.end_frames(out);
+    fn end_run(&mut self, out: &mut Output<'_>) {
+        match self.run.take() {
+            None => {}
+            Some(Run::Frames) => self.layout.end_frames(out),
+            Some(Run::Awaits) => self.layout.end_awaits(out),
         }
     }
 }

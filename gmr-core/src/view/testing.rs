@@ -10,9 +10,9 @@ use ufmt::uWrite;
 
 use super::{JsonStyle, JsonView, Output, TextView, View};
 use crate::model::{
-    ActiveScope, Capture, Certainty, Column, EntryFrames, Event, Finding, FindingCode, Frame,
-    Incomplete, MAX_DEPTH, Process, SectionOutcome, SectionStatus, StackEnd, Thread, ThreadGroup,
-    ThreadMember, Timestamp, Value,
+    ActiveScope, Await, AwaitKind, Capture, Certainty, Column, EntryFrames, Event, Finding,
+    FindingCode, Frame, Incomplete, MAX_DEPTH, Process, SectionOutcome, SectionStatus, StackEnd,
+    Task, TaskState, Thread, ThreadGroup, ThreadMember, Timestamp, Value,
 };
 
 /// A string to write into.
@@ -67,6 +67,34 @@ pub(super) const THREAD: Thread<'_> = Thread {
     stack_end: StackEnd::Complete,
     is_main: false,
     is_triggering: false,
+};
+
+pub(super) const TASK: Task<'_> = Task {
+    count: 1,
+    ids: &[4711],
+    name: None,
+    state: TaskState::Suspended,
+    tid: None,
+    for_ns: None,
+    future: None,
+};
+/// A level with file and line.
+pub(super) const LEVEL: Await<'_> = Await {
+    depth: 0,
+    kind: AwaitKind::Suspended,
+    function: "heat::api::handle",
+    file: Some("src/api.rs"),
+    line: Some(57),
+    waits_for: None,
+    note: "",
+};
+/// One without.
+pub(super) const LEAF: Await<'_> = Await {
+    kind: AwaitKind::Leaf,
+    function: "tokio::sync::semaphore::Acquire",
+    file: None,
+    line: None,
+    ..LEVEL
 };
 
 const QUEUE_COLUMNS: &[Column<'_>] =
@@ -259,7 +287,51 @@ pub(super) fn sample() -> Vec<Event<'static>> {
         },
         Event::Close,
         SECTION_OK,
-        Event::BeginSection { id: 6, title: "Some Special Section" },
+        Event::BeginSection { id: 6, title: "Green Threads" },
+        value("summary", "294 tasks seen of 294 alive"),
+        Event::BeginBlocks { key: "tasks" },
+        Event::BeginTask(Task {
+            name: Some("poller"),
+            state: TaskState::Running,
+            tid: Some(10181),
+            for_ns: Some(12_400_000_000),
+            future: Some("heat::poll::{async_fn_env#0}"),
+            ..TASK
+        }),
+        value("spawned", "src/api.rs:41"),
+        Event::Close,
+        Event::BeginTask(Task {
+            count: 290,
+            ids: &[12, 13, 14, 15],
+            for_ns: Some(12_400_000_000),
+            ..TASK
+        }),
+        value("spawned", "src/main.rs:7"),
+        Event::Await(LEVEL),
+        Event::Await(Await {
+            depth: 1,
+            kind: AwaitKind::InMacro,
+            function: "heat::db::acquire",
+            file: Some("src/db.rs"),
+            line: Some(20),
+            ..LEVEL
+        }),
+        Event::Await(Await { depth: 2, note: "permits: 1", ..LEAF }),
+        Event::Await(Await { depth: 1, waits_for: Some(17), ..LEAF }),
+        Event::Await(Await {
+            depth: 1,
+            kind: AwaitKind::Undecoded,
+            function: "dyn Future",
+            note: "unknown type",
+            ..LEAF
+        }),
+        Event::Close,
+        Event::BeginTask(Task { count: 3, ids: &[2, 3, 5], name: Some("idle"), ..TASK }),
+        Event::Await(Await { kind: AwaitKind::Unresumed, ..LEVEL }),
+        Event::Close,
+        Event::Close,
+        SECTION_OK,
+        Event::BeginSection { id: 7, title: "Some Special Section" },
         Event::EndSection { status: SectionStatus::SkippedStuck, elapsed_ns: 0 },
         Event::BeginEnd,
         value("threads", "2 of 3"),
@@ -335,7 +407,7 @@ impl Op {
     fn event<'a>(&'a self, table: &'a Table<'a>) -> Event<'a> {
         let small = (self.number >> 32) as u32;
         let key = self.flag.then_some(self.text.as_str());
-        match self.kind % 32 {
+        match self.kind % 36 {
             0 => Event::BeginReport,
             1 => Event::BeginHead,
             2 => Event::BeginFindings,
@@ -425,6 +497,33 @@ impl Op {
                     ..Frame::bare(small, self.number)
                 },
             }),
+            30 => Event::BeginTask(Task {
+                count: self.number % 5,
+                ids: [&[][..], &[7], &[7, 8, 9, 10]][(self.number % 3) as usize],
+                name: self.flag.then_some(&self.text),
+                state: if self.flag { TaskState::Blocking } else { TaskState::Running },
+                tid: self.flag.then_some(small),
+                for_ns: (!self.flag).then_some(self.number),
+                future: Some(&self.text),
+            }),
+            31 | 32 => Event::Await(Await {
+                depth: if self.flag { small } else { small % 4 },
+                kind: [
+                    AwaitKind::Suspended,
+                    AwaitKind::InMacro,
+                    AwaitKind::Unresumed,
+                    AwaitKind::Returned,
+                    AwaitKind::Panicked,
+                    AwaitKind::Holder,
+                    AwaitKind::Leaf,
+                    AwaitKind::Undecoded,
+                ][(self.number % 8) as usize],
+                function: &self.text,
+                file: self.flag.then_some(&self.text),
+                line: self.flag.then_some(small),
+                waits_for: (!self.flag).then_some(self.number),
+                note: if self.number.is_multiple_of(3) { &self.text } else { "" },
+            }),
             _ => Event::Text(&self.bytes),
         }
     }
@@ -448,7 +547,7 @@ fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
         "[\n=|\\-]{0,4}(====|----|\\|\\|\\||End of report 1: complete|\\[section ok: x\\])\n?",
-        "(item_1|item_2_ns|frames|frames_2|entry_frames_left_out|count|tid|pid|sequence|complete)_{0,2}",
+        "(item_1|item_2_ns|frames|frames_2|entry_frames_left_out|count|tid|pid|sequence|complete|stack|stack_2|for_ns)_{0,2}",
         "[a-z]{0,3}\n{0,2}[a-z\t\u{1b}\u{202e}\u{2028}]{0,3}",
     ]
 }
@@ -511,15 +610,20 @@ proptest! {
             .take_while(|event| !matches!(event, Event::BeginEnd | Event::EndReport { .. }))
             .filter(|event| matches!(event, Event::BeginSection { .. }))
             .count();
-        let threads = events
+        let blocks = events
             .iter()
-            .filter(|event| matches!(event, Event::BeginThread(_) | Event::BeginThreadGroup(_)))
+            .filter(|event| {
+                matches!(
+                    event,
+                    Event::BeginThread(_) | Event::BeginThreadGroup(_) | Event::BeginTask(_)
+                )
+            })
             .count();
         let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
         prop_assert_eq!(lines("="), 3 * (1 + sections), "{}", text);
         prop_assert_eq!(lines("|"), 1);
         let heads = events.iter().filter(|event| matches!(event, Event::TableHead { .. })).count();
-        prop_assert!(lines("-") <= threads + heads);
+        prop_assert!(lines("-") <= blocks + heads);
         prop_assert!(lines("[section ") <= sections);
         prop_assert_eq!(lines("End of report"), 1);
         let last = text.lines().last().unwrap();
@@ -575,6 +679,8 @@ proptest! {
                     | Event::BeginList { key: Some(_) }
                     | Event::BeginThread(_)
                     | Event::BeginMember(_)
+                    | Event::BeginTask(_)
+                    | Event::Await(_)
                     | Event::EntryFrames(_)
                     | Event::Frame(_)
                     | Event::Text(_)
@@ -608,6 +714,8 @@ proptest! {
                 Event::BeginGroup { key } | Event::BeginList { key } => key.unwrap().to_string(),
                 Event::BeginThread(thread) => String::from_utf8_lossy(thread.name).into_owned(),
                 Event::BeginMember(member) => member.summary.to_string(),
+                Event::BeginTask(task) => task.future.unwrap().to_string(),
+                Event::Await(level) => level.function.to_string(),
                 Event::EntryFrames(frames) => frames.last.function.unwrap().to_string(),
                 Event::Frame(frame) => frame.function.unwrap().to_string(),
                 Event::Scope(scope) => scope.label.to_string(),
@@ -675,6 +783,18 @@ fn the_sample_says_the_same_in_both_views() {
         ("welcome{...cut from 4096 B}", "\"full_len_bytes\":4096"),
         ("webhooks      2", "{\"depth\":2,\"oldest\":null,\"queue\":\"webhooks\"}"),
         (" 3.1 us", "\"oldest_ns\":3100"),
+        ("Task 4711 \"poller\" running on #10181 for 12.4 s", "\"name\":\"poller\""),
+        ("future = heat::poll::{async_fn_env#0}", "\"future\":\"heat::poll::{async_fn_env#0}\""),
+        ("290 tasks with the same await tree: 12, 13, 14, …", "\"count\":290"),
+        ("tasks = 12, 13, 14, 15, 286 more", "\"ids\":[12,13,14,15]"),
+        ("for = 12.4 s (the longest)", "\"for_ns\":12400000000"),
+        ("3 tasks \"idle\" with the same await tree: 2, 3, 5 ", "\"ids\":[2,3,5]"),
+        ("src/api.rs:57  heat::api::handle\n", "\"line\":57"),
+        ("heat::db::acquire (line within a macro)", "\"kind\":\"in_macro\""),
+        ("Acquire (permits: 1)", "\"note\":\"permits: 1\""),
+        ("Acquire -> task 17", "\"waits_for\":17"),
+        ("dyn Future (not decoded: unknown type)", "\"kind\":\"undecoded\""),
+        ("handle (never polled)", "\"kind\":\"unresumed\""),
         ("[section failed: the configuration went away]", "the configuration went away"),
         ("[section skipped_stuck: ", "\"status\":\"skipped_stuck\""),
         ("written = 46.9 KiB", "\"written_bytes\":48123"),
@@ -693,7 +813,18 @@ fn the_sample_says_the_same_in_both_views() {
 /// Whatever is in a summary, and however it ends, text shows its line alone.
 #[test]
 fn a_summary_is_a_line_for_people_and_a_group_for_machines() {
-    let inside = [value("secret of machines", 1u64), item("x"), group("g"), Event::Text(b"y")];
+    let member = ThreadMember { tid: 1, name: b"", state: b'S', summary: "" };
+    let inside = [
+        value("secret of machines", 1u64),
+        item("x"),
+        Event::BeginTask(TASK),
+        Event::Await(LEVEL),
+        Event::Close,
+        Event::BeginMember(member),
+        Event::Close,
+        group("g"),
+        Event::Text(b"y"),
+    ];
     let summary = Event::BeginSummary { key: "call", text: "read(fd 7)" };
     for closes in [2, 1, 0] {
         let mut events = vec![SECTION, summary];
@@ -706,6 +837,7 @@ fn a_summary_is_a_line_for_people_and_a_group_for_machines() {
         let text = rendered(TextView::new(), &events);
         assert!(text.contains("call = read(fd 7)\n"), "{text}");
         assert!(!text.contains("secret of machines") && !text.contains('y'), "{text}");
+        assert!(!text.contains("Task") && !text.contains("src"), "{text}");
         assert_eq!(text.contains("after = 2\n"), closes == 2, "{text}");
         let json = json(JsonStyle::Line, &events);
         let call = &json["sections"][0]["data"]["call"];

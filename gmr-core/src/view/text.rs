@@ -20,7 +20,12 @@
 //!    than its column moves the rest of its line as little as need be. Its values
 //!    are one line each.
 //! 5. A finding is one line, the words of its code and its text.
-//! 6. A section that is not whole ends with `[section CODE: EXPLANATION]`, the
+//! 6. A task of an async runtime is a rule with its number, its name and what it
+//!    does, facts, an empty line and its await tree ([`tasks`]): each level a line,
+//!    `FILE:LINE  FUNCTION`, indented by two for each level around it; then in
+//!    parentheses what is to be said of it, and `-> task N` if it waits for that
+//!    one. Tasks whose trees are equal are one block, like threads.
+//! 7. A section that is not whole ends with `[section CODE: EXPLANATION]`, the
 //!    report with `End of report N: complete` or `… incomplete (REASONS)`.
 //!    In the end block each section is a line `TITLE: CODE, TIME`, and what went
 //!    wrong in it.
@@ -40,9 +45,11 @@ use super::format::{
 use super::order::{Block, CONTAINERS, Container, Layout, Ordered, SectionEnd};
 use super::{Output, View};
 use crate::model::{
-    ActiveScope, Capture, Certainty, Column, EntryFrames, Event, Finding, Frame, Incomplete,
+    ActiveScope, Await, Capture, Certainty, Column, EntryFrames, Event, Finding, Frame, Incomplete,
     MAX_COLUMN_WIDTH, Process, StackEnd, Thread, ThreadGroup, ThreadMember, Value, state_name,
 };
+
+mod tasks;
 
 /// Columns of a heading, a title within it, and a thread's title.
 const WIDTH: usize = 72;
@@ -100,7 +107,7 @@ struct TextLayout {
 struct Open {
     /// Columns before what is inside.
     indent: u16,
-    /// For a thread: what to say when it closes.
+    /// For a block of threads or tasks: what to say when it closes.
     stack_end: Option<StackEnd>,
 }
 
@@ -263,6 +270,13 @@ impl Layout for TextLayout {
                 self.thread_group(group, out);
                 (indent, Some(group.stack_end))
             }
+            Container::Task(task) => {
+                self.begin_findings(out);
+                self.separate(out);
+                self.task(task, out);
+                // It ends like a thread, with an empty line.
+                (indent, Some(StackEnd::NoStack))
+            }
             Container::Member(member) => {
                 self.one_line(b"", out, |out| member_line(out, member));
                 (indent.saturating_add(INDENT), None)
@@ -299,6 +313,17 @@ impl Layout for TextLayout {
     }
 
     fn end_frames(&mut self, _out: &mut Output<'_>) {}
+
+    fn begin_awaits(&mut self, out: &mut Output<'_>) {
+        self.begin_findings(out);
+        self.separate(out);
+    }
+
+    fn await_level(&mut self, level: &Await<'_>, out: &mut Output<'_>) {
+        self.one_line(tasks::level_start(level), out, |out| tasks::level_line(out, level));
+    }
+
+    fn end_awaits(&mut self, _out: &mut Output<'_>) {}
 
     fn entry_frames(&mut self, frames: &EntryFrames<'_>, out: &mut Output<'_>) {
         self.one_line(b"", out, |out| entry_frames_line(out, frames));
@@ -943,6 +968,32 @@ queue     depth   oldest
 --------  -----  -------
 mail       1700   3.1 us
 webhooks      2     None
+========================================================================
+====                         Green Threads                          ====
+========================================================================
+summary = 294 tasks seen of 294 alive
+
+------      Task 4711 \"poller\" running on #10181 for 12.4 s       ------
+future = heat::poll::{async_fn_env#0}
+spawned = src/api.rs:41
+
+------     290 tasks with the same await tree: 12, 13, 14, …      ------
+state = suspended
+for = 12.4 s (the longest)
+tasks = 12, 13, 14, 15, 286 more
+spawned = src/main.rs:7
+
+src/api.rs:57  heat::api::handle
+  src/db.rs:20  heat::db::acquire (line within a macro)
+    tokio::sync::semaphore::Acquire (permits: 1)
+  tokio::sync::semaphore::Acquire -> task 17
+  dyn Future (not decoded: unknown type)
+
+------      3 tasks \"idle\" with the same await tree: 2, 3, 5      ------
+state = suspended
+
+src/api.rs:57  heat::api::handle (never polled)
+
 ========================================================================
 ====                      Some Special Section                      ====
 ========================================================================

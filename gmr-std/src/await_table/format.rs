@@ -181,7 +181,7 @@ pub mod type_flag {
 }
 
 /// A field that may hold a future.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Field {
     /// Where it is.
     pub offset: u32,
@@ -203,7 +203,7 @@ pub struct Variant<N> {
 }
 
 /// What a coroutine's state means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StateKind {
     /// Never polled.
     Unresumed,

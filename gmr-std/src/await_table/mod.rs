@@ -6,3 +6,9 @@
 
 pub mod format;
 pub mod image;
+
+#[cfg(gmr_engine)]
+mod build;
+
+#[cfg(gmr_engine)]
+pub use build::{BuildError, Built, Limits, build};

@@ -28,7 +28,7 @@ pub(crate) struct Limits<'a> {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// It would take more memory than is left.
     OverBudget,
     /// The deadline has passed, or nobody waits any more.
@@ -50,7 +50,7 @@ const STEPS_PER_CHECK: u64 = 4096;
 const BYTES_PER_STEP: usize = 64;
 
 /// The account of one call of [`resolve`](super::resolve).
-pub(super) struct Budget<'a> {
+pub(crate) struct Budget<'a> {
     limits: &'a Limits<'a>,
     left: Cell<u64>,
     steps: Cell<u64>,
@@ -58,22 +58,22 @@ pub(super) struct Budget<'a> {
 }
 
 impl<'a> Budget<'a> {
-    pub(super) fn new(limits: &'a Limits<'a>) -> Self {
+    pub(crate) fn new(limits: &'a Limits<'a>) -> Self {
         let left = Cell::new(limits.memory_bytes);
         Budget { limits, left, steps: Cell::new(0), stopped: Cell::new(false) }
     }
 
-    pub(super) fn limits(&self) -> &'a Limits<'a> {
+    pub(crate) fn limits(&self) -> &'a Limits<'a> {
         self.limits
     }
 
     /// Bytes that nobody has reserved.
-    pub(super) fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.left.get()
     }
 
     /// Sets bytes aside until the value returned is dropped.
-    pub(super) fn reserve(&self, bytes: u64) -> Result<Reserved<'_>, Failure> {
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<Reserved<'_>, Failure> {
         let left = self.left.get().checked_sub(bytes).ok_or(Failure::OverBudget)?;
         self.left.set(left);
         Ok(Reserved { left: &self.left, bytes })
@@ -82,19 +82,19 @@ impl<'a> Budget<'a> {
     /// To be called in each loop whose length a file decides; each read of a
     /// section is a step too, since gimli has such loops as well.
     #[inline]
-    pub(super) fn step(&self) -> Result<(), Failure> {
+    pub(crate) fn step(&self) -> Result<(), Failure> {
         self.steps(1)
     }
 
     /// As many steps as bytes take.
     #[inline]
-    pub(super) fn step_bytes(&self, bytes: usize) -> Result<(), Failure> {
+    pub(crate) fn step_bytes(&self, bytes: usize) -> Result<(), Failure> {
         self.steps(1 + bytes / BYTES_PER_STEP)
     }
 
     /// Several steps, done or about to be done in one go.
     #[inline]
-    pub(super) fn steps(&self, count: usize) -> Result<(), Failure> {
+    pub(crate) fn steps(&self, count: usize) -> Result<(), Failure> {
         let steps = self.steps.get().saturating_add(count as u64);
         if steps < STEPS_PER_CHECK {
             self.steps.set(steps);
@@ -105,7 +105,7 @@ impl<'a> Budget<'a> {
     }
 
     /// Whether to go on. A "no" is final.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result<(), Failure> {
         if !self.stopped.get() {
             let late = Instant::now() >= self.limits.deadline;
             self.stopped.set(late || !(self.limits.is_wanted)());
@@ -114,25 +114,25 @@ impl<'a> Budget<'a> {
     }
 
     /// Whether a check has said "no". What was read since may be missing.
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.get()
     }
 
     /// What a failed read of a file means: gimli knows but one I/O error.
-    pub(super) fn explain(&self, failure: Failure) -> Failure {
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
         if self.stopped.get() { Failure::Stopped } else { failure }
     }
 }
 
 /// Bytes set aside, given back when dropped.
-pub(super) struct Reserved<'b> {
+pub(crate) struct Reserved<'b> {
     left: &'b Cell<u64>,
     bytes: u64,
 }
 
 impl Reserved<'_> {
     /// Sets more aside.
-    pub(super) fn grow(&mut self, bytes: u64) -> Result<(), Failure> {
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Failure> {
         let left = self.left.get().checked_sub(bytes).ok_or(Failure::OverBudget)?;
         self.left.set(left);
         self.bytes += bytes;

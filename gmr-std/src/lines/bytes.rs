@@ -31,12 +31,15 @@ const MAX_CACHE_BYTES: u64 = 8 << 20;
 /// With fewer blocks than this, sections would evict each other all the time.
 const MIN_BLOCKS: usize = 16;
 
+/// One read without the cache; then the deadline is looked at.
+const UNCACHED_BYTES: usize = 1 << 20;
+
 /// The longest string that is looked for, in bytes. Mangled names of deeply
 /// nested futures have some ten thousand.
 const MAX_STRING_BYTES: usize = 1 << 20;
 
 /// Blocks of files.
-pub(super) struct Cache<'a> {
+pub(crate) struct Cache<'a> {
     budget: &'a Budget<'a>,
     blocks: RefCell<Blocks>,
     sections: Cell<u32>,
@@ -52,7 +55,7 @@ struct Blocks {
 
 impl<'a> Cache<'a> {
     /// A cache of a quarter of the budget.
-    pub(super) fn new(budget: &'a Budget<'a>) -> Result<Self, Failure> {
+    pub(crate) fn new(budget: &'a Budget<'a>) -> Result<Self, Failure> {
         let bytes = (budget.left() / 4).min(MAX_CACHE_BYTES);
         let count = (usize::try_from(bytes).unwrap_or(0) / BLOCK_BYTES).max(MIN_BLOCKS);
         let count = 1 << count.ilog2();
@@ -105,7 +108,7 @@ enum Content<'a> {
 }
 
 /// A section of an object.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     id: u32,
     len: usize,
     content: Content<'a>,
@@ -115,20 +118,20 @@ pub(super) struct Section<'a> {
 impl<'a> Section<'a> {
     /// A section that has a length, but cannot be read: one that is not there,
     /// or not needed.
-    pub(super) fn unread(cache: &'a Cache<'a>, len: usize) -> Self {
+    pub(crate) fn unread(cache: &'a Cache<'a>, len: usize) -> Self {
         Section { id: 0, len, content: Content::None, cache }
     }
 
     /// `len` bytes of a file; their sum with `offset` must not overflow.
-    pub(super) fn in_file(cache: &'a Cache<'a>, file: &'a File, offset: u64, len: usize) -> Self {
+    pub(crate) fn in_file(cache: &'a Cache<'a>, file: &'a File, offset: u64, len: usize) -> Self {
         Section { id: cache.next_id(), len, content: Content::File(file, offset), cache }
     }
 
-    pub(super) fn in_memory(cache: &'a Cache<'a>, memory: MmapMut, reserved: Reserved<'a>) -> Self {
+    pub(crate) fn in_memory(cache: &'a Cache<'a>, memory: MmapMut, reserved: Reserved<'a>) -> Self {
         Section { id: 0, len: memory.len(), content: Content::Memory(memory, reserved), cache }
     }
 
-    pub(super) fn bytes<'s>(&'s self) -> Bytes<'s>
+    pub(crate) fn bytes<'s>(&'s self) -> Bytes<'s>
     where
         'a: 's,
     {
@@ -157,7 +160,7 @@ impl<'a> Section<'a> {
 
 /// A part of a section.
 #[derive(Clone, Copy)]
-pub(super) struct Bytes<'a> {
+pub(crate) struct Bytes<'a> {
     section: &'a Section<'a>,
     start: usize,
     end: usize,
@@ -174,8 +177,25 @@ impl Bytes<'_> {
         gimli::Error::UnexpectedEof(self.offset_id())
     }
 
+    /// All bytes, without the cache: for what is read once, and is large.
+    pub(crate) fn read_whole(self, buffer: &mut Vec<u8>) -> gimli::Result<()> {
+        buffer.clear();
+        buffer.resize(self.end - self.start, 0);
+        let Content::File(file, offset) = &self.section.content else {
+            let mut from = self;
+            return from.read_slice(buffer);
+        };
+        let mut at = *offset + self.start as u64;
+        for part in buffer.chunks_mut(UNCACHED_BYTES) {
+            self.section.cache.budget.check().map_err(|_| gimli::Error::Io)?;
+            file.read_exact_at(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+
     /// The first bytes, at most `max`.
-    pub(super) fn prefix(mut self, max: usize) -> gimli::Result<Vec<u8>> {
+    pub(crate) fn prefix(mut self, max: usize) -> gimli::Result<Vec<u8>> {
         let mut bytes = vec![0; max.min(self.end - self.start)];
         self.read_slice(&mut bytes)?;
         Ok(bytes)

@@ -136,7 +136,7 @@ impl<'a> ObjectDwarf<'a> {
         let sorted: Vec<u64> = hits.iter().map(|&hit| out.wanted[hit].svma).collect();
         let mut found: Vec<Found> = hits.iter().map(|_| Found::default()).collect();
 
-        let (mut program, _reserved) = self.line_program(&unit)?.unzip();
+        let (mut program, _reserved) = line_program(self.dwarf, &unit, self.budget)?.unzip();
         let lines = match &mut program {
             Some(program) => unit::lines(program, self.budget, &sorted, &mut found),
             None => Ok(()),
@@ -178,30 +178,31 @@ impl<'a> ObjectDwarf<'a> {
         }
         pass.functions(names, &unit.gimli, offset)
     }
+}
 
-    /// The unit's line program, its header in memory.
-    fn line_program(
-        &self,
-        unit: &Unit<'a>,
-    ) -> Result<Option<(LineProgram<'a>, Reserved<'a>)>, Failure> {
-        let Some(offset) = unit.lines else { return Ok(None) };
-        let mut header = *gimli::Section::reader(&self.dwarf.debug_line);
-        header.skip(offset.0)?;
-        let (_, format) = header.read_initial_length()?;
-        let version = header.read_u16()?;
-        if version >= 5 {
-            header.skip(2)?;
-        }
-        let header_bytes = header.read_length(format)? as u64;
-        let reserved = self.budget.reserve(header_bytes.saturating_mul(LINE_HEADER_COST))?;
-        let program = self.dwarf.debug_line.program(
-            offset,
-            unit.gimli.header.address_size(),
-            unit.gimli.comp_dir,
-            unit.gimli.name,
-        )?;
-        Ok(Some((program, reserved)))
+/// The unit's line program, its header in memory.
+pub(crate) fn line_program<'a>(
+    dwarf: &Dwarf<'a>,
+    unit: &Unit<'a>,
+    budget: &'a Budget<'a>,
+) -> Result<Option<(LineProgram<'a>, Reserved<'a>)>, Failure> {
+    let Some(offset) = unit.lines else { return Ok(None) };
+    let mut header = *gimli::Section::reader(&dwarf.debug_line);
+    header.skip(offset.0)?;
+    let (_, format) = header.read_initial_length()?;
+    let version = header.read_u16()?;
+    if version >= 5 {
+        header.skip(2)?;
     }
+    let header_bytes = header.read_length(format)? as u64;
+    let reserved = budget.reserve(header_bytes.saturating_mul(LINE_HEADER_COST))?;
+    let program = dwarf.debug_line.program(
+        offset,
+        unit.gimli.header.address_size(),
+        unit.gimli.comp_dir,
+        unit.gimli.name,
+    )?;
+    Ok(Some((program, reserved)))
 }
 
 /// The work on one unit.

@@ -33,15 +33,15 @@ const ZSTD_BYTES: u64 = 1 << 20;
 const CHUNK_BYTES: usize = 128 * 1024;
 
 /// An open ELF file.
-pub(super) struct ElfFile {
-    pub(super) file: File,
+pub(crate) struct ElfFile {
+    pub(crate) file: File,
     header: Header,
     /// The section of section names.
     names: Vec<u8>,
 }
 
 /// Reads by pread, whatever the position of the file.
-pub(super) struct Pread<'f>(&'f File);
+pub(crate) struct Pread<'f>(&'f File);
 
 impl ElfSource for Pread<'_> {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
@@ -53,7 +53,7 @@ impl ElfSource for Pread<'_> {
 
 /// Opens a regular file, and nothing else even for a moment: a FIFO would have
 /// us wait, and there are devices that act when they are opened.
-pub(super) fn open(path: &Path) -> Option<(File, Metadata)> {
+pub(crate) fn open(path: &Path) -> Option<(File, Metadata)> {
     let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).ok()?;
     let metadata = place.metadata().ok()?;
     if !metadata.is_file() {
@@ -67,7 +67,7 @@ pub(super) fn open(path: &Path) -> Option<(File, Metadata)> {
 impl ElfFile {
     /// Reads what leads to the sections; `None` if this is no ELF file that we
     /// know (64-bit, little-endian).
-    pub(super) fn new(file: File) -> Option<Self> {
+    pub(crate) fn new(file: File) -> Option<Self> {
         let header = Header::read(&Pread(&file)).ok()?;
         let section = header.section(&Pread(&file), header.shstrndx).ok()?;
         let mut names = vec![0; usize::try_from(section.size.min(MAX_NAMES_BYTES)).ok()?];
@@ -76,11 +76,11 @@ impl ElfFile {
     }
 
     /// For the readers of the core.
-    pub(super) fn source(&self) -> Pread<'_> {
+    pub(crate) fn source(&self) -> Pread<'_> {
         Pread(&self.file)
     }
 
-    pub(super) fn build_id(&self) -> Option<Vec<u8>> {
+    pub(crate) fn build_id(&self) -> Option<Vec<u8>> {
         build_id(&Pread(&self.file)).map(|id| id.as_bytes().to_vec())
     }
 
@@ -95,12 +95,12 @@ impl ElfFile {
         })
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
     /// A short section's bytes, uncompressed ones only.
-    pub(super) fn short_section(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn short_section(&self, name: &str) -> Option<Vec<u8>> {
         let section = self.find(name).filter(|section| section.size <= 4096)?;
         let mut bytes = vec![0; usize::try_from(section.size).ok()?];
         read_exact_at(&Pread(&self.file), section.offset, &mut bytes).ok()?;
@@ -108,7 +108,7 @@ impl ElfFile {
     }
 
     /// How large a section is, decompressed; 0 if there is none.
-    pub(super) fn section_bytes(&self, name: &str) -> usize {
+    pub(crate) fn section_bytes(&self, name: &str) -> usize {
         let bytes = self.find(name).and_then(|section| match section.is_compressed() {
             true => self.compression(&section).map(|(_, bytes)| bytes),
             false => Some(section.size),
@@ -126,7 +126,7 @@ impl ElfFile {
     }
 
     /// A section, decompressed if need be; an empty one if there is none.
-    pub(super) fn section<'a>(
+    pub(crate) fn section<'a>(
         &'a self,
         name: &str,
         cache: &'a Cache<'a>,
@@ -184,11 +184,11 @@ fn fill(memory: &mut [u8], mut decoder: impl Read, budget: &Budget<'_>) -> Resul
 
 /// A part of a file, read from its beginning to its end. Stops when the budget
 /// does: what is compressed may be long, and come to nothing.
-pub(super) struct FilePart<'f, 'b> {
-    pub(super) budget: &'f Budget<'b>,
-    pub(super) file: &'f File,
-    pub(super) at: u64,
-    pub(super) left: u64,
+pub(crate) struct FilePart<'f, 'b> {
+    pub(crate) budget: &'f Budget<'b>,
+    pub(crate) file: &'f File,
+    pub(crate) at: u64,
+    pub(crate) left: u64,
 }
 
 impl Read for FilePart<'_, '_> {

@@ -26,7 +26,7 @@ const CHECKSUM_BYTES: usize = 256 * 1024;
 
 /// The file that holds the debug information of `object`, which was mapped
 /// from `path`, and the path of that file.
-pub(super) fn debug_file(
+pub(crate) fn debug_file(
     object: ElfFile,
     path: &Path,
     build_id: Option<&[u8]>,

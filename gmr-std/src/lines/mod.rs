@@ -42,20 +42,20 @@ use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-mod budget;
-mod bytes;
+pub(crate) mod budget;
+pub(crate) mod bytes;
 mod cgroup;
-mod dwarf;
-mod file;
-mod locate;
-mod names;
+pub(crate) mod dwarf;
+pub(crate) mod file;
+pub(crate) mod locate;
+pub(crate) mod names;
 pub mod offline;
 mod paths;
-mod sections;
+pub(crate) mod sections;
 mod symbols;
 mod table;
-mod tally;
-mod unit;
+pub(crate) mod tally;
+pub(crate) mod unit;
 
 pub(crate) use budget::Limits;
 pub(crate) use cgroup::default_memory_bytes;
@@ -224,7 +224,7 @@ fn missing_symbols(
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
     path.into()

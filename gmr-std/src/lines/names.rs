@@ -168,20 +168,30 @@ impl<'a, 'u> Files<'a, 'u> {
             return Ok(known);
         }
         // What is not in the header is not kept either: that may be any number.
-        let file = self.header.and_then(|header| Some((header, header.file(index)?)));
-        let Some((header, file)) = file else { return Ok(None) };
-        let name = self.text(Some(file.path_name()))?;
-        let directory = self.text(file.directory(header))?;
-        let comp_dir = part(self.unit.comp_dir)?;
-        let path = paths::shorten(&comp_dir, &directory, &name);
+        let Some(header) = self.header else { return Ok(None) };
+        let Some(path) = path_of(self.dwarf, self.unit, header, index)? else { return Ok(None) };
         let text = if path.is_empty() { None } else { Some(table.text(&path)?) };
         self.known.insert(index, text);
         Ok(text)
     }
 
-    fn text(&self, value: Option<Value<'a>>) -> Result<String, Failure> {
-        part(value.and_then(|value| self.dwarf.attr_string(self.unit, value).ok()))
-    }
+}
+
+/// A source file of a line program, by its number there, as it is shown.
+pub(crate) fn path_of<'a>(
+    dwarf: &Dwarf<'a>,
+    unit: &gimli::Unit<Bytes<'a>>,
+    header: &LineProgramHeader<Bytes<'a>>,
+    index: u64,
+) -> Result<Option<String>, Failure> {
+    let Some(file) = header.file(index) else { return Ok(None) };
+    let text = |value: Option<Value<'a>>| {
+        part(value.and_then(|value| dwarf.attr_string(unit, value).ok()))
+    };
+    let name = text(Some(file.path_name()))?;
+    let directory = text(file.directory(header))?;
+    let comp_dir = part(unit.comp_dir)?;
+    Ok(Some(paths::shorten(&comp_dir, &directory, &name)))
 }
 
 fn part(bytes: Option<Bytes<'_>>) -> Result<String, Failure> {

@@ -18,14 +18,14 @@
 //! `src/x.rs`: the directory's name tells them apart.
 
 /// The longest path that is kept, in bytes. Longer ones lose their beginning.
-pub(super) const MAX_PATH_BYTES: usize = 256;
+pub(crate) const MAX_PATH_BYTES: usize = 256;
 
 /// Stands for what a path has lost.
 pub(super) const CUT_MARKER: &str = "...";
 
 /// The file `name` of `directory`, both as the line table has them, of a unit
 /// that was compiled in `comp_dir`. What is missing is empty.
-pub(super) fn shorten(comp_dir: &str, directory: &str, name: &str) -> String {
+pub(crate) fn shorten(comp_dir: &str, directory: &str, name: &str) -> String {
     let mut path = String::new();
     for part in [comp_dir, directory, name] {
         let part = if part == "." { "" } else { part.strip_prefix("./").unwrap_or(part) };

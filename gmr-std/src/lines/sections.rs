@@ -9,7 +9,7 @@ use super::tally::Tally;
 
 /// Loads the sections that are needed: those of an object, or with `is_split`
 /// those of a `.dwo` file.
-pub(super) fn load<'a>(
+pub(crate) fn load<'a>(
     elf: &'a ElfFile,
     is_split: bool,
     cache: &'a Cache<'a>,
@@ -24,7 +24,7 @@ pub(super) fn load<'a>(
 }
 
 /// Loads the sections of a `.dwp` file.
-pub(super) fn load_package<'a>(
+pub(crate) fn load_package<'a>(
     elf: &'a ElfFile,
     cache: &'a Cache<'a>,
     budget: &'a Budget<'a>,

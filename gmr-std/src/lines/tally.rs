@@ -4,7 +4,7 @@ use super::budget::{Failure, Limits};
 
 /// What has become of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Open,
     Found,
     /// For good: the files have no answer.
@@ -15,7 +15,7 @@ pub(super) enum Fate {
 
 /// Why addresses, or units, or objects, were not found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(crate) enum Reason {
     OverBudget,
     Late,
     Damaged,
@@ -41,7 +41,7 @@ impl Reason {
     ];
 
     /// What becomes of an address that is lost for this reason.
-    pub(super) fn fate(self) -> Fate {
+    pub(crate) fn fate(self) -> Fate {
         match self {
             Reason::OverBudget | Reason::Late => Fate::LostForNow,
             _ => Fate::Lost,
@@ -66,42 +66,42 @@ impl From<Failure> for Reason {
 
 /// What the summary is made of.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) addresses: usize,
-    pub(super) found: usize,
-    pub(super) lost: [Lost; Reason::ALL.len()],
+pub(crate) struct Tally {
+    pub(crate) addresses: usize,
+    pub(crate) found: usize,
+    pub(crate) lost: [Lost; Reason::ALL.len()],
     /// Sections that were left out for want of memory.
-    pub(super) sections: Vec<String>,
+    pub(crate) sections: Vec<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Lost {
-    pub(super) objects: usize,
-    pub(super) units: usize,
-    pub(super) addresses: usize,
+pub(crate) struct Lost {
+    pub(crate) objects: usize,
+    pub(crate) units: usize,
+    pub(crate) addresses: usize,
 }
 
 impl Tally {
-    pub(super) fn lose_unit(&mut self, reason: Reason, addresses: usize) {
+    pub(crate) fn lose_unit(&mut self, reason: Reason, addresses: usize) {
         let lost = &mut self.lost[reason as usize];
         lost.units += 1;
         lost.addresses += addresses;
     }
 
-    pub(super) fn lose_object(&mut self, reason: Reason, addresses: usize) {
+    pub(crate) fn lose_object(&mut self, reason: Reason, addresses: usize) {
         let lost = &mut self.lost[reason as usize];
         lost.objects += 1;
         lost.addresses += addresses;
     }
 
     /// Notes a section that was left out. Each unit may have one of that name.
-    pub(super) fn lose_section(&mut self, name: &str) {
+    pub(crate) fn lose_section(&mut self, name: &str) {
         if !self.sections.iter().any(|there| there == name) {
             self.sections.push(name.to_owned());
         }
     }
 
-    pub(super) fn was_cut(&self) -> bool {
+    pub(crate) fn was_cut(&self) -> bool {
         let lost = |reason: Reason| {
             let lost = self.lost[reason as usize];
             lost.objects + lost.units > 0
@@ -109,7 +109,7 @@ impl Tally {
         lost(Reason::OverBudget) || lost(Reason::Late) || !self.sections.is_empty()
     }
 
-    pub(super) fn summary(&self, limits: &Limits<'_>) -> String {
+    pub(crate) fn summary(&self, limits: &Limits<'_>) -> String {
         let mut parts = vec![format!("{} of {}", self.found, counted(self.addresses, "address"))];
         for (lost, (reason, text)) in self.lost.iter().zip(Reason::ALL) {
             if reason.is_ordinary() {

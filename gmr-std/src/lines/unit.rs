@@ -17,9 +17,9 @@ use super::budget::{Budget, Failure, Reserved};
 use super::bytes::Bytes;
 use super::file::{ElfFile, open};
 
-pub(super) type Dwarf<'a> = gimli::Dwarf<Bytes<'a>>;
-pub(super) type Value<'a> = AttributeValue<Bytes<'a>>;
-pub(super) type LineProgram<'a> = gimli::IncompleteLineProgram<Bytes<'a>>;
+pub(crate) type Dwarf<'a> = gimli::Dwarf<Bytes<'a>>;
+pub(crate) type Value<'a> = AttributeValue<Bytes<'a>>;
+pub(crate) type LineProgram<'a> = gimli::IncompleteLineProgram<Bytes<'a>>;
 
 /// The memory of a parsed abbreviation, in bytes, in a vector that doubles.
 const ABBREVIATION_COST: u64 = 256;
@@ -34,32 +34,32 @@ const MAX_PATH_BYTES: usize = 4096;
 const MAX_INLINED: usize = 128;
 
 /// A unit, opened: its root is read, its abbreviations are loaded.
-pub(super) struct Unit<'a> {
-    pub(super) gimli: gimli::Unit<Bytes<'a>>,
-    pub(super) root: Die<'a>,
+pub(crate) struct Unit<'a> {
+    pub(crate) gimli: gimli::Unit<Bytes<'a>>,
+    pub(crate) root: Die<'a>,
     /// Where its line program is.
-    pub(super) lines: Option<DebugLineOffset>,
+    pub(crate) lines: Option<DebugLineOffset>,
     dwo_name: Option<Bytes<'a>>,
     _reserved: Reserved<'a>,
 }
 
 /// What we need of a debugging information entry.
 #[derive(Default)]
-pub(super) struct Die<'a> {
+pub(crate) struct Die<'a> {
     low_pc: Option<Value<'a>>,
     high_pc: Option<Value<'a>>,
     ranges: Option<Value<'a>>,
     /// The entry that this one is an instance, or the definition, of.
-    pub(super) origin: Option<Value<'a>>,
-    pub(super) linkage_name: Option<Value<'a>>,
-    pub(super) name: Option<Value<'a>>,
+    pub(crate) origin: Option<Value<'a>>,
+    pub(crate) linkage_name: Option<Value<'a>>,
+    pub(crate) name: Option<Value<'a>>,
     call_file: u64,
     call_line: u64,
 }
 
 impl<'a> Die<'a> {
     /// Reads all attributes of an entry; those of no interest go to `other`.
-    pub(super) fn read(
+    pub(crate) fn read(
         entries: &mut EntriesRaw<'_, Bytes<'a>>,
         abbreviation: &Abbreviation,
         budget: &Budget<'_>,
@@ -95,7 +95,7 @@ impl<'a> Die<'a> {
 
     /// Calls `each` with the addresses of `sorted` that lie in the entry's code,
     /// as often as the entry's ranges have them.
-    pub(super) fn covered(
+    pub(crate) fn covered(
         &self,
         dwarf: &Dwarf<'a>,
         unit: &gimli::Unit<Bytes<'a>>,
@@ -141,7 +141,7 @@ impl<'a> Die<'a> {
 
 /// How much of a unit can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(crate) enum Extent {
     /// The root, if its abbreviation is the first one, as compilers have it.
     Root,
     Whole,
@@ -149,7 +149,7 @@ pub(super) enum Extent {
 
 impl<'a> Unit<'a> {
     /// Opens a unit.
-    pub(super) fn open(
+    pub(crate) fn open(
         dwarf: &Dwarf<'a>,
         header: UnitHeader<Bytes<'a>>,
         extent: Extent,
@@ -212,7 +212,7 @@ impl<'a> Unit<'a> {
     }
 
     /// The `.dwo` file that the unit was split off to, if it is still there.
-    pub(super) fn dwo_file(&self) -> Option<ElfFile> {
+    pub(crate) fn dwo_file(&self) -> Option<ElfFile> {
         let part = |bytes: Bytes<'a>| Some(OsString::from_vec(bytes.prefix(MAX_PATH_BYTES).ok()?));
         let mut path = PathBuf::from(self.gimli.comp_dir.and_then(part)?);
         path.push(part(self.dwo_name?)?);
@@ -263,17 +263,17 @@ fn abbreviations<'a>(
 
 /// What is known of one address of a unit.
 #[derive(Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The function whose code it is in.
-    pub(super) function: Option<UnitOffset>,
+    pub(crate) function: Option<UnitOffset>,
     /// The calls that were inlined there, outermost first.
-    pub(super) inlined: Vec<Inlined>,
+    pub(crate) inlined: Vec<Inlined>,
     /// File and line of the address itself.
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 impl Found {
-    pub(super) fn forget_functions(&mut self) {
+    pub(crate) fn forget_functions(&mut self) {
         self.function = None;
         self.inlined.clear();
     }
@@ -281,23 +281,23 @@ impl Found {
 
 /// A file, by its index in the unit's line table, and a line; 0 if not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) file: u64,
-    pub(super) line: u64,
+pub(crate) struct Place {
+    pub(crate) file: u64,
+    pub(crate) line: u64,
 }
 
 /// A call whose function's code stands in place of the call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Inlined {
-    pub(super) function: UnitOffset,
+pub(crate) struct Inlined {
+    pub(crate) function: UnitOffset,
     /// Where the call stands in the source.
-    pub(super) call: Place,
+    pub(crate) call: Place,
     depth: isize,
 }
 
 /// Finds the functions of a unit's addresses: one pass over its entries, in
 /// which nothing is kept but what is found, in memory that is `reserved`.
-pub(super) fn functions<'a>(
+pub(crate) fn functions<'a>(
     dwarf: &Dwarf<'a>,
     unit: &gimli::Unit<Bytes<'a>>,
     budget: &Budget<'_>,
@@ -361,7 +361,7 @@ pub(super) fn functions<'a>(
 /// Files that the program itself defines (DW_LNE_define_file) are left out:
 /// nobody has written such programs for decades, and their number is known
 /// only at their end.
-pub(super) fn lines<'a>(
+pub(crate) fn lines<'a>(
     program: &mut LineProgram<'a>,
     budget: &Budget<'_>,
     sorted: &[u64],
