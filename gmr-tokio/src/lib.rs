@@ -23,3 +23,4 @@ mod walk;
 mod workers;
 
 pub use gmr_std::*;
+pub use tracked::{Tracked, TrackedExt, spawn, spawn_local, spawn_local_named, spawn_named};
