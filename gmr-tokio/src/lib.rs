@@ -15,6 +15,8 @@ mod stall;
 #[cfg(gmr_engine)]
 mod table;
 #[cfg(gmr_engine)]
+mod text;
+#[cfg(gmr_engine)]
 mod threads;
 mod tracked;
 #[cfg(gmr_engine)]
@@ -23,4 +25,8 @@ mod walk;
 mod workers;
 
 pub use gmr_std::*;
+pub use setup::{
+    NotReady, Options, RegisterRuntimeError, register, register_local_set, setup_autorun,
+    wait_until_ready,
+};
 pub use tracked::{Tracked, TrackedExt, spawn, spawn_local, spawn_local_named, spawn_named};

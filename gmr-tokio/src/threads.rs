@@ -22,7 +22,7 @@ mod learn;
 
 use gmr_core::hosted::memory::{self, Range};
 
-pub(crate) use learn::{LearnError, handle_words, learn};
+pub(crate) use learn::{handle_words, learn};
 
 /// Bytes of a scheduler's context that are looked at.
 const CONTEXT_BYTES: usize = 64;
