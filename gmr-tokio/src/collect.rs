@@ -15,6 +15,17 @@
 //!
 //! Each task is right for one moment of its own; between two of them, and between
 //! the ends of an edge, milliseconds may lie.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod examine;
 mod extras;
@@ -22,6 +33,8 @@ mod fold;
 mod list;
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod made_up;
 mod snapshot;
 mod tasks;
 
@@ -32,6 +45,7 @@ use crate::table::{LoadedTable, Root};
 use crate::walk::Level;
 use examine::{Examiner, Work};
 pub(crate) use extras::Extra;
+pub(crate) use fold::MAX_GROUPS;
 use fold::{GroupRecord, Trees};
 use list::{Lane, MAX_LANES};
 use tasks::{NO_ROOT, Record, Tasks, flag};
