@@ -40,3 +40,5 @@ pub use tracked::{
 };
 #[cfg(feature = "waker-trace")]
 pub use waker_trace::trace_wakers;
+#[cfg(all(gmr_engine, feature = "waker-trace"))]
+pub use waker_trace::waker_traces;

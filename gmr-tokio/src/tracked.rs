@@ -21,7 +21,6 @@
 //! references that they were, an address taken out of a pointer to a trait object,
 //! reading the time.
 #![expect(unsafe_code, reason = "see above")]
-#![allow(dead_code, unused_imports, reason = "for the sections")]
 
 mod clock;
 pub(crate) mod entry;
@@ -40,9 +39,13 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+#[cfg(feature = "waker-trace")]
+pub(crate) use clock::monotonic_ns as now_ns;
 pub(crate) use entry::Phase;
-use read::Identity;
-pub(crate) use read::{Facts, Id, Index, Name, each, find, untracked};
+#[cfg(feature = "waker-trace")]
+pub(crate) use read::Id;
+pub(crate) use read::{Facts, Index, each, untracked};
+use read::{Identity, Name};
 use slab::Slab;
 pub use spawn::{spawn, spawn_local, spawn_local_named, spawn_named};
 

@@ -35,7 +35,9 @@
 //! Unsafe are: wakers made of a pointer and a table of functions (each has its
 //! argument), and the calls of the unwinder that std itself links.
 #![expect(unsafe_code, reason = "see above")]
-#![allow(dead_code, reason = "for the sections")]
+
+#[cfg(gmr_engine)]
+mod section;
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
@@ -47,6 +49,9 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use crate::tracked::slab::{Item, Slab};
 use crate::tracked::{Facts, Id};
+
+#[cfg(gmr_engine)]
+pub use section::waker_traces;
 
 /// Frames that are kept. Await chains are rarely half as deep.
 const MAX_FRAMES: usize = 39;
@@ -70,11 +75,6 @@ static NODES: Slab<Node, MAX_BLOCKS> = Slab::new();
 /// that is kept.
 pub fn trace_wakers(is_on: bool) {
     IS_ON.store(is_on, Ordering::Relaxed);
-}
-
-/// From now on polls of tracked futures leave traces.
-pub(crate) fn enable() {
-    trace_wakers(true);
 }
 
 #[inline]

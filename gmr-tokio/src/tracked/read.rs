@@ -222,23 +222,6 @@ pub(crate) fn each(take: &mut dyn FnMut(&Facts) -> bool) {
     }
 }
 
-/// The facts of a task: of its own future, if that is tracked, else of any tracked
-/// future that it polled first. Looks at all: for many ids, take an [`Index`].
-///
-/// # Signal safety
-///
-/// Safe.
-pub(crate) fn find(task_id: u64) -> Option<Facts> {
-    let mut found: Option<Facts> = None;
-    each(&mut |facts| {
-        if facts.task_id == Some(task_id) {
-            found = Some(*facts);
-        }
-        !found.is_some_and(|found| found.is_task)
-    });
-    found
-}
-
 /// How many futures found no room, since the start: they are not tracked.
 pub(crate) fn untracked() -> u64 {
     ENTRIES.missed()
@@ -283,7 +266,8 @@ impl Index {
         self.left_out
     }
 
-    /// As [`find`], of what was there when it was filled.
+    /// The facts of a task that was there when it was filled: of its own future, if that
+    /// is tracked, else of a tracked future that it polled first.
     ///
     /// # Signal safety
     ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use super::{Facts, Index, NAME_BYTES, Phase, Tracked, TrackedExt, each, find};
+use super::{Facts, Index, NAME_BYTES, Phase, Tracked, TrackedExt, each};
 
 fn named(name: &str) -> Vec<Facts> {
     let mut found = Vec::new();
@@ -17,6 +17,18 @@ fn named(name: &str) -> Vec<Facts> {
             found.push(*facts);
         }
         true
+    });
+    found
+}
+
+/// By looking at all: what [`Index`] must find too.
+fn find(task_id: u64) -> Option<Facts> {
+    let mut found: Option<Facts> = None;
+    each(&mut |facts| {
+        if facts.task_id == Some(task_id) {
+            found = Some(*facts);
+        }
+        !found.is_some_and(|found| found.is_task)
     });
     found
 }
