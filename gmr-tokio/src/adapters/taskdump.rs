@@ -52,6 +52,10 @@ pub const MAX_TASKS: usize = 1_000;
 /// # }
 /// ```
 pub fn section(runtime: &Handle) -> impl FnMut() -> String + Send + 'static {
+    section_by(runtime, PATIENCE)
+}
+
+fn section_by(runtime: &Handle, patience: Duration) -> impl FnMut() -> String + Send + 'static {
     let runtime = runtime.clone();
     let mut is_hanging = false;
     move || {
@@ -66,13 +70,13 @@ pub fn section(runtime: &Handle) -> impl FnMut() -> String + Send + 'static {
         runtime.spawn(async move {
             let _ = sender.send(here.dump().await);
         });
-        match receiver.recv_timeout(PATIENCE) {
+        match receiver.recv_timeout(patience) {
             Ok(dump) => text(&dump),
             Err(_) => {
                 is_hanging = true;
                 format!(
                     "did not come within {} ms; it is not asked for again\n",
-                    PATIENCE.as_millis()
+                    patience.as_millis()
                 )
             }
         }
@@ -125,6 +129,9 @@ mod tests {
 
     use super::*;
 
+    /// A busy machine and no optimisation: a dump takes its time.
+    const LONG: Duration = Duration::from_secs(60);
+
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
     }
@@ -136,7 +143,7 @@ mod tests {
     #[test]
     fn every_task_with_its_trace() {
         let runtime = runtime();
-        let mut section = section(runtime.handle());
+        let mut section = section_by(runtime.handle(), LONG);
         let (sender, receiver) = mpsc::channel();
         let task = runtime.spawn(async move {
             sender.send(()).unwrap();
@@ -151,7 +158,7 @@ mod tests {
     #[test]
     fn not_while_a_worker_is_blocked() {
         let runtime = runtime();
-        let mut section = section(runtime.handle());
+        let mut section = section_by(runtime.handle(), LONG);
         let (blocked, is_blocked) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let task = runtime.spawn(async move {
@@ -163,7 +170,8 @@ mod tests {
         assert!(text.starts_with("not asked for: worker "), "{text}");
         release.send(()).unwrap();
         runtime.block_on(task).unwrap();
-        assert!(section().starts_with("tasks = "), "once it is back");
+        let text = section();
+        assert!(text.starts_with("tasks = "), "once it is back: {text}");
     }
 
     #[test]
