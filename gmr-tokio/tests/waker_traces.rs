@@ -46,8 +46,11 @@ fn a_report_shows_where_a_tracked_task_waits() {
         );
         let awaits = format!("tests/waker_traces.rs:{}", line_of("sleep"));
         assert!(block.contains(&awaits), "{awaits}: {block}");
-        let inner = block.find("in waker_traces::takes_its_time").expect("the inner function");
-        assert!(inner < block.find("in waker_traces::serves").expect("the outer one"), "{block}");
+        // With optimisation both are inlined, and line tables hold no path of such.
+        if cfg!(debug_assertions) {
+            let inner = block.find("in waker_traces::takes_its_time").expect("the inner function");
+            assert!(inner < block.find("in waker_traces::serves").expect("the outer"), "{block}");
+        }
         assert!(!block.contains("tokio::runtime::task"), "no frames of the runtime: {block}");
 
         let json = reports.report(View::Json).unwrap();
