@@ -10,11 +10,17 @@
 //! of `poll_fn`). Where several states have the same type, the lines must be as
 //! many as the states: then they are the same, in order.
 //!
-//! Otherwise the line is that of the macro, and marked as such. So is a line outside
-//! of the function: that of a macro in the same file.
+//! Otherwise the line is that of the macro, and marked as such. So is a line before
+//! the function: that of a macro in the same file, which stands before its use.
+//! A line behind the function's end is none of a macro's: an attribute has made the
+//! function (`async_trait`, `instrument`), and it begins and ends at the attribute.
+//!
+//! # Limitations
+//!
+//! - A macro that is defined in the function itself, or in the same file behind
+//!   it, is not told from the function's own code.
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use super::entries::{Entries, Entry, Value128};
@@ -120,22 +126,17 @@ pub(super) fn shape(
     Ok(Some(Shape::Coroutine { tag_offset, tag_bytes, states }))
 }
 
-/// File and lines of the function itself.
-fn extent(states: &[State]) -> Option<(Rc<str>, RangeInclusive<u32>)> {
-    let of = |kind| states.iter().find(move |state| state.kind == kind);
-    let begin = of(StateKind::Unresumed)?;
-    let end = of(StateKind::Returned).filter(|end| end.file == begin.file);
-    let last = end.map_or(u32::MAX, |end| end.line);
-    // One that a macro has made may end before it begins: nothing is known.
-    let last = if last < begin.line { u32::MAX } else { last };
-    Some((Rc::clone(&begin.file), begin.line..=last))
+/// File and first line of the function itself.
+fn begin(states: &[State]) -> Option<(Rc<str>, u32)> {
+    let begin = states.iter().find(|state| state.kind == StateKind::Unresumed)?;
+    Some((Rc::clone(&begin.file), begin.line))
 }
 
-/// Marks lines that are not within the function.
+/// Marks lines that are not the function's own.
 fn mark_macros(states: &mut [State]) {
-    let Some((home, lines)) = extent(states) else { return };
+    let Some((home, first)) = begin(states) else { return };
     for state in states.iter_mut().filter(|state| state.kind == StateKind::Suspended) {
-        state.is_in_macro = state.file != home || !lines.contains(&state.line);
+        state.is_in_macro = state.file != home || state.line < first;
     }
 }
 
@@ -150,7 +151,7 @@ fn find_calls(
     let function = without_arguments(name.replacen("_env#", "#", 1));
     let Some(locals) = locals.by_function.get(&function) else { return Ok(()) };
     let entries = &mut *graph.entries;
-    let Some((home, extent)) = extent(states) else { return Ok(()) };
+    let Some((home, first)) = begin(states) else { return Ok(()) };
     let mut names = Vec::with_capacity(awaited.len());
     for ty in awaited {
         names.push(match ty {
@@ -158,12 +159,12 @@ fn find_calls(
             None => None,
         });
     }
-    // Lines within the function, by the type that is awaited there.
+    // Lines of the function, by the type that is awaited there.
     let mut calls: Vec<(Rc<str>, u32)> = Vec::new();
     for local in locals {
         let Some(ty) = entries.get(local.ty)? else { continue };
         let unit = entries.units.load(local.unit)?;
-        if extent.contains(&local.line) && file(&entries.units, &unit, local.file)? == home {
+        if local.line >= first && file(&entries.units, &unit, local.file)? == home {
             calls.push((Rc::clone(&ty.name), local.line));
         }
     }
