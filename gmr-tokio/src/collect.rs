@@ -35,6 +35,8 @@ mod list;
 mod live;
 #[cfg(test)]
 mod made_up;
+#[cfg(test)]
+mod no_allocation;
 mod snapshot;
 mod tasks;
 
