@@ -402,7 +402,7 @@ mod churn {
 
 #[test]
 fn while_tasks_change_and_end_no_tree_is_wrong_and_none_that_stays_is_missed() {
-    const STABLE: u64 = 500;
+    const STABLE: u64 = 150;
     let runtime = multi_thread();
     let stable: HashSet<u64> = (0..STABLE)
         .map(|number| runtime.spawn(outer(number)).id().to_string().parse().unwrap())
@@ -421,10 +421,9 @@ fn while_tasks_change_and_end_no_tree_is_wrong_and_none_that_stays_is_missed() {
         });
     }
     let mut arena = Arena::new(20_000);
-    let (mut judged, mut rounds) = (0, 0);
+    let mut judged = 0;
     // So many that some were seen in each of the two shapes.
-    while judged < 2_000 || rounds < 300 {
-        rounds += 1;
+    while judged < 2_000 {
         collected(&roots, &mut arena);
         assert_eq!(has_tree(&arena, &outer_tree()), STABLE, "{:?}", arena.roots());
         assert!(stable.iter().all(|id| arena.task(*id).is_some()));
