@@ -47,6 +47,7 @@ use crate::table::{LoadedTable, Root};
 use crate::walk::Level;
 use examine::{Examiner, Work};
 pub(crate) use extras::Extra;
+pub(crate) use fold::MAX_GROUPS;
 use fold::{GroupRecord, Trees};
 use list::{Lane, MAX_LANES};
 use tasks::{NO_ROOT, Record, Tasks, flag};

@@ -101,13 +101,17 @@ impl LoadedTable {
 
     /// The list of a local set. To be called on the set's own thread.
     pub(crate) fn root_of_local_set(&self, set: &tokio::task::LocalSet) -> Option<Root> {
+        self.root_of_local_words(core::ptr::from_ref(set) as u64)
+    }
+
+    /// The same, of a copy of the words that it consists of, at `address`.
+    pub(crate) fn root_of_local_words(&self, address: u64) -> Option<Root> {
         let (entries, memory) = (self.entries(), &mut Direct);
         let offset = entries.local_context_offset;
         let end = u64::from(offset).saturating_add(8);
         if offset == NONE || end > size_of::<tokio::task::LocalSet>() as u64 {
             return None;
         }
-        let address = core::ptr::from_ref(set) as u64;
         let context = memory.word(address.wrapping_add(u64::from(offset))).ok()?;
         let shared = context.wrapping_add(u64::from(entries.local_shared_offset));
         let arc = memory.word(shared).ok()?;

@@ -1,0 +1,535 @@
+//! Writes Green Threads.
+//!
+//! 1. How many tasks there are and were seen, of how many runtimes; the table, the
+//!    self tests; every limit that was hit.
+//! 2. The tasks that are being polled, the longest poll first, each with its thread
+//!    (whose stack is in Threads).
+//! 3. Those that wait to be polled, then those that wait at an `.await`: equal trees
+//!    are one block, the longest wait first where it is known, then the largest
+//!    block.
+//! 4. The tasks that only a thread tells of: `spawn_blocking`.
+//!
+//! Without a table only what the program tracks itself is listed, with the reason.
+
+use gmr_core::model::{Task, TaskState};
+use gmr_core::{SectionResult, SectionWriter};
+
+use super::collection::{Collection, Listing, ThreadSeen, outcome};
+use crate::collect::{Group, RootSummary};
+use crate::setup::probe::Outcome;
+use crate::setup::{State, TableReady};
+use crate::text::Text;
+use crate::tracked::{Facts, Phase};
+
+/// Ids of a block that are given.
+const MAX_IDS: usize = 100;
+
+/// Tracked futures that are listed when there is no table.
+const MAX_TRACKED_SHOWN: u32 = 1000;
+
+pub(super) fn write(
+    state: &'static State,
+    collection: &mut Collection,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    write_summary(collection, out)?;
+    write_sources(state, collection, out)?;
+    write_limits(collection, out)?;
+    let now_ns = collection.collected_ns;
+    match (collection.listing, state.table()) {
+        (Listing::Read, Some(table)) => {
+            sort(collection);
+            let collection = &*collection;
+            out.blocks("tasks", |out| {
+                let lister = Lister { collection, table, now_ns };
+                lister.write_running(out)?;
+                lister.write_groups(out)?;
+                write_blocking(collection, Some(table), out)
+            })
+        }
+        _ => {
+            let collection = &*collection;
+            out.blocks("tasks", |out| {
+                write_running_alone(collection, now_ns, out)?;
+                write_tracked(collection, now_ns, out)?;
+                write_blocking(collection, None, out)
+            })
+        }
+    }
+}
+
+fn write_summary(collection: &Collection, out: &mut SectionWriter<'_>) -> SectionResult {
+    let mut text = Text::<160>::new();
+    if collection.listing == Listing::Read {
+        let roots = collection.arena.roots();
+        let seen = roots.iter().fold(0_u64, |sum, root| sum.saturating_add(root.seen));
+        let alive = roots
+            .iter()
+            .fold(0_u64, |sum, root| sum.saturating_add(root.alive_after.unwrap_or(root.seen)));
+        text.number(seen).text(" tasks seen of ").number(alive).text(" alive, ");
+    } else {
+        text.text("tasks are not listed, ");
+    }
+    let all = collection.runtimes.len() as u64;
+    let met = collection.runtimes.iter().filter(|runtime| runtime.registered.is_none()).count();
+    text.number(all).text(if all == 1 { " runtime" } else { " runtimes" });
+    if met != 0 {
+        text.text(" (").number(all.saturating_sub(met as u64)).text(" registered, ");
+        text.number(met as u64).text(" met)");
+    }
+    if collection.local_sets != 0 {
+        text.text(", ").number(u64::from(collection.local_sets)).text(" local sets");
+    }
+    out.value("summary", text.as_str())?;
+    Ok(())
+}
+
+/// The table and the self tests: what the list rests upon.
+fn write_sources(
+    state: &'static State,
+    collection: &Collection,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    match (state.table(), state.why_no_table()) {
+        (Some(table), _) => {
+            let mut text = Text::<512>::new();
+            text.number((table.loaded.image_bytes() as u64).div_ceil(1024)).text(" KiB ");
+            text.text(&table.origin).text(", in ");
+            text.duration(crate::setup::nanoseconds(table.elapsed));
+            out.value("await table", text.as_str())?;
+            let notes = table.loaded.table().notes();
+            if !notes.is_empty() {
+                out.value("await table notes", notes)?;
+            }
+        }
+        (None, Some(why)) => {
+            let mut text = Text::<512>::new();
+            text.text("none: ").text(why);
+            out.value("await table", text.as_str())?;
+        }
+        (None, None) => out.value("await table", "not ready yet: it is still being made")?,
+    }
+    if collection.listing != Listing::Read {
+        out.value(
+            "all tasks",
+            "unavailable without an await table: what the program tracks itself is shown",
+        )?;
+        return Ok(());
+    }
+    for (runtime, number) in collection.runtimes.iter().zip(1_u64..) {
+        let Some(registered) = runtime.registered else { continue };
+        let outcome = outcome(registered);
+        if outcome == Outcome::Passed {
+            continue;
+        }
+        let mut text = Text::<256>::new();
+        text.text("runtime ").number(number).text(": ").text(outcome.words());
+        if outcome == Outcome::Failed {
+            let why = registered.probe.get().map_or("", |probe| probe.why());
+            text.text(": ").text(why).text("; its tasks are not listed");
+        }
+        out.value("self test", text.as_str())?;
+    }
+    Ok(())
+}
+
+/// What was left out, and why.
+fn write_limits(collection: &Collection, out: &mut SectionWriter<'_>) -> SectionResult {
+    let mut say = |count: u64, words: &str| -> SectionResult {
+        if count != 0 {
+            let mut text = Text::<160>::new();
+            text.number(count).text(" ").text(words);
+            out.value("left out", text.as_str())?;
+        }
+        Ok(())
+    };
+    if collection.listing == Listing::Read {
+        let sum = |of: fn(&RootSummary) -> u64| {
+            collection.arena.roots().iter().fold(0_u64, |sum, root| sum.saturating_add(of(root)))
+        };
+        say(
+            sum(|root| u64::from(root.is_cut)),
+            "lists: more tasks than there is room for (Options::max_tasks)",
+        )?;
+        say(
+            sum(|root| u64::from(root.is_over)),
+            "lists: not read to their ends, the time was over",
+        )?;
+        say(sum(|root| root.lists_given_up), "lists: changed faster than they could be followed")?;
+        say(sum(|root| u64::from(root.is_gone)), "lists: gone while they were read")?;
+        say(collection.arena.trees_left_out(), "tasks: too many different await trees")?;
+        say(collection.arena.roots_left_out() as u64, "runtimes or local sets: too many")?;
+        say(u64::from(collection.extras_left_out), "tracked futures in no list: too many")?;
+    }
+    say(u64::from(collection.threads_left_out), "threads: too many to look at")?;
+    say(collection.tracked.left_out(), "tracked futures: too many to be found by their tasks")?;
+    say(crate::tracked::untracked(), "futures: not tracked, there was no room")?;
+    if !collection.are_local_sets_known {
+        out.value("local sets", "not read: one is being registered just now")?;
+    }
+    Ok(())
+}
+
+/// Sorts the groups, see the head of this file.
+fn sort(collection: &mut Collection) {
+    let Collection { arena, order, tracked, collected_ns, .. } = collection;
+    order.clear();
+    for (group, number) in arena.groups().zip(0_u32..) {
+        if order.len() == order.capacity() {
+            break;
+        }
+        let rank = match group.state {
+            TaskState::Running => 0,
+            TaskState::Scheduled => 1,
+            TaskState::Suspended => 2,
+            TaskState::New => 3,
+            TaskState::Blocking => 4,
+            TaskState::Unstable => 5,
+            TaskState::Unknown => 6,
+            _ => 7,
+        };
+        let longest = longest_wait(&group, tracked, *collected_ns).unwrap_or(0);
+        order.push((rank, u64::MAX - longest, u64::MAX - group.count, number));
+    }
+    order.sort_unstable();
+}
+
+/// How long the one of them that waits longest has waited, of those that tell.
+fn longest_wait(group: &Group<'_>, tracked: &crate::tracked::Index, now_ns: u64) -> Option<u64> {
+    group.ids().filter_map(|id| waits_for_ns(&tracked.find(id)?, now_ns)).max()
+}
+
+/// Since its last poll began, if it waits; since it was made, if it was never polled.
+fn waits_for_ns(facts: &Facts, now_ns: u64) -> Option<u64> {
+    let since = match facts.phase {
+        Phase::New => facts.created_ns,
+        Phase::Suspended => facts.poll_began_ns,
+        _ => None,
+    };
+    since.map(|since| now_ns.saturating_sub(since))
+}
+
+struct Lister<'c> {
+    collection: &'c Collection,
+    table: &'c TableReady,
+    now_ns: u64,
+}
+
+impl Lister<'_> {
+    /// The name of a task's future, and where it is defined.
+    fn kind(&self, kind: Option<u32>, is_task: bool) -> Kind<'_> {
+        let table = self.table.loaded.table();
+        match kind {
+            Some(kind) if is_task => {
+                let Some(task) = table.task(kind) else { return Kind::default() };
+                Kind {
+                    future: table.ty(task.future).map(|ty| ty.name),
+                    place: (task.line != 0).then_some((task.file, task.line)),
+                }
+            }
+            Some(ty) => Kind { future: table.ty(ty).map(|ty| ty.name), place: None },
+            None => Kind::default(),
+        }
+    }
+
+    fn write_running(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+        for thread in by_poll_time(self.collection, self.now_ns) {
+            let Some(id) = self.collection.polled(thread) else { continue };
+            let facts = self.collection.tracked.find(id);
+            let seen = self.collection.arena.task(id);
+            let kind = self.kind(seen.and_then(|seen| seen.kind), true);
+            write_polled(self.collection, thread, id, &kind, facts.as_ref(), self.now_ns, out)?;
+        }
+        Ok(())
+    }
+
+    fn write_groups(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+        for (.., number) in &self.collection.order {
+            out.check()?;
+            if let Some(group) = self.collection.arena.group(*number) {
+                self.write_group(&group, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_group(&self, group: &Group<'_>, out: &mut SectionWriter<'_>) -> SectionResult {
+        let is_task = group.root.is_some();
+        let mut ids = heapless::Vec::<u64, MAX_IDS>::new();
+        // Tasks that threads poll have had their blocks; those whose id two threads
+        // have, as in block_in_place, too.
+        let is_shown =
+            |id: &u64| group.state == TaskState::Running && is_task && self.is_polled(*id);
+        let mut count = 0_u64;
+        let mut first = None;
+        for id in group.ids().filter(|id| !is_shown(id)) {
+            count = count.saturating_add(1);
+            first = first.or(Some(id));
+            if is_task {
+                let _ = ids.push(id);
+            }
+        }
+        let Some(first) = first else { return Ok(()) };
+        let facts = if is_task {
+            self.collection.tracked.find(first)
+        } else {
+            usize::try_from(first)
+                .ok()
+                .and_then(|key| self.collection.extra_facts.get(key))
+                .copied()
+        };
+        let longest = if is_task {
+            longest_wait(group, &self.collection.tracked, self.now_ns)
+        } else {
+            facts.as_ref().and_then(|facts| waits_for_ns(facts, self.now_ns))
+        };
+        let kind = self.kind(group.kind, is_task);
+        let single = facts.as_ref().filter(|_| count == 1);
+        let task = Task {
+            count,
+            ids: &ids,
+            name: name_of(single),
+            state: group.state,
+            tid: None,
+            for_ns: longest,
+            future: kind.future,
+        };
+        out.task(&task, |out| {
+            write_place(kind.place, out)?;
+            if let Some(facts) = single {
+                write_facts(facts, self.now_ns, out)?;
+            } else if let Some(facts) = &facts {
+                write_spawned(facts, out)?;
+            }
+            if group.cancelled != 0 {
+                out.value("aborted", group.cancelled)?;
+            }
+            if !is_task {
+                out.value("in", "no list of tasks: block_on, another executor, or part of one")?;
+            }
+            let levels = group.levels();
+            for level in levels {
+                out.await_level(&level.shown(self.table.loaded.table()))?;
+            }
+            if levels.is_empty() {
+                let why = why_no_tree(group.state, group.kind.is_some());
+                if !why.is_empty() {
+                    out.value("undecoded", why)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn is_polled(&self, id: u64) -> bool {
+        self.collection.threads.iter().any(|thread| self.collection.polled(thread) == Some(id))
+    }
+}
+
+/// What is known of a task by its kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kind<'a> {
+    future: Option<&'a str>,
+    place: Option<(&'a str, u32)>,
+}
+
+/// Threads, those first whose poll has lasted longest.
+fn by_poll_time(collection: &Collection, now_ns: u64) -> impl Iterator<Item = &ThreadSeen> {
+    let time = move |thread: &ThreadSeen| polled_for_ns(collection, thread, now_ns).unwrap_or(0);
+    // A few dozen at most poll at a time: a selection of the next one each time.
+    let mut last: Option<(u64, u32)> = None;
+    core::iter::from_fn(move || {
+        let candidates = collection.threads.iter().filter(|thread| thread.look.is_driving);
+        let next = candidates
+            .map(|thread| (thread, (time(thread), u32::MAX - thread.tid)))
+            .filter(|(_, key)| last.is_none_or(|last| *key < last))
+            .max_by_key(|(_, key)| *key)?;
+        last = Some(next.1);
+        Some(next.0)
+    })
+}
+
+/// How long a thread is in its poll: as the task tells, or at least as it was seen.
+pub(super) fn polled_for_ns(
+    collection: &Collection,
+    thread: &ThreadSeen,
+    now_ns: u64,
+) -> Option<u64> {
+    let told = collection
+        .tracked
+        .find(thread.look.task)
+        .filter(|facts| facts.phase == Phase::Polling)
+        .and_then(|facts| facts.poll_began_ns)
+        .map(|began| now_ns.saturating_sub(began));
+    let seen = || {
+        let is_its = |number: usize| {
+            collection.threads.get(number).is_some_and(|other| other.tid == thread.tid)
+        };
+        let worker = collection.workers.iter().find(|worker| worker.thread.is_some_and(is_its))?;
+        worker.blocked.map(|blocked| blocked.for_ns)
+    };
+    told.or_else(seen)
+}
+
+fn write_polled(
+    collection: &Collection,
+    thread: &ThreadSeen,
+    id: u64,
+    kind: &Kind<'_>,
+    facts: Option<&Facts>,
+    now_ns: u64,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    let task = Task {
+        count: 1,
+        ids: &[id],
+        name: name_of(facts),
+        state: TaskState::Running,
+        tid: Some(thread.tid),
+        for_ns: polled_for_ns(collection, thread, now_ns),
+        future: kind.future,
+    };
+    out.task(&task, |out| {
+        let mut text = Text::<64>::new();
+        text.text("#").number(u64::from(thread.tid)).text(" ").lossy(thread.name());
+        out.value("see thread", text.as_str())?;
+        write_place(kind.place, out)?;
+        if let Some(facts) = facts {
+            write_facts(facts, now_ns, out)?;
+        }
+        Ok(())
+    })
+}
+
+fn name_of(facts: Option<&Facts>) -> Option<&str> {
+    facts.map(|facts| facts.name.as_str()).filter(|name| !name.is_empty())
+}
+
+fn write_place(place: Option<(&str, u32)>, out: &mut SectionWriter<'_>) -> SectionResult {
+    if let Some((file, line)) = place {
+        out.value("defined", Text::<256>::new().place(file, line).as_str())?;
+    }
+    Ok(())
+}
+
+fn write_spawned(facts: &Facts, out: &mut SectionWriter<'_>) -> SectionResult {
+    let place = facts.spawned;
+    out.value("spawned", Text::<256>::new().place(place.file(), place.line()).as_str())?;
+    Ok(())
+}
+
+fn write_facts(facts: &Facts, now_ns: u64, out: &mut SectionWriter<'_>) -> SectionResult {
+    write_spawned(facts, out)?;
+    out.value("polls", facts.polls)?;
+    if let Some(created) = facts.created_ns {
+        let age = now_ns.saturating_sub(created);
+        out.value("age", gmr_core::model::Value::DurationNs(age))?;
+    }
+    Ok(())
+}
+
+/// Why there is no tree where there might be one.
+fn why_no_tree(state: TaskState, is_kind_known: bool) -> &'static str {
+    match state {
+        _ if !is_kind_known => "unknown type: the crate that spawns it has no debug information",
+        TaskState::Running => "it was being polled",
+        TaskState::Unstable => "it changed each time it was read",
+        TaskState::Suspended | TaskState::Scheduled => "no room: too many different await trees",
+        _ => "",
+    }
+}
+
+/// Blocking tasks: only the threads that run them tell of them.
+fn write_blocking(
+    collection: &Collection,
+    table: Option<&TableReady>,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    for thread in collection.threads.iter().filter(|thread| thread.is_blocking_task()) {
+        let id = thread.look.task;
+        let seen = collection.arena.task(id).filter(|_| table.is_some());
+        // Of a runtime that runs within a blocking task, say: had its block.
+        if seen.is_some() {
+            continue;
+        }
+        let task = Task {
+            count: 1,
+            ids: &[id],
+            name: None,
+            state: TaskState::Blocking,
+            tid: Some(thread.tid),
+            for_ns: None,
+            future: None,
+        };
+        out.task(&task, |out| {
+            let mut text = Text::<64>::new();
+            text.text("#").number(u64::from(thread.tid)).text(" ").lossy(thread.name());
+            out.value("see thread", text.as_str())?;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Without a table: what threads poll, by their ids alone.
+fn write_running_alone(
+    collection: &Collection,
+    now_ns: u64,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    for thread in by_poll_time(collection, now_ns) {
+        let Some(id) = collection.polled(thread) else { continue };
+        let facts = collection.tracked.find(id);
+        write_polled(collection, thread, id, &Kind::default(), facts.as_ref(), now_ns, out)?;
+    }
+    Ok(())
+}
+
+/// Without a table: what is tracked, each by itself.
+fn write_tracked(
+    collection: &Collection,
+    now_ns: u64,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    let (mut shown, mut left_out) = (0_u32, 0_u64);
+    let mut outcome = Ok(());
+    crate::tracked::each(&mut |facts| {
+        let state = match facts.phase {
+            Phase::New => TaskState::New,
+            Phase::Suspended => TaskState::Suspended,
+            Phase::Polling => TaskState::Running,
+            Phase::Ended => return true,
+        };
+        let is_polled = facts.task_id.is_some_and(|id| {
+            collection.threads.iter().any(|thread| collection.polled(thread) == Some(id))
+        });
+        if is_polled {
+            return true;
+        }
+        if shown >= MAX_TRACKED_SHOWN {
+            left_out = left_out.saturating_add(1);
+            return true;
+        }
+        shown = shown.saturating_add(1);
+        let task = Task {
+            count: 1,
+            ids: facts.task_id.as_slice(),
+            name: name_of(Some(facts)),
+            state,
+            tid: None,
+            for_ns: waits_for_ns(facts, now_ns),
+            future: Some((facts.future)()),
+        };
+        outcome = out.task(&task, |out| {
+            write_facts(facts, now_ns, out)?;
+            out.value("undecoded", "no await table")?;
+            Ok(())
+        });
+        outcome.is_ok()
+    });
+    outcome?;
+    if left_out != 0 {
+        out.value("tracked futures left out", left_out)?;
+    }
+    Ok(())
+}
