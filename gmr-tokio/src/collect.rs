@@ -151,6 +151,7 @@ impl Arena {
     }
 
     /// How often the kernel was asked for memory since the arena was made.
+    #[cfg(test)]
     pub(crate) fn calls(&self) -> u64 {
         self.work.pages.calls().wrapping_add(self.work.batch.calls())
     }
@@ -171,6 +172,7 @@ impl Arena {
     }
 
     /// The future that is in no list and has that key.
+    #[cfg(test)]
     pub(crate) fn extra(&self, key: u64) -> Option<Seen> {
         let is_it = |record: &&Record| record.root == NO_ROOT && record.id == key;
         // They come last.
@@ -184,6 +186,7 @@ impl Arena {
     }
 
     /// All tasks and futures, in the order in which they were met.
+    #[cfg(test)]
     pub(crate) fn all(&self) -> impl Iterator<Item = Seen> {
         self.tasks.all().iter().filter_map(Seen::new)
     }

@@ -144,6 +144,7 @@ impl Batch {
     }
 
     /// How often the kernel was asked.
+    #[cfg(test)]
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }
