@@ -270,6 +270,17 @@ fn a_list_that_leads_back_into_itself_is_given_up() {
 }
 
 #[test]
+fn a_list_that_ends_before_its_head_is_given_up() {
+    let mut world = World::new(12);
+    let cell = world.cell(4);
+    world.set(cell + PREVIOUS, 0);
+    let table = world.load().unwrap();
+    let arena = world.collect(&table);
+    assert_eq!(arena.roots()[0].lists_given_up, 1);
+    assert_eq!(ids(&arena), (1..=12).filter(|id| *id != 9).collect::<Vec<_>>());
+}
+
+#[test]
 fn states_are_those_of_the_header_and_of_the_stage() {
     let mut world = World::new(8);
     let vtable = |number: usize| VTABLES + number * VTABLE_WORDS;
@@ -317,6 +328,9 @@ fn a_runtime_that_is_gone_or_another_table_is_said() {
     assert!(world.collect(&table).roots()[0].is_gone);
     assert_eq!(table.root_of_arc(true, world.address(ARC)), None);
     world.set(ARC + 4, SHARDS as u64);
+    world.set(ARC, 0);
+    assert!(world.collect(&table).roots()[0].is_gone);
+    world.set(ARC, 1);
     assert_eq!(table.root_of_arc(false, world.address(ARC)), Some(world.root()));
     for vtable in 0..4 {
         world.set(VTABLES + vtable * VTABLE_WORDS, CODE + 0x2000);
