@@ -64,7 +64,7 @@ impl core::error::Error for LoadError {}
 
 /// What the walk along a list needs of a kind of task: numbers only, so that no
 /// text is looked at for each task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KindOfTask {
     pub(crate) future: u32,
     pub(crate) scheduler: u32,

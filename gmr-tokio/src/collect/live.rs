@@ -136,6 +136,7 @@ fn all_tasks_of_a_multi_thread_runtime_are_there_with_their_lines() {
     for expected in [outer_tree(), boxed_tree(""), boxed_tree(&format!("middle:{MIDDLE} > "))] {
         assert_eq!(has_tree(&arena, &expected), 700, "{expected}\n{}", all_trees(&arena));
     }
+    assert_eq!((table().found().ambiguous, table().found().unsound), (0, 0));
     let summary = arena.roots()[0];
     let alive = runtime.metrics().num_alive_tasks() as u64;
     assert_eq!((summary.seen, alive, summary.alive_before), (2100, 2100, Some(2100)));

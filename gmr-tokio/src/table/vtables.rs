@@ -70,7 +70,10 @@ impl Vtables {
                 })
             });
             if let Some(first) = fitting.next() {
-                let kind = if fitting.next().is_some() { NONE } else { first };
+                let of = |number: u32| kinds.get(number as usize);
+                // The debug information may have one several times.
+                let is_one = fitting.all(|other| of(other) == of(first));
+                let kind = if is_one { first } else { NONE };
                 vtables.push((base.wrapping_add(start as u64), kind));
             }
         };
@@ -249,7 +252,8 @@ mod tests {
         put(&mut words, 20, CODE + 0x20, 80);
         put(&mut words, 40, CODE + 0x20, 96);
         put(&mut words, 60, CODE + 0x30, 64);
-        let kinds = [kind(0x20, 64), kind(0x20, 80), kind(0x20, 80)];
+        let other = kind(0x20, 80).map(|kind| KindOfTask { future: 1, ..kind });
+        let kinds = [kind(0x20, 64), kind(0x20, 80), other, kind(0x20, 64)];
         let (found, counts) = find(&words, &kinds);
         assert_eq!(found, [(0, 0), (20, NONE)]);
         assert_eq!((counts.vtables, counts.ambiguous), (1, 1));
