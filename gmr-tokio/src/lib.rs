@@ -38,3 +38,6 @@ pub use tracked::{
 };
 #[cfg(feature = "waker-trace")]
 pub use waker_trace::trace_wakers;
+#[cfg(all(fuzzing, gmr_engine))]
+#[doc(hidden)]
+pub use walk::fuzzing as fuzz_await_walk;
