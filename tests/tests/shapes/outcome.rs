@@ -29,7 +29,8 @@ impl Outcome {
             };
             outcome.verdicts.push((expected.name.clone(), verdict));
         }
-        // A thread runs blocking closures; they are not the suite's subject.
+        // Blocking closures are not the suite's subject, and what reports spawn to
+        // test themselves is not the program's.
         let others =
             seen.tasks.iter().filter(|(id, task)| !known.contains(id) && task.state != "blocking");
         let mut others: Vec<(u64, &Task)> = others.map(|(&id, task)| (id, task)).collect();
