@@ -15,8 +15,10 @@
 //! without a deadline.
 
 use core::sync::atomic::Ordering;
+
 use rustix::fd::AsFd;
 
+pub(crate) use self::collect::Visits;
 use self::emitter::{AnyView, Emitter};
 use self::sections::{Showing, Tally};
 pub(crate) use self::serve::{Interrupted, Job, serve};
@@ -219,7 +221,6 @@ fn compose(
         #[cfg(feature = "stacks")]
         &mut bank.added,
     );
-    report.enter(Step::COLLECT);
     let scopes = Snapshot::take(scopes);
     #[cfg(feature = "stacks")]
     let tables = engine.tables.current();
@@ -406,8 +407,15 @@ impl Report<'_> {
         let stuck: heapless::Vec<&str, { crate::protocol::ownership::MAX_BANKS }> =
             self.stuck.iter().map(|step| step.title(self.engine)).collect();
         self.out.put(&Event::BeginFindings);
+        let visits = Visits {
+            engine: self.engine,
+            cell: self.cell,
+            stuck: &self.stuck,
+            is_current: self.out.is_current,
+        };
+        let evidence =
+            Evidence { engine: self.engine, threads: facts, stuck: &stuck, visits: &visits };
         let out = &mut self.out;
-        let evidence = Evidence { engine: self.engine, threads: facts, stuck: &stuck };
         findings::write(&evidence, bytes, dirents, &mut |finding| {
             out.put(&Event::Finding(*finding));
         });

@@ -11,6 +11,7 @@
 use rustix::fs::AtFlags;
 use ufmt::uwrite;
 
+use crate::compose::Visits;
 use crate::engine::Engine;
 use crate::judge::masked_text;
 use crate::line::Line;
@@ -39,6 +40,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) threads: &'a Facts<'a>,
     /// What other supervisors are stuck in.
     pub(crate) stuck: &'a [&'a str],
+    /// The registered sections.
+    pub(crate) visits: &'a Visits<'a>,
 }
 
 /// Takes findings up to their limit.
@@ -144,17 +147,11 @@ fn stuck_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
 
 /// What registered sections have found.
 fn of_sections(evidence: &Evidence<'_>, report: &mut Report<'_>) {
-    let mut after = 0;
-    while let Some(visit) = evidence.engine.registry.visit_after(after) {
-        after = visit.order;
-        let section = visit.registered.section;
-        if !evidence.stuck.contains(&visit.registered.title) {
-            section.findings(evidence.threads, &mut |code, text, tids| {
-                report.add_of(code, text, tids.iter().copied());
-            });
-        }
-        evidence.engine.registry.leave(&visit);
-    }
+    evidence.visits.each(&mut |section| {
+        section.findings(evidence.threads, &mut |code, text, tids| {
+            report.add_of(code, text, tids.iter().copied());
+        });
+    });
 }
 
 /// Threads that ran, or were ready to, for half the time between two samples or

@@ -178,6 +178,12 @@ impl Handle {
 
     /// Leaves ordinary work to one of our workers: for crates that extend this
     /// one.
+    ///
+    /// Jobs are done one at a time, in their order. A further worker takes the place
+    /// of the one that is at them, so that reports wait for none. One that does not
+    /// return keeps that worker, and those behind it from being done. A panic ends the
+    /// job and is not logged: who wants to know of it catches it in the job. After
+    /// [`shutdown`](Self::shutdown) none is begun.
     #[doc(hidden)]
     pub fn in_background(self, job: Box<dyn FnOnce() + Send>) {
         self.0.in_background(job);

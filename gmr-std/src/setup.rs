@@ -346,8 +346,9 @@ impl<'c> Setup<'c> {
         self
     }
 
-    /// Has `extend` called at the end of a setup that succeeded: for crates that
-    /// extend this one.
+    /// Has `extend` called at the end of a setup that succeeded, on the thread that
+    /// installs, in the order in which they were given: for crates that extend this
+    /// one. A panic in it is the caller's; the setup stays.
     #[doc(hidden)]
     pub fn on_installed(mut self, extend: impl FnOnce(Handle) + 'static) -> Self {
         self.0.extensions.push(Box::new(extend));

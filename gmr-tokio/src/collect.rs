@@ -20,13 +20,14 @@ mod examine;
 mod extras;
 mod fold;
 mod list;
+#[cfg(test)]
+mod live;
 mod snapshot;
 mod tasks;
 
 use gmr_core::model::TaskState;
 use gmr_std::await_table::format::NONE;
 
-use crate::memory::Pages;
 use crate::table::{LoadedTable, Root};
 use crate::walk::Level;
 use examine::{Examiner, Work};
@@ -238,7 +239,7 @@ impl<'a> Group<'a> {
 
     /// The ids of all of them, in the order in which they were met; keys if they are in
     /// no list.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> + 'a {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> + use<'a> {
         let (tasks, mut next) = (&self.arena.tasks, self.record.first);
         core::iter::from_fn(move || {
             let task = tasks.get(next)?;

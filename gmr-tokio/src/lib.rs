@@ -1,5 +1,7 @@
 //! Green Threads for Guru Meditation Reports.
 #![deny(unsafe_code)]
+// loom's types cannot be in statics: its tests build the protocols by themselves.
+#![cfg(not(loom))]
 
 #[cfg(gmr_engine)]
 mod collect;
@@ -29,4 +31,8 @@ pub use setup::{
     NotReady, Options, RegisterRuntimeError, register, register_local_set, setup_autorun,
     wait_until_ready,
 };
-pub use tracked::{Tracked, TrackedExt, spawn, spawn_local, spawn_local_named, spawn_named};
+#[cfg(gmr_engine)]
+pub use stall::{StallWatch, StallWatchError, stall_watch};
+pub use tracked::{
+    Tracked, TrackedExt, spawn, spawn_local, spawn_local_named, spawn_named, time_polls,
+};

@@ -25,10 +25,10 @@
 
 mod clock;
 mod entry;
-mod free;
+pub(crate) mod free;
 mod probe;
 mod read;
-mod slab;
+pub(crate) mod slab;
 mod spawn;
 mod sync;
 #[cfg(test)]
@@ -43,12 +43,37 @@ use std::task::{Context, Poll};
 pub(crate) use entry::Phase;
 use read::Identity;
 pub(crate) use read::{Facts, Index, Name, each, find, untracked};
+use slab::Slab;
 pub use spawn::{spawn, spawn_local, spawn_local_named, spawn_named};
 
 /// Longest name that is kept.
 const NAME_BYTES: usize = NAME_WORDS * 8;
 const NAME_WORDS: usize = 5;
 const IDENTITY_WORDS: usize = 5 + NAME_WORDS;
+
+type Entry = entry::Entry<IDENTITY_WORDS>;
+
+/// The goal: with the pointer in the future less than 160 bytes for each.
+const _: () = assert!(size_of::<Entry>() == 128, "two cache lines");
+
+/// 2,097,152 entries: 256 MiB.
+const MAX_BLOCKS: usize = 4096;
+
+static ENTRIES: Slab<Entry, MAX_BLOCKS> = Slab::new();
+
+impl slab::Item for Entry {
+    fn new(index: u32) -> Self {
+        Entry::new(index)
+    }
+
+    fn index(&self) -> u32 {
+        self.index
+    }
+
+    fn link(&self) -> &std::sync::atomic::AtomicU32 {
+        &self.link
+    }
+}
 
 /// A future that says in reports what it is and what it does: any future, on any
 /// executor.
@@ -105,7 +130,7 @@ impl<F: Future + 'static> Tracked<F> {
 
     fn at(future: F, name: &str, is_task: bool, place: &'static Location<'static>) -> Self {
         clock::prepare();
-        let entry = slab::take();
+        let entry = ENTRIES.take();
         if let Some(entry) = entry {
             entry.claim(read::write(Identity {
                 created: clock::ticks(),
@@ -141,7 +166,7 @@ impl<F: Future + 'static> Future for Tracked<F> {
         // its Drop does not touch it.
         let future = unsafe { Pin::new_unchecked(&mut this.future) };
         let Some(entry) = this.slot.0 else { return future.poll(context) };
-        if slab::Entry::is_new(entry.enter(address, clock::ticks())) {
+        if Entry::is_new(entry.enter(address, clock::ticks())) {
             first_poll(entry);
         }
         let polling = Polling(entry);
@@ -155,14 +180,14 @@ impl<F: Future + 'static> Future for Tracked<F> {
 }
 
 #[cold]
-fn first_poll(entry: &slab::Entry) {
+fn first_poll(entry: &Entry) {
     if let Some(id) = tokio::task::try_id() {
         entry.set_task(entry.current(), spawn::number(id));
     }
 }
 
 /// A poll that has not come back: left by a result or by a panic.
-struct Polling(&'static slab::Entry);
+struct Polling(&'static Entry);
 
 impl Drop for Polling {
     #[inline]
@@ -181,13 +206,13 @@ impl<F: 'static> Drop for Tracked<F> {
 }
 
 /// A use of an entry; `None`: there was no room.
-struct Slot(Option<&'static slab::Entry>);
+struct Slot(Option<&'static Entry>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(entry) = self.0 {
             entry.retire();
-            slab::give_back(entry);
+            ENTRIES.give_back(entry);
         }
     }
 }
@@ -214,7 +239,10 @@ pub trait TrackedExt: Future + Sized + 'static {
 
 impl<F: Future + 'static> TrackedExt for F {}
 
-/// Whether polls are timed (they are, unless told otherwise).
-pub(crate) fn time_polls(is_on: bool) {
+/// Says whether the polls of tracked futures are timed. They are, unless this says
+/// otherwise: without it reports do not know for how long a future waits or is polled.
+///
+/// May be called at any time.
+pub fn time_polls(is_on: bool) {
     clock::switch(is_on);
 }

@@ -21,11 +21,8 @@ fn hold_the_worker(released: &std::sync::atomic::AtomicBool) {
 
 #[test]
 fn all_tasks_are_listed_and_blocked_workers_named_while_every_worker_sleeps() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(3)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap();
     let entered = runtime.enter();
     let reports = gmr_tokio::setup_autorun(gmr_tokio::package!()).install().unwrap();
     drop(entered);

@@ -380,3 +380,81 @@ fn a_setup_that_is_refused_changes_nothing_and_gives_its_closures_back() {
     let configuration = &report.section("Configuration").body;
     assert!(configuration.contains("card = of the first setup"), "{configuration}");
 }
+
+/// Waits until so many background jobs are done, and so many hang.
+fn wait_for_jobs(daemon: &mut Daemon, done: u32, at: u32) {
+    let wanted = format!("{done} done, {at} at");
+    until(&wanted, || (daemon.ask("jobs") == wanted).then_some(()));
+}
+
+#[test]
+fn extensions_are_called_in_their_order_with_a_handle_that_works() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["extended"], &log);
+    assert_eq!(daemon.ask("installed"), "first, second");
+    wait_for_jobs(&mut daemon, 1, 0);
+    let report = report(&daemon, &log, 1);
+    assert!(report.section("Extension").body.contains("of an extension"), "{}", report.raw);
+    // A setup that is refused calls none.
+    assert_eq!(daemon.ask("set-up-again"), "Some(Core(AlreadySetUp)), 1 held");
+    assert_eq!(daemon.ask("installed"), "first, second");
+}
+
+#[test]
+fn a_job_that_panics_costs_neither_a_worker_nor_a_line_in_the_log() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["calm"], &log);
+    for round in 1..=6 {
+        daemon.must("job panics");
+        daemon.must("job ok");
+        wait_for_jobs(&mut daemon, round, 0);
+    }
+    assert!(report(&daemon, &log, 1).is_complete);
+    assert!(!log.text().contains("of a job"), "{}", log.text());
+    assert!(log.wait_for(1).outside.is_empty());
+}
+
+#[test]
+fn a_job_keeps_no_section_waiting_and_leaves_no_thread_behind() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["calm", "text", "list"], &log);
+    assert!(report(&daemon, &log, 1).is_complete);
+    let threads = daemon.ask("threads");
+    daemon.must("job hangs");
+    wait_for_jobs(&mut daemon, 0, 1);
+    // They wait behind the one that hangs, whatever worker is free.
+    daemon.must("job hangs");
+    daemon.must("job ok");
+    for sequence in 2..=6 {
+        let report = report(&daemon, &log, sequence);
+        for title in ["Calm", "Text", "List"] {
+            assert_status(&report, title, "ok");
+        }
+        // Its thread is one of ours, and is not taken for a section that is stuck.
+        assert!(!report.raw.contains("stuck"), "{}", report.raw);
+        let workers = report.threads.iter().filter(|it| it.name.starts_with("gmr-worker"));
+        assert!(workers.clone().all(|worker| worker.capture == "own"), "{}", report.raw);
+        assert_eq!(workers.count(), 3, "{}", report.raw);
+    }
+    assert_eq!(daemon.ask("jobs"), "0 done, 1 at");
+    daemon.must("release-job");
+    wait_for_jobs(&mut daemon, 3, 2);
+    until("as many threads as before", || (daemon.ask("threads") == threads).then_some(()));
+    assert!(report(&daemon, &log, 7).is_complete);
+}
+
+#[test]
+fn a_job_that_hangs_and_a_section_that_hangs_leave_workers_for_the_others() {
+    let log = ErrLog::new();
+    let mut daemon = start("text", &["hang", "calm"], &log);
+    daemon.must("job hangs");
+    wait_for_jobs(&mut daemon, 0, 1);
+    assert_status(&report(&daemon, &log, 1), "Hang", "stuck");
+    for sequence in 2..=4 {
+        let report = report(&daemon, &log, sequence);
+        assert_status(&report, "Hang", "skipped_stuck");
+        assert_status(&report, "Calm", "ok");
+    }
+    daemon.must("shutdown");
+    daemon.assert_alive();
+}

@@ -1,13 +1,16 @@
 //! Lets registered sections look at the process, right behind the capture.
 //!
 //! They have half of the time that is left of the report's, all together: the rest is
-//! for writing it. One that an earlier report is stuck in is left out.
+//! for writing it. One that an earlier report is stuck in is left out; one that does
+//! not come back is what a takeover names, and what the next report leaves out.
 
 use core::sync::atomic::Ordering;
 
 use super::{Report, Step};
+use crate::bank::BankCell;
+use crate::engine::Engine;
 use crate::model::Capture;
-use crate::section::{Collecting, SeenThread, StackId, Stop};
+use crate::section::{Collecting, SeenThread, SignalSafeSection, StackId, Stop};
 use crate::sys::clock;
 use crate::threads::ThreadRecord;
 
@@ -39,19 +42,42 @@ impl Report<'_> {
             #[cfg(feature = "stacks")]
             added,
         };
+        let visits = Visits {
+            engine: self.engine,
+            cell: self.cell,
+            stuck: &self.stuck,
+            is_current: self.out.is_current,
+        };
+        visits.each(&mut |section| section.collect(&mut collecting));
+    }
+}
+
+/// The registered sections, for what they do beside writing: each in its own step.
+pub(crate) struct Visits<'r> {
+    pub(super) engine: &'r Engine,
+    pub(super) cell: &'r BankCell,
+    pub(super) stuck: &'r [Step],
+    pub(super) is_current: &'r dyn Fn() -> bool,
+}
+
+impl Visits<'_> {
+    /// Calls `each` with those that no earlier report is stuck in, in their order.
+    pub(crate) fn each(&self, each: &mut dyn FnMut(&dyn SignalSafeSection)) {
+        let around = self.cell.step.load(Ordering::Acquire);
         let mut after = 0;
-        while let Some(visit) = self.engine.registry.visit_after(after) {
+        // A report that was taken over calls none: the new one does.
+        while (self.is_current)()
+            && let Some(visit) = self.engine.registry.visit_after(after)
+        {
             after = visit.order;
             let step = Step::registered(visit.order);
             if !self.stuck.contains(&step) {
                 self.cell.step.store(step.0, Ordering::Release);
-                visit.registered.section.collect(&mut collecting);
+                each(visit.registered.section);
             }
             self.engine.registry.leave(&visit);
-            if !(self.out.is_current)() {
-                return;
-            }
         }
+        self.cell.step.store(around, Ordering::Release);
     }
 }
 

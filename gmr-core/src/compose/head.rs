@@ -59,8 +59,8 @@ fn describe_requester(who: Option<&Requester>, bytes: &mut [u8]) -> heapless::Ve
     };
     if let Some((tid, for_ns)) = who.stalled() {
         let _ = match tid {
-            0 => uwrite!(&mut text, "stall watch (an async runtime, "),
-            _ => uwrite!(&mut text, "stall watch (#{} in one poll, ", tid),
+            0 => uwrite!(&mut text, "stall watch (an async runtime makes no progress for "),
+            _ => uwrite!(&mut text, "stall watch (#{} in one poll for ", tid),
         };
         let _ = uwrite!(&mut text, "{} ms)", for_ns / 1_000_000);
         return text;
@@ -145,4 +145,40 @@ fn outer_pids(bytes: &mut [u8]) -> heapless::Vec<u32, 8> {
     let status = crate::procfs::status::parse(content.bytes);
     let inner = status.ns_pids.len().saturating_sub(1);
     status.ns_pids.iter().take(inner).copied().take(8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(who: Option<Requester>) -> std::string::String {
+        let words = describe_requester(who.as_ref(), &mut [0; 64]);
+        std::string::String::from_utf8_lossy(&words).into_owned()
+    }
+
+    #[test]
+    fn who_asked_is_said() {
+        assert_eq!(words(None), "unknown (the first requester could not leave its name)");
+        assert_eq!(words(Some(Requester::call())), "a call of the program");
+        assert_eq!(
+            words(Some(Requester::stall(10181, 12_499_999_999))),
+            "stall watch (#10181 in one poll for 12499 ms)"
+        );
+        assert_eq!(
+            words(Some(Requester::stall(0, 1_000_000))),
+            "stall watch (an async runtime makes no progress for 1 ms)"
+        );
+        // The longest there is.
+        assert_eq!(
+            words(Some(Requester::stall(u32::MAX, u64::MAX))),
+            "stall watch (#4294967295 in one poll for 18446744073709 ms)"
+        );
+        let signal = |code, pid| words(Some(Requester::signal(libc::SIGUSR2, code, pid, 7, 1)));
+        assert_eq!(signal(0, 0), "SIGUSR2 from outside this pid namespace, uid 7");
+        assert_eq!(signal(0x80, 0), "SIGUSR2 from the kernel");
+        // No code of the kernel's is taken for a stall.
+        assert_eq!(signal(i32::MIN, 0), "SIGUSR2 from outside this pid namespace, uid 7");
+        let real_time = Requester::signal(40, 0, 0, 7, 1);
+        assert_eq!(words(Some(real_time)), "signal 40 from outside this pid namespace, uid 7");
+    }
 }

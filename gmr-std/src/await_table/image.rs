@@ -124,7 +124,7 @@ impl<'a> AwaitTable<'a> {
             return Err(Refused::Version { found: version });
         }
         let length = head(AT_LENGTH)? as usize;
-        if length < HEAD_BYTES || length > MAX_BYTES {
+        if !(HEAD_BYTES..=MAX_BYTES).contains(&length) {
             return Err(Refused::Damaged);
         }
         // A section may be padded.

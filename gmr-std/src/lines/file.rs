@@ -101,7 +101,15 @@ impl ElfFile {
 
     /// A short section's bytes, uncompressed ones only.
     pub(crate) fn short_section(&self, name: &str) -> Option<Vec<u8>> {
-        let section = self.find(name).filter(|section| section.size <= 4096)?;
+        self.contents(name, 4096)
+    }
+
+    /// A section's bytes, if it is uncompressed and not larger than that.
+    pub(crate) fn contents(&self, name: &str, max_bytes: u64) -> Option<Vec<u8>> {
+        let section = self.find(name)?;
+        if section.size > max_bytes || section.is_compressed() {
+            return None;
+        }
         let mut bytes = vec![0; usize::try_from(section.size).ok()?];
         read_exact_at(&Pread(&self.file), section.offset, &mut bytes).ok()?;
         Some(bytes)

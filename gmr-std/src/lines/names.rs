@@ -174,7 +174,6 @@ impl<'a, 'u> Files<'a, 'u> {
         self.known.insert(index, text);
         Ok(text)
     }
-
 }
 
 /// A source file of a line program, by its number there, as it is shown.

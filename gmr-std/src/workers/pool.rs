@@ -10,8 +10,9 @@
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gmr_core::Reporter;
 use gmr_core::hosted::wait;
@@ -47,7 +48,7 @@ pub(crate) struct Pool {
     mailbox: [AtomicPtr<Section>; PLACES],
     /// Threads, stuck ones included.
     alive: AtomicU32,
-    /// Threads with work that was given up.
+    /// Threads with work that was given up, or with a job.
     stuck: AtomicU32,
     /// Numbers the threads' names.
     started: AtomicU32,
@@ -65,8 +66,8 @@ pub(crate) struct Pool {
     spawn: fn(&'static Pool, u32) -> std::io::Result<()>,
     /// The other work there is.
     lines: Option<&'static Lines>,
-    /// What workers do when nothing else is to be done.
-    jobs: Mutex<Vec<Job>>,
+    /// What a worker does when nothing else is to be done.
+    jobs: Mutex<Jobs>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -80,6 +81,13 @@ impl std::fmt::Debug for Pool {
 
 /// Ordinary work that no report waits for.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// Jobs are done one at a time, in their order: one that hangs costs one worker.
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<Job>,
+    is_at_one: bool,
+}
 
 impl Pool {
     pub(crate) fn new(
@@ -98,7 +106,7 @@ impl Pool {
             delivered: AtomicU32::new(0),
             spawn,
             lines,
-            jobs: Mutex::new(Vec::new()),
+            jobs: Mutex::new(Jobs::default()),
         }
     }
 
@@ -199,10 +207,14 @@ impl Pool {
         outcome
     }
 
-    /// Leaves work for a worker; done at once if one is idle. For ordinary threads.
+    /// Leaves work for a worker. For ordinary threads.
     pub(crate) fn in_background(&self, job: Job) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        self.jobs().waiting.push_back(job);
         self.wake();
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes a worker. Signal-safe.
@@ -253,12 +265,28 @@ impl Pool {
         }
     }
 
-    fn do_a_job(&self) -> bool {
-        // Of this statement only: the job itself may leave another.
-        let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(job) = job else { return false };
+    /// Does the next job, unless another worker is at one: that one goes on with
+    /// what is left. Reports must not miss this worker meanwhile: it counts as stuck,
+    /// and a spare takes its place.
+    fn do_a_job(&'static self) -> bool {
+        let Some(job) = self.begin_a_job() else { return false };
+        self.stuck.fetch_add(1, Ordering::AcqRel);
+        self.start_a_spare();
+        // What it says is for whoever has left it, who may catch it there.
         let _ = panics::catch(job);
+        self.one_came_back();
+        self.jobs().is_at_one = false;
         true
+    }
+
+    fn begin_a_job(&self) -> Option<Job> {
+        let mut jobs = self.jobs();
+        if jobs.is_at_one {
+            return None;
+        }
+        let job = jobs.waiting.pop_front()?;
+        jobs.is_at_one = true;
+        Some(job)
     }
 
     fn run(&self, section: NonNull<Section>, tid: u32) {

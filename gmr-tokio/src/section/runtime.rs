@@ -54,6 +54,9 @@ pub(super) fn write(
         }
         Some(Ok(_)) => {}
     }
+    if let Some(why) = state.why_no_watch() {
+        out.value("stall watch", why)?;
+    }
     if collection.threads_unknown != 0 {
         out.value("threads that could not be looked at", collection.threads_unknown)?;
     }

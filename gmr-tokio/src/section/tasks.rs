@@ -97,6 +97,9 @@ fn write_sources(
             text.text(&table.origin).text(", in ");
             text.duration(crate::setup::nanoseconds(table.elapsed));
             out.value("await table", text.as_str())?;
+            if !table.refused.is_empty() {
+                out.value("await table refused", table.refused.as_str())?;
+            }
             let notes = table.loaded.table().notes();
             if !notes.is_empty() {
                 out.value("await table notes", notes)?;

@@ -7,8 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::clock::Rate;
 use super::entry::{Phase, Seen};
-use super::slab::{self, Entry};
-use super::{IDENTITY_WORDS, NAME_BYTES, NAME_WORDS};
+use super::{ENTRIES, Entry, IDENTITY_WORDS, NAME_BYTES, NAME_WORDS};
 
 /// A name, as it was kept: copied, so that any string will do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -179,7 +178,7 @@ impl Facts {
 /// Safe, if `take` is.
 pub(crate) fn each(take: &mut dyn FnMut(&Facts) -> bool) {
     let rate = Rate::now();
-    for entry in slab::all() {
+    for entry in ENTRIES.all() {
         if let Some(facts) = Facts::of(entry, rate)
             && !take(&facts)
         {
@@ -207,7 +206,7 @@ pub(crate) fn find(task_id: u64) -> Option<Facts> {
 
 /// How many futures found no room, since the start: they are not tracked.
 pub(crate) fn untracked() -> u64 {
-    slab::untracked()
+    ENTRIES.missed()
 }
 
 /// Tracked futures by the id of their task. Made at setup, filled for each report.
@@ -233,7 +232,7 @@ impl Index {
     pub(crate) fn fill(&mut self) {
         self.places.clear();
         self.left_out = 0;
-        for entry in slab::all() {
+        for entry in ENTRIES.all() {
             let Some((id, is_task)) = key(entry) else { continue };
             if self.places.len() < self.places.capacity() {
                 self.places.push((id, !is_task, entry.index));
@@ -257,7 +256,7 @@ impl Index {
     pub(crate) fn find(&self, task_id: u64) -> Option<Facts> {
         let first = self.places.partition_point(|place| place.0 < task_id);
         let (id, _, index) = *self.places.get(first)?;
-        let facts = Facts::of(slab::entry(index)?, Rate::now())?;
+        let facts = Facts::of(ENTRIES.get(index)?, Rate::now())?;
         (id == task_id && facts.task_id == Some(id)).then_some(facts)
     }
 }

@@ -1,6 +1,7 @@
-//! The entries of all tracked futures, and who gets which.
+//! Memory for things that reports read: made once, used again, never given back to
+//! the system, so that a stale address always leads to one of them.
 //!
-//! 1. Entries come in blocks that live as long as the process, in a static table
+//! 1. Items come in blocks that live as long as the process, in a static table
 //!    that a report walks.
 //! 2. Free ones wait in [`SHARDS`] lists. A thread has one of these, takes from it and
 //!    gives back to it, without a lock.
@@ -10,38 +11,30 @@
 //! A chain that changes lists is put into one that is empty, as it is: only if there
 //! is none, its end is looked for, which takes as long as it is long.
 //!
-//! Limits: [`MAX_BLOCKS`] blocks. Futures beyond are not tracked, and counted.
-//! Entries are never given back to the system.
+//! Limits: as many blocks as the table has room for. Who finds no item goes without,
+//! and is counted.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::IDENTITY_WORDS;
 use super::free::{END, List, MAX_ENTRIES};
 
-pub(super) type Entry = super::entry::Entry<IDENTITY_WORDS>;
+/// What lies in a slab.
+pub(crate) trait Item: Sync + 'static {
+    /// A free one.
+    fn new(index: u32) -> Self;
+    /// Its number.
+    fn index(&self) -> u32;
+    /// For the lists.
+    fn link(&self) -> &AtomicU32;
+}
 
-/// The goal: with the pointer in the future less than 160 bytes for each.
-const _: () = assert!(size_of::<Entry>() == 128, "two cache lines");
+/// Items in a block.
+pub(crate) const BLOCK: u32 = 512;
 
-/// Entries in a block: 64 KiB.
-const BLOCK: u32 = 512;
-/// 2,097,152 entries: 256 MiB.
-const MAX_BLOCKS: u32 = 4096;
-const _: () = assert!(BLOCK * MAX_BLOCKS <= MAX_ENTRIES, "each entry has a place in a list");
-
-/// More lists than there are mostly threads that spawn.
+/// More lists than there are mostly threads that take.
 const SHARDS: usize = 32;
-
-static BLOCKS: [AtomicPtr<[Entry; BLOCK as usize]>; MAX_BLOCKS as usize] =
-    [const { AtomicPtr::new(std::ptr::null_mut()) }; MAX_BLOCKS as usize];
-/// How many of them there are.
-static BLOCK_COUNT: AtomicU32 = AtomicU32::new(0);
-static LISTS: [List; SHARDS] = [const { List::new() }; SHARDS];
-static GROWING: Mutex<()> = Mutex::new(());
-/// Futures that found no entry, since the start.
-static UNTRACKED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// This thread's list. No destructor: it may be used to the very end.
@@ -59,88 +52,186 @@ fn own_shard() -> usize {
     shard
 }
 
-/// The entry of that number.
-pub(super) fn entry(index: u32) -> Option<&'static Entry> {
-    let block = BLOCKS.get((index / BLOCK) as usize)?.load(Ordering::Acquire);
-    // SAFETY: null, or a block that was leaked.
-    let block = unsafe { block.as_ref() }?;
-    block.get((index % BLOCK) as usize)
+/// All items of a kind: for a static.
+pub(crate) struct Slab<T, const BLOCKS: usize> {
+    blocks: [AtomicPtr<[T; BLOCK as usize]>; BLOCKS],
+    /// How many of them there are.
+    block_count: AtomicU32,
+    lists: [List; SHARDS],
+    growing: Mutex<()>,
+    missed: AtomicU64,
 }
 
-fn link(index: u32) -> &'static AtomicU32 {
-    /// Never: what is in a list has an entry.
-    static NOWHERE: AtomicU32 = AtomicU32::new(END);
-    entry(index).map_or(&NOWHERE, |entry| &entry.link)
-}
-
-/// A free entry, which is the caller's then. `None`: there are too many.
-pub(super) fn take() -> Option<&'static Entry> {
-    let own = own_shard();
-    let index = LISTS[own].pop(link).or_else(|| steal(own)).or_else(|| grow(own));
-    if index.is_none() {
-        UNTRACKED.fetch_add(1, Ordering::Relaxed);
-    }
-    entry(index?)
-}
-
-/// Gives an entry back that was [retired](Entry::retire).
-pub(super) fn give_back(entry: &'static Entry) {
-    LISTS[own_shard()].push(entry.index, &entry.link);
-}
-
-/// Takes what another list has: one for the caller, the others for its list.
-#[cold]
-fn steal(own: usize) -> Option<u32> {
-    let others = (1..SHARDS).map(|distance| (own + distance) % SHARDS);
-    let (victim, first) = others.filter_map(|other| Some((other, LISTS[other].take()?))).next()?;
-    let Some(rest) = link(first).load(Ordering::Relaxed).checked_sub(1) else {
-        return Some(first);
-    };
-    // Both are empty, unless other threads that use them have just given back.
-    if !LISTS[own].fill(rest) && !LISTS[victim].fill(rest) {
-        let mut last = link(rest);
-        while let Some(next) = last.load(Ordering::Relaxed).checked_sub(1) {
-            last = link(next);
+impl<T: Item, const BLOCKS: usize> Slab<T, BLOCKS> {
+    pub(crate) const fn new() -> Self {
+        assert!(BLOCKS * BLOCK as usize <= MAX_ENTRIES as usize, "lists have room for all");
+        Slab {
+            blocks: [const { AtomicPtr::new(std::ptr::null_mut()) }; BLOCKS],
+            block_count: AtomicU32::new(0),
+            lists: [const { List::new() }; SHARDS],
+            growing: Mutex::new(()),
+            missed: AtomicU64::new(0),
         }
-        LISTS[own].push(rest, last);
     }
-    Some(first)
-}
 
-#[cold]
-fn grow(own: usize) -> Option<u32> {
-    let _growing = GROWING.lock().unwrap_or_else(PoisonError::into_inner);
-    // Another thread may have grown while this one waited.
-    if let Some(index) = LISTS[own].pop(link).or_else(|| steal(own)) {
-        return Some(index);
-    }
-    let count = BLOCK_COUNT.load(Ordering::Relaxed);
-    let place = BLOCKS.get(count as usize)?;
-    let first = count * BLOCK;
-    let entries: Vec<Entry> = (first..first + BLOCK).map(Entry::new).collect();
-    for entry in &entries {
-        // To the next one; of the last one `push` says it.
-        entry.link.store(entry.index + 2, Ordering::Relaxed);
-    }
-    let block: Box<[Entry; BLOCK as usize]> = entries.into_boxed_slice().try_into().ok()?;
-    let block: &'static [Entry; BLOCK as usize] = Box::leak(block);
-    place.store(std::ptr::from_ref(block).cast_mut(), Ordering::Release);
-    BLOCK_COUNT.store(count + 1, Ordering::Release);
-    LISTS[own].push(first + 1, &block[BLOCK as usize - 1].link);
-    Some(first)
-}
-
-/// Every entry, free ones too. Signal-safe.
-pub(super) fn all() -> impl Iterator<Item = &'static Entry> {
-    let blocks = BLOCKS.iter().take(BLOCK_COUNT.load(Ordering::Acquire) as usize);
-    blocks.flat_map(|block| {
+    /// The item of that number. Signal-safe.
+    pub(crate) fn get(&'static self, index: u32) -> Option<&'static T> {
+        let block = self.blocks.get((index / BLOCK) as usize)?.load(Ordering::Acquire);
         // SAFETY: null, or a block that was leaked.
-        let block = unsafe { block.load(Ordering::Acquire).as_ref() };
-        block.into_iter().flatten()
-    })
+        let block = unsafe { block.as_ref() }?;
+        block.get((index % BLOCK) as usize)
+    }
+
+    /// Every item, free ones too. Signal-safe.
+    pub(crate) fn all(&'static self) -> impl Iterator<Item = &'static T> {
+        let count = self.block_count.load(Ordering::Acquire) as usize;
+        self.blocks.iter().take(count).flat_map(|block| {
+            // SAFETY: null, or a block that was leaked.
+            let block = unsafe { block.load(Ordering::Acquire).as_ref() };
+            block.into_iter().flatten()
+        })
+    }
+
+    /// How often there was none to take. Signal-safe.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// A free item, which is the caller's then. `None`: there are too many.
+    pub(crate) fn take(&'static self) -> Option<&'static T> {
+        let own = own_shard();
+        let index = self.pop(own).or_else(|| self.steal(own)).or_else(|| self.grow(own));
+        if index.is_none() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.get(index?)
+    }
+
+    /// Gives an item back that the caller has taken.
+    pub(crate) fn give_back(&self, item: &'static T) {
+        self.lists[own_shard()].push(item.index(), item.link());
+    }
+
+    fn link(&'static self, index: u32) -> &'static AtomicU32 {
+        /// Never: what is in a list is in a block.
+        static NOWHERE: AtomicU32 = AtomicU32::new(END);
+        self.get(index).map_or(&NOWHERE, Item::link)
+    }
+
+    fn pop(&'static self, shard: usize) -> Option<u32> {
+        self.lists[shard].pop(|index| self.link(index))
+    }
+
+    /// Takes what another list has: one for the caller, the others for its list.
+    #[cold]
+    fn steal(&'static self, own: usize) -> Option<u32> {
+        let mut others = (1..SHARDS).map(|distance| (own + distance) % SHARDS);
+        let (victim, first) = others.find_map(|other| Some((other, self.lists[other].take()?)))?;
+        let Some(rest) = self.link(first).load(Ordering::Relaxed).checked_sub(1) else {
+            return Some(first);
+        };
+        // Both are empty, unless other threads that use them have just given back.
+        if !self.lists[own].fill(rest) && !self.lists[victim].fill(rest) {
+            let mut last = self.link(rest);
+            while let Some(next) = last.load(Ordering::Relaxed).checked_sub(1) {
+                last = self.link(next);
+            }
+            self.lists[own].push(rest, last);
+        }
+        Some(first)
+    }
+
+    #[cold]
+    fn grow(&'static self, own: usize) -> Option<u32> {
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have grown while this one waited.
+        if let Some(index) = self.pop(own).or_else(|| self.steal(own)) {
+            return Some(index);
+        }
+        let count = self.block_count.load(Ordering::Relaxed);
+        let place = self.blocks.get(count as usize)?;
+        let first = count * BLOCK;
+        let items: Vec<T> = (first..first + BLOCK).map(T::new).collect();
+        for item in &items {
+            // To the next one; of the last one `push` says it.
+            item.link().store(item.index() + 2, Ordering::Relaxed);
+        }
+        let block: Box<[T; BLOCK as usize]> = items.into_boxed_slice().try_into().ok()?;
+        let block: &'static [T; BLOCK as usize] = Box::leak(block);
+        place.store(std::ptr::from_ref(block).cast_mut(), Ordering::Release);
+        self.block_count.store(count + 1, Ordering::Release);
+        self.lists[own].push(first + 1, block[BLOCK as usize - 1].link());
+        Some(first)
+    }
 }
 
-/// Futures that found no entry. Signal-safe.
-pub(super) fn untracked() -> u64 {
-    UNTRACKED.load(Ordering::Relaxed)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Thing {
+        link: AtomicU32,
+        index: u32,
+        holders: AtomicU32,
+    }
+
+    impl Item for Thing {
+        fn new(index: u32) -> Self {
+            Thing { link: AtomicU32::new(END), index, holders: AtomicU32::new(0) }
+        }
+        fn index(&self) -> u32 {
+            self.index
+        }
+        fn link(&self) -> &AtomicU32 {
+            &self.link
+        }
+    }
+
+    #[test]
+    fn a_full_slab_says_so_and_loses_nothing() {
+        static SLAB: Slab<Thing, 2> = Slab::new();
+        for round in 1..4 {
+            let mut taken: Vec<_> = std::iter::from_fn(|| SLAB.take()).collect();
+            assert_eq!(SLAB.missed(), round);
+            taken.sort_by_key(|thing| thing.index);
+            let numbers: Vec<_> = taken.iter().map(|thing| thing.index).collect();
+            assert_eq!(numbers, (0..2 * BLOCK).collect::<Vec<_>>());
+            assert!(SLAB.all().map(|thing| thing.index).eq(numbers));
+            // By another thread: into another list, from where the next round takes it.
+            std::thread::spawn(move || taken.iter().for_each(|thing| SLAB.give_back(thing)))
+                .join()
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn threads_never_hold_the_same() {
+        static SLAB: Slab<Thing, 2> = Slab::new();
+        const THREADS: usize = 4;
+        const TURNS: usize = 20_000;
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                scope.spawn(move || {
+                    let mut held = std::collections::VecDeque::new();
+                    for turn in 0..TURNS {
+                        if let Some(thing) = SLAB.take() {
+                            assert_eq!(thing.holders.fetch_add(1, Ordering::Relaxed), 0);
+                            held.push_back(thing);
+                        }
+                        if held.len() > (turn * (thread + 3)) % 200 {
+                            let thing = held.pop_front().unwrap();
+                            thing.holders.fetch_sub(1, Ordering::Relaxed);
+                            SLAB.give_back(thing);
+                        }
+                    }
+                    for thing in held {
+                        thing.holders.fetch_sub(1, Ordering::Relaxed);
+                        SLAB.give_back(thing);
+                    }
+                });
+            }
+        });
+        let taken = std::iter::from_fn(|| SLAB.take()).count();
+        assert_eq!(taken, SLAB.all().count());
+    }
 }

@@ -6,9 +6,8 @@ use std::panic::Location;
 
 use tokio::task::{Id, JoinHandle};
 
-use super::Tracked;
 use super::entry::Use;
-use super::slab;
+use super::{Entry, Tracked};
 
 /// `tokio::spawn`, tracked: reports show where the task was spawned, how often it was
 /// polled, and since when it waits or is being polled.
@@ -92,8 +91,7 @@ fn by<F: Future + 'static>(
     place: &'static Location<'static>,
 ) -> JoinHandle<F::Output> {
     let future = Tracked::at(future, name, true, place);
-    let used: Option<(&'static slab::Entry, Use)> =
-        future.slot.0.map(|entry| (entry, entry.current()));
+    let used: Option<(&'static Entry, Use)> = future.slot.0.map(|entry| (entry, entry.current()));
     let handle = spawn(future);
     // At once, not only at the first poll, which may never come.
     if let Some((entry, of)) = used {

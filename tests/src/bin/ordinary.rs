@@ -4,7 +4,9 @@
 //! order.
 //! Commands on stdin: `lock`, `unlock` (a mutex that the section `locks` takes),
 //! `hang`, `release` (for those that hang), `runs`, `unregister NAME`,
-//! `register NAME`.
+//! `register NAME`, `job NAME` (`ok`, `panics`, `hangs`), `release-job`, `jobs` (how
+//! many were done, and how many began to hang), `threads` (how many there are),
+//! `installed` (what ran at the end of the setup, if a SECTION is `extended`).
 #![allow(unsafe_code, reason = "signals to itself")]
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -22,6 +24,10 @@ static LOCK: Mutex<u32> = Mutex::new(7);
 static HANGS: AtomicBool = AtomicBool::new(true);
 static RUNS: AtomicU32 = AtomicU32::new(0);
 static INSTALLED: Mutex<Option<Handle>> = Mutex::new(None);
+static JOBS: AtomicU32 = AtomicU32::new(0);
+static HANGING_JOBS: AtomicU32 = AtomicU32::new(0);
+static JOB_HANGS: AtomicBool = AtomicBool::new(true);
+static EXTENSIONS: Mutex<String> = Mutex::new(String::new());
 
 #[derive(Serialize)]
 struct Queue {
@@ -135,6 +141,7 @@ fn set_up_again() -> String {
     let outcome = gmr_std::setup_autorun(gmr_std::package!())
         .conf(&config)
         .register_section("Never", move || Arc::strong_count(&in_closure))
+        .on_installed(|_| extended("never"))
         .install();
     format!("{:?}, {} held", outcome.err(), Arc::strong_count(&held))
 }
@@ -152,6 +159,45 @@ fn switches() -> String {
     let answers = [handle.set_destination(io::stderr()), handle.release_destination()];
     let _ = handle.set_destination(io::stderr());
     format!("{answers:?}")
+}
+
+/// Notes that an extension was called.
+fn extended(name: &str) {
+    EXTENSIONS.lock().expect("no panic yet").push_str(name);
+}
+
+fn extend(setup: Setup<'_>) -> Setup<'_> {
+    setup
+        .on_installed(|handle| {
+            extended("first, ");
+            handle.in_background(job("ok"));
+        })
+        .on_installed(|handle| {
+            let id = handle.register_section("Extension", || "of an extension");
+            extended(if id.is_ok() { "second" } else { "full" });
+        })
+}
+
+fn job(name: &str) -> Box<dyn FnOnce() + Send> {
+    match name {
+        "ok" => Box::new(|| {
+            JOBS.fetch_add(1, Ordering::AcqRel);
+        }),
+        "panics" => Box::new(|| panic!("of a job, on purpose")),
+        "hangs" => Box::new(|| {
+            HANGING_JOBS.fetch_add(1, Ordering::AcqRel);
+            while JOB_HANGS.load(Ordering::Acquire) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            JOBS.fetch_add(1, Ordering::AcqRel);
+        }),
+        other => panic!("what is {other}?"),
+    }
+}
+
+/// How many threads the process has.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("/proc").count()
 }
 
 /// Registers the section `name` on whatever `add` adds to.
@@ -210,7 +256,7 @@ fn main() {
         .conf(&config)
         .section_deadline(Duration::from_millis(deadline_ms));
     for name in args {
-        setup = section!(&*name, setup);
+        setup = if name == "extended" { extend(setup) } else { section!(&*name, setup) };
     }
     let installed = setup.install().expect("a setup");
     *INSTALLED.lock().expect("no panic yet") = Some(installed);
@@ -233,6 +279,22 @@ fn obey(installed: Handle) {
             "unlock" => held = None,
             "hang" => HANGS.store(true, Ordering::Release),
             "release" => HANGS.store(false, Ordering::Release),
+            "job" => installed.in_background(job(rest)),
+            "release-job" => JOB_HANGS.store(false, Ordering::Release),
+            "jobs" => {
+                let [done, at] = [&JOBS, &HANGING_JOBS].map(|count| count.load(Ordering::Acquire));
+                println!("{done} done, {at} at");
+                continue;
+            }
+            "threads" => {
+                println!("{}", threads());
+                continue;
+            }
+            "installed" => {
+                println!("{}", EXTENSIONS.lock().expect("no panic yet"));
+                continue;
+            }
+            "shutdown" => installed.shutdown(),
             "set-up-again" => {
                 println!("{}", set_up_again());
                 continue;

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use gimli::constants as dw;
 
-use super::coroutine::{self, Macros};
+use super::coroutine::{self, Locals};
 use super::entries::{Entries, Entry, Member, Value128, Variants};
 use crate::await_table::format::Field;
 use crate::lines::budget::{Failure, Reserved};
@@ -140,7 +140,7 @@ pub(super) struct Refused {
 pub(super) struct Graph<'g, 'a> {
     pub(super) entries: &'g mut Entries<'a>,
     pub(super) nodes: Vec<Node>,
-    pub(super) macros: &'g Macros,
+    pub(super) locals: &'g Locals,
     pub(super) refused: Refused,
     /// Numbers of nodes by those of entries.
     known: HashMap<u64, u32>,
@@ -149,15 +149,12 @@ pub(super) struct Graph<'g, 'a> {
 }
 
 impl<'g, 'a> Graph<'g, 'a> {
-    pub(super) fn new(
-        entries: &'g mut Entries<'a>,
-        macros: &'g Macros,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(entries: &'g mut Entries<'a>, locals: &'g Locals) -> Result<Self, Failure> {
         let reserved = entries.budget().reserve(0)?;
         Ok(Graph {
             entries,
             nodes: Vec::new(),
-            macros,
+            locals,
             refused: Refused::default(),
             known: HashMap::new(),
             queue: VecDeque::new(),
@@ -255,7 +252,7 @@ impl<'g, 'a> Graph<'g, 'a> {
 
     fn structure(&mut self, entry: &Rc<Entry>, name: &str) -> Result<Shape, Failure> {
         if coroutine::is_coroutine(&entry.name) {
-            let shape = coroutine::shape(self, entry)?;
+            let shape = coroutine::shape(self, entry, name)?;
             if shape.is_none() {
                 self.refused.coroutines += 1;
             }

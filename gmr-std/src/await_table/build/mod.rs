@@ -141,7 +141,10 @@ pub struct Built {
     pub info_bytes: u64,
     /// How many entries there are.
     pub entries: u64,
-    /// The file that has them.
+    /// Crates that have code in it, and whether their types are in the debug
+    /// information.
+    pub crates: BTreeMap<String, bool>,
+    /// The file that has it.
     pub debug_file: PathBuf,
 }
 
@@ -201,11 +204,12 @@ pub fn build(path: &Path, file: Option<File>, limits: &Limits) -> Result<Built, 
         return Err(error(Failure::OverBudget));
     }
     let units = Units::list(&dwarf, package.as_ref(), &budget).map_err(error)?;
-    let mut built = table(units, &budget, build_id.as_deref().unwrap_or_default())
-        .map_err(|stop| match stop {
+    let mut built = table(units, &budget, build_id.as_deref().unwrap_or_default()).map_err(
+        |stop| match stop {
             Stop::Failed(failure) => error(failure),
             Stop::Without(error) => error,
-        })?;
+        },
+    )?;
     built.debug_file = debug_path;
     Ok(built)
 }
@@ -222,27 +226,20 @@ impl From<Failure> for Stop {
     }
 }
 
-fn table<'a>(
-    mut units: Units<'a>,
-    budget: &'a Budget<'a>,
-    build_id: &[u8],
-) -> Result<Built, Stop> {
+fn table<'a>(mut units: Units<'a>, budget: &'a Budget<'a>, build_id: &[u8]) -> Result<Built, Stop> {
     let mut strings = Strings::new(budget)?;
     let found = scan::scan(&mut units, &mut strings)?;
     let (info_bytes, split_missing) = (units.bytes(), units.split_missing);
-    let is_empty = found.polls.is_empty() && found.vtables.is_empty();
-    if is_empty {
-        return Err(Stop::Without(match found.has_types {
-            _ if split_missing > 0 => BuildError::SplitMissing { units: split_missing },
-            _ if found.damaged_units > 0 => BuildError::Damaged,
-            true => BuildError::NoFutures,
-            false => BuildError::NoTypes,
-        }));
-    }
+    let without = match found.crates.values().any(|has_types| *has_types) {
+        _ if split_missing > 0 => BuildError::SplitMissing { units: split_missing },
+        _ if found.damaged_units > 0 => BuildError::Damaged,
+        true => BuildError::NoFutures,
+        false => BuildError::NoTypes,
+    };
     let mut entries = Entries::new(units, strings);
     let bases = future_names(&mut entries, &found.futures)?;
-    let macros = coroutine::Macros::new(&mut entries, &found.locals)?;
-    let mut graph = Graph::new(&mut entries, &macros)?;
+    let locals = coroutine::Locals::new(&mut entries, &found.locals)?;
+    let mut graph = Graph::new(&mut entries, &locals)?;
 
     let mut tasks = tasks::find(&mut graph, &found)?;
     let mut vtables = Vec::new();
@@ -253,13 +250,17 @@ fn table<'a>(
             vtables.push((svma, of, graph.node(ty)?));
         }
     }
+    if tasks.tasks.is_empty() && vtables.is_empty() {
+        return Err(Stop::Without(without));
+    }
     graph.decode_all()?;
     let futures = vtables.iter().filter(|(_, of, _)| *of != Trait::Stream);
     let mut roots: Vec<u32> = futures.map(|(_, _, node)| *node).collect();
     let is_async = |task: &&tasks::Task| {
-        tasks.schedulers.get(task.scheduler).is_some_and(|scheduler| {
-            scheduler.kind != super::format::SchedulerKind::Blocking
-        })
+        tasks
+            .schedulers
+            .get(task.scheduler)
+            .is_some_and(|scheduler| scheduler.kind != super::format::SchedulerKind::Blocking)
     };
     roots.extend(tasks.tasks.iter().filter(is_async).map(|task| task.future));
     fold::mark(&mut graph, &bases, &roots);
@@ -313,7 +314,13 @@ fn table<'a>(
     emitter.vtables(&vtables);
     let image = emitter.finish(build_id, &notes);
     budget.check()?;
-    Ok(Built { image, info_bytes, entries: found.entries, debug_file: PathBuf::new() })
+    Ok(Built {
+        image,
+        info_bytes,
+        entries: found.entries,
+        crates: found.crates,
+        debug_file: PathBuf::new(),
+    })
 }
 
 /// Leaves out what shares its address with another kind of task: its vtable

@@ -4,13 +4,14 @@
 //! - `tokio::runtime::task::raw::poll<T, S>`: the kinds of tasks; and the
 //!   `Cell<T, S>` that they are kept in.
 //! - `poll` of each `impl Future for T`, by its first parameter.
-//! - Locals called `futures`: those of tokio's macros, which stand at the call.
+//! - Locals called `__awaitee`, one for each `.await`: those of an `.await` in a
+//!   macro stand at its call. With them the functions that they are in.
 //! - tokio's `Handle` and `LocalSet`.
 //!
 //! Entries are told by their kind, the modules around them and their name, in
 //! this order: names cost most.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use gimli::constants as dw;
@@ -19,6 +20,9 @@ use gimli::{Abbreviation, AttributeValue, EntriesRaw, Reader};
 use super::strings::Strings;
 use super::units::{Loaded, Namespace, Slice, Units, Value, file_index};
 use crate::lines::budget::Failure;
+
+/// The longest name of a unit that is read, in bytes: a path.
+const MAX_UNIT_NAME_BYTES: usize = 4096;
 
 /// The memory of one thing that was found, in a vector that doubles.
 const FOUND_COST: u64 = 64;
@@ -47,17 +51,19 @@ pub(super) struct Found {
     /// The types of `self` in `impl Future`: `Pin<&mut T>`.
     pub(super) futures: Vec<u64>,
     pub(super) locals: Vec<Local>,
+    /// Crates that have code here, and whether their types are here, too.
+    pub(super) crates: BTreeMap<String, bool>,
     /// How many entries were looked at.
     pub(super) entries: u64,
     /// Units that could not be read.
     pub(super) damaged_units: usize,
-    /// There are entries of types, not of functions alone.
-    pub(super) has_types: bool,
 }
 
-/// A local variable called `futures`.
+/// A local variable called `__awaitee`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Local {
+    /// The function that it is in.
+    pub(super) function: u64,
     pub(super) ty: u64,
     pub(super) unit: usize,
     pub(super) file: u64,
@@ -99,10 +105,7 @@ impl Module {
 }
 
 /// Looks at all units.
-pub(super) fn scan<'a>(
-    units: &mut Units<'a>,
-    strings: &mut Strings<'a>,
-) -> Result<Found, Failure> {
+pub(super) fn scan<'a>(units: &mut Units<'a>, strings: &mut Strings<'a>) -> Result<Found, Failure> {
     let mut found = Found::default();
     let budget = units.budget();
     let mut reserved = budget.reserve(0)?;
@@ -110,8 +113,13 @@ pub(super) fn scan<'a>(
         budget.check()?;
         let before = found.count();
         let outcome = units.load(index).and_then(|unit| {
-            let mut pass = Pass { units, strings, unit: &unit, found: &mut found, poll: None };
-            pass.run()
+            let mut pass = Pass::new(units, strings, &unit, &mut found);
+            let namespaces = pass.run()?;
+            let has_types = pass.has_types;
+            if let Some(name) = crate_of(&unit)? {
+                *found.crates.entry(name).or_default() |= has_types;
+            }
+            Ok(namespaces)
         });
         match outcome.map_err(|failure| budget.explain(failure)) {
             Ok(namespaces) => {
@@ -136,7 +144,7 @@ pub(super) fn namespaces<'a>(
     unit: &Rc<Loaded<'a>>,
 ) -> Result<Vec<Namespace>, Failure> {
     let mut found = Found::default();
-    Pass { units, strings, unit, found: &mut found, poll: None }.run()
+    Pass::new(units, strings, unit, &mut found).run()
 }
 
 impl Found {
@@ -159,6 +167,10 @@ struct Pass<'p, 'a> {
     found: &'p mut Found,
     /// Depth of the `poll` whose first parameter is still to come.
     poll: Option<isize>,
+    /// The functions that we are in, with their depths.
+    functions: Vec<(isize, u64)>,
+    /// There are fields of types, not functions alone.
+    has_types: bool,
 }
 
 /// What is read of an entry here.
@@ -174,7 +186,16 @@ struct Attributes<'b> {
     line: u64,
 }
 
-impl<'a> Pass<'_, 'a> {
+impl<'p, 'a> Pass<'p, 'a> {
+    fn new(
+        units: &'p Units<'a>,
+        strings: &'p mut Strings<'a>,
+        unit: &'p Loaded<'a>,
+        found: &'p mut Found,
+    ) -> Self {
+        Pass { units, strings, unit, found, poll: None, functions: Vec::new(), has_types: false }
+    }
+
     fn run(&mut self) -> Result<Vec<Namespace>, Failure> {
         let budget = self.units.budget();
         let mut entries = self.unit.entries(None)?;
@@ -200,6 +221,12 @@ impl<'a> Pass<'_, 'a> {
             }
             if self.poll.is_some_and(|poll| poll >= depth) {
                 self.poll = None;
+            }
+            while self.functions.last().is_some_and(|&(outer, _)| outer >= depth) {
+                self.functions.pop();
+            }
+            if abbreviation.tag() == dw::DW_TAG_subprogram {
+                self.functions.push((depth, self.unit.at(offset)));
             }
             let module = inside.last().map_or(Module::Root, |&(_, _, module)| module);
             let at = self.unit.at(offset);
@@ -257,7 +284,6 @@ impl<'a> Pass<'_, 'a> {
                     }
                 }
                 dw::DW_TAG_structure_type => {
-                    self.found.has_types = true;
                     self.structure(&mut entries, abbreviation, module, at)?;
                 }
                 dw::DW_TAG_variable => {
@@ -268,7 +294,8 @@ impl<'a> Pass<'_, 'a> {
                         self.variable(&read, &name, depth)?;
                     }
                 }
-                _ => {
+                tag => {
+                    self.has_types |= tag == dw::DW_TAG_member;
                     budget.steps(abbreviation.attributes().len())?;
                     entries.skip_attributes(abbreviation.attributes())?;
                 }
@@ -305,18 +332,15 @@ impl<'a> Pass<'_, 'a> {
         Ok(())
     }
 
-    fn variable(
-        &mut self,
-        read: &Attributes<'_>,
-        name: &str,
-        depth: isize,
-    ) -> Result<(), Failure> {
+    fn variable(&mut self, read: &Attributes<'_>, name: &str, depth: isize) -> Result<(), Failure> {
         let Some(ty) = read.ty else { return Ok(()) };
         if depth > 1 {
-            if name == "futures" && read.line > 0 {
-                let line = u32::try_from(read.line).unwrap_or(0);
+            if name == "__awaitee"
+                && let Some(&(_, function)) = self.functions.last()
+                && let Ok(line @ 1..) = u32::try_from(read.line)
+            {
                 let unit = self.unit.index;
-                self.found.locals.push(Local { ty, unit, file: read.file, line });
+                self.found.locals.push(Local { function, ty, unit, file: read.file, line });
             }
             return Ok(());
         }
@@ -381,6 +405,15 @@ impl<'a> Pass<'_, 'a> {
         }
         Ok(out)
     }
+}
+
+/// The crate that a unit is of: rustc calls it `…/lib.rs/@/CRATE.HASH-cgu.0`.
+fn crate_of(unit: &Loaded<'_>) -> Result<Option<String>, Failure> {
+    let Some(name) = unit.gimli().name else { return Ok(None) };
+    let name = name.prefix(MAX_UNIT_NAME_BYTES)?;
+    let name = String::from_utf8_lossy(&name);
+    let name = name.rsplit_once("/@/").and_then(|(_, unit)| unit.split('.').next());
+    Ok(name.map(str::to_owned))
 }
 
 /// Whether code or data is at an address: what a linker has dropped is at 0, or

@@ -237,9 +237,11 @@ fn cell(graph: &mut Graph<'_, '_>, entry: &Entry) -> Result<Option<Cell>, Failur
 }
 
 fn header_of(graph: &mut Graph<'_, '_>, at: u64) -> Result<Option<Header>, Failure> {
-    let (Some((state, _)), Some((vtable, to_vtable)), Some((owner, _))) =
-        (path(graph, at, &["state"])?, path(graph, at, &["vtable"])?, path(graph, at, &["owner_id"])?)
-    else {
+    let (Some((state, _)), Some((vtable, to_vtable)), Some((owner, _))) = (
+        path(graph, at, &["state"])?,
+        path(graph, at, &["vtable"])?,
+        path(graph, at, &["owner_id"])?,
+    ) else {
         return Ok(None);
     };
     let Some((0, vtable_type)) = graph.pointer_in(to_vtable)? else { return Ok(None) };
@@ -262,11 +264,7 @@ fn header_of(graph: &mut Graph<'_, '_>, at: u64) -> Result<Option<Header>, Failu
 }
 
 /// The scheduler `S`, by number: equal ones of several units are one.
-fn scheduler_of(
-    graph: &mut Graph<'_, '_>,
-    out: &mut Tasks,
-    at: u64,
-) -> Result<usize, Failure> {
+fn scheduler_of(graph: &mut Graph<'_, '_>, out: &mut Tasks, at: u64) -> Result<usize, Failure> {
     let Some(entry) = graph.entries.get(at)? else {
         return Err(Failure::Damaged(gimli::Error::MissingUnitDie));
     };
@@ -302,11 +300,7 @@ fn kind(name: &str) -> SchedulerKind {
 }
 
 /// The list of tasks in what the `Arc` at `arc` points to.
-fn list(
-    graph: &mut Graph<'_, '_>,
-    arc: u64,
-    kind: SchedulerKind,
-) -> Result<Option<List>, Failure> {
+fn list(graph: &mut Graph<'_, '_>, arc: u64, kind: SchedulerKind) -> Result<Option<List>, Failure> {
     let Some((0, shared)) = graph.pointer_in(arc)? else { return Ok(None) };
     let name = match kind {
         SchedulerKind::Local => "LocalOwnedTasks<",

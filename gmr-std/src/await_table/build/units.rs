@@ -270,10 +270,7 @@ impl<'a> Loaded<'a> {
     }
 
     /// The entries from an offset on; from the root if `None`.
-    pub(super) fn entries(
-        &self,
-        from: Option<u64>,
-    ) -> Result<EntriesRaw<'_, Slice<'_>>, Failure> {
+    pub(super) fn entries(&self, from: Option<u64>) -> Result<EntriesRaw<'_, Slice<'_>>, Failure> {
         let info = gimli::DebugInfo::new(&self.bytes, LittleEndian);
         let header = info.header_from_offset(DebugInfoOffset(0))?;
         let from = match from {

@@ -8,6 +8,7 @@ mod life;
 mod listen;
 mod output;
 mod scopes;
+mod seams;
 mod sections;
 mod setup;
 mod stacks;
@@ -118,6 +119,7 @@ impl Puppet {
             _ => life::obey(word, rest)
                 .or_else(|| self.trouble.obey(word, rest))
                 .or_else(|| stacks::obey(word))
+                .or_else(|| seams::obey(word))
                 .unwrap_or_else(|| format!("what is {command:?}?")),
         }
     }

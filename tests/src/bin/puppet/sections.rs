@@ -179,6 +179,9 @@ static TITLES: [&str; 33] = [
 ];
 
 pub(crate) fn find(name: &str) -> (&'static str, &'static dyn SignalSafeSection) {
+    if let Some(found) = crate::seams::find(name) {
+        return found;
+    }
     match name {
         "gate" => ("Gate", &Gate),
         "second-gate" => ("Second gate", &Gate),

@@ -1,0 +1,66 @@
+//! The report about this program: all that depends on gmr-tokio.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gmr_tokio::{Handle, View};
+use tokio::task::LocalSet;
+
+/// Building the table takes milliseconds optimised, seconds if not.
+const READY: Duration = Duration::from_secs(60);
+
+/// The command line.
+#[derive(Debug, Default)]
+pub(crate) struct Arguments {
+    /// Only the truth is printed.
+    pub(crate) is_truth_only: bool,
+    /// Stay until stdin ends.
+    pub(crate) holds: bool,
+    /// A table to read.
+    pub(crate) table: Option<PathBuf>,
+    /// Where separate debug files are.
+    pub(crate) debug_dirs: Vec<PathBuf>,
+}
+
+impl Arguments {
+    pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Self {
+        let mut read = Self::default();
+        for argument in arguments {
+            match argument.as_str() {
+                "--truth" => read.is_truth_only = true,
+                "--hold" => read.holds = true,
+                other => match other.strip_prefix("--table=") {
+                    Some(file) => read.table = Some(file.into()),
+                    None => read.debug_dirs.push(other.into()),
+                },
+            }
+        }
+        read
+    }
+}
+
+/// Sets reports up, inside the runtime that is looked at.
+///
+/// # Panics
+///
+/// If that fails.
+pub(crate) fn set_up(arguments: &Arguments) -> Option<Handle> {
+    if arguments.is_truth_only {
+        return None;
+    }
+    let setup = gmr_tokio::setup_autorun(gmr_tokio::package!());
+    let setup = setup.debug_dirs(arguments.debug_dirs.iter().cloned());
+    Some(setup.install().expect("a setup"))
+}
+
+/// The report, as one line of JSON.
+pub(crate) fn write(reports: Handle) -> String {
+    let _ = READY;
+    reports.report(View::JsonLine).expect("a report")
+}
+
+/// Makes another runtime known.
+pub(crate) fn register(_runtime: &tokio::runtime::Handle) {}
+
+/// Makes a set of tasks known.
+pub(crate) fn register_local_set(_set: &LocalSet) {}
