@@ -159,14 +159,16 @@ pub trait Collecting {
     fn rest(&self, interval_ns: u64);
 
     /// Keeps a stack of return addresses, innermost first, to be shown with names
-    /// and lines by [`SectionWriter::show_stack`]. `None`: there is no room.
+    /// and lines by [`SectionWriter::show_stack`]; beyond what a thread's may have
+    /// ([`Options::max_frames`](crate::Options::max_frames)) they are counted only.
+    /// `None`: there is no room.
     fn add_stack(&mut self, addresses: &[u64]) -> Option<StackId>;
 }
 
 /// The stacks of a report, with what is known of their frames.
 pub trait Stacks {
     /// Calls `each` with the frames of a thread, innermost first, until it returns
-    /// `false`.
+    /// `false`. The runtime's frames at the end of a stack may be left out.
     fn frames(&self, tid: u32, each: &mut dyn FnMut(&Frame<'_>) -> bool);
 }
 

@@ -15,6 +15,17 @@
 //!
 //! Each task is right for one moment of its own; between two of them, and between
 //! the ends of an edge, milliseconds may lie.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod examine;
 mod extras;
@@ -22,6 +33,8 @@ mod fold;
 mod list;
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod made_up;
 mod snapshot;
 mod tasks;
 

@@ -21,6 +21,8 @@ mod text;
 #[cfg(gmr_engine)]
 mod threads;
 mod tracked;
+#[cfg(feature = "waker-trace")]
+mod waker_trace;
 #[cfg(gmr_engine)]
 mod walk;
 #[cfg(gmr_engine)]
@@ -36,3 +38,5 @@ pub use stall::{StallWatch, StallWatchError, stall_watch};
 pub use tracked::{
     Tracked, TrackedExt, spawn, spawn_local, spawn_local_named, spawn_named, time_polls,
 };
+#[cfg(feature = "waker-trace")]
+pub use waker_trace::trace_wakers;

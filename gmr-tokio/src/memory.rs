@@ -7,13 +7,29 @@
 //!    [`Pages::forget`]: what comes from it was true at some moment since.
 //!
 //! Limits: a page is there or not; nothing is said about who owns what is in it.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use gmr_core::hosted::memory;
 
 const PAGE_BYTES: usize = 4096;
 
+/// The same, of addresses.
+const PAGE: u64 = PAGE_BYTES as u64;
+
 /// Pages that are kept: several thousand small tasks.
 const PAGES: usize = 256;
+
+const _: () = assert!(PAGES.is_power_of_two());
 
 /// Pages that one call reads when the walk goes straight ahead: at 0.2 us a
 /// page a wrong guess costs less than the call itself.
@@ -142,7 +158,7 @@ impl Pages {
             slot.generation = 0;
         }
         self.calls = self.calls.wrapping_add(1);
-        let copied = memory::read(page.wrapping_mul(PAGE_BYTES as u64), buffer).unwrap_or(0);
+        let copied = memory::read(page.wrapping_mul(PAGE), buffer).unwrap_or(0);
         let whole = copied / PAGE_BYTES;
         for (slot, offset) in self.slots.iter_mut().skip(index).take(whole).zip(0_u64..) {
             *slot = Slot { page: page.wrapping_add(offset), generation: self.generation };
@@ -153,7 +169,7 @@ impl Pages {
 }
 
 fn index_of(page: u64) -> usize {
-    (page % PAGES as u64) as usize
+    page as usize & (PAGES - 1)
 }
 
 impl Memory for Pages {
@@ -163,8 +179,8 @@ impl Memory for Pages {
         }
         let (mut address, mut rest) = (address, buffer);
         while !rest.is_empty() {
-            let page = address / PAGE_BYTES as u64;
-            let within = (address % PAGE_BYTES as u64) as usize;
+            let page = address / PAGE;
+            let within = (address % PAGE) as usize;
             let bytes = rest.len().min(PAGE_BYTES.saturating_sub(within));
             if self.kept(page).is_none() {
                 self.fetch(page)?;

@@ -190,7 +190,7 @@ impl LoadedTable {
     }
 
     /// As [`load`](Self::load), with the executable's place given.
-    fn bind(image: Vec<u8>, segments: Segments, bias: u64) -> Result<Self, LoadError> {
+    pub(crate) fn bind(image: Vec<u8>, segments: Segments, bias: u64) -> Result<Self, LoadError> {
         let table = AwaitTable::new(&image).map_err(LoadError::Refused)?;
         let entries = table.entries().ok_or(LoadError::NoTasks)?;
         let kinds: Vec<Option<KindOfTask>> = (0..table.task_count())

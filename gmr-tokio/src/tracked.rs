@@ -24,8 +24,8 @@
 #![allow(dead_code, unused_imports, reason = "for the sections")]
 
 mod clock;
-mod entry;
-pub(crate) mod free;
+pub(crate) mod entry;
+mod free;
 mod probe;
 mod read;
 pub(crate) mod slab;
@@ -42,7 +42,7 @@ use std::task::{Context, Poll};
 
 pub(crate) use entry::Phase;
 use read::Identity;
-pub(crate) use read::{Facts, Index, Name, each, find, untracked};
+pub(crate) use read::{Facts, Id, Index, Name, each, find, untracked};
 use slab::Slab;
 pub use spawn::{spawn, spawn_local, spawn_local_named, spawn_named};
 
@@ -170,6 +170,14 @@ impl<F: Future + 'static> Future for Tracked<F> {
             first_poll(entry);
         }
         let polling = Polling(entry);
+        #[cfg(feature = "waker-trace")]
+        let outcome = if crate::waker_trace::is_on() {
+            let id = Id::of(entry);
+            crate::waker_trace::poll(future, context, id, entry.polls())
+        } else {
+            future.poll(context)
+        };
+        #[cfg(not(feature = "waker-trace"))]
         let outcome = future.poll(context);
         if outcome.is_pending() {
             std::mem::forget(polling);

@@ -17,6 +17,17 @@
 //! Bounds: [`MAX_DEPTH`], [`MAX_STEPS`], [`MAX_LEVELS`], [`MAX_CHILDREN`], and
 //! [`MAX_PENDING`] instead of recursion. Nothing is allocated. A walk that a
 //! bound cuts short says so in a level of its own.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use gmr_core::model::{Await, AwaitKind};
 use gmr_std::await_table::format::{Kind, NONE, State, StateKind, Type, type_flag};
@@ -216,6 +227,10 @@ impl Walker {
         walk.push(Pending::Value { ty, address, depth: 0, is_direct: true }, 0);
         while let Some(next) = walk.walker.pending.pop() {
             walk.step(next);
+        }
+        if walk.levels.is_empty() {
+            // Wrappers without anything in them.
+            walk.emit(Level::new(ty, 0, What::Leaf));
         }
     }
 }
@@ -565,3 +580,6 @@ impl Walk<'_, '_> {
         self.push(Pending::Elements { ty, address, left, depth }, depth);
     }
 }
+
+#[cfg(test)]
+mod tests;

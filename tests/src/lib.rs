@@ -10,6 +10,7 @@
 //!    fails the test, whatever it was about.
 
 pub mod daemon;
+pub mod green;
 pub mod held;
 pub mod inside;
 pub mod log;

@@ -106,6 +106,13 @@ fn no_thread_but_workers_calls_the_allocator_from_trigger_to_end_block() {
             let blocked = blocked.unwrap_or_else(|| panic!("{}", report.raw));
             assert!(blocked.is_in("counting_alloc::blocked"), "{blocked:#?}");
             assert!(blocked.fact("stack read").is_some(), "{blocked:#?}");
+            // So does what a section shows of the report.
+            let extends = &report.section("Extends").body;
+            let deepest = "(depth 99) src/api.rs:57  password=*** (token=***) -> task 7\n";
+            for part in [" blocked ", deepest, "counting_alloc::main"] {
+                assert!(extends.contains(part), "{part} in {extends}");
+            }
+            assert_eq!(report.findings, ["blocked worker: seen with its stack"]);
             let after = counts(&mut daemon);
             for (tid, count) in &after {
                 let had = before.get(tid).copied().unwrap_or_default();

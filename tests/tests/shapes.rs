@@ -3,7 +3,7 @@
 //! The program is `tests/shapes`: some two hundred tasks, each waiting for ever at
 //! marked lines. It is built in the ways that programs are built ([`build`]),
 //! prints what is true of its tasks ([`truth`]) and a report about itself
-//! ([`seen`]). Each task is judged ([`judge`]): whether all of its await tree is
+//! ([`gmr_tests::green`]). Each task is judged ([`judge`]): whether all of its await tree is
 //! there, file, line and function, and nothing that is not true.
 //!
 //! Each build prints what is not exact, and how many are:
@@ -21,8 +21,6 @@ mod build;
 mod judge;
 #[path = "shapes/outcome.rs"]
 mod outcome;
-#[path = "shapes/seen.rs"]
-mod seen;
 #[path = "shapes/selftest.rs"]
 mod selftest;
 #[path = "shapes/sources.rs"]
@@ -34,8 +32,8 @@ use std::process::{Command, Stdio};
 
 use build::Program;
 use gmr_tests::Daemon;
+use gmr_tests::green::GreenThreads;
 use outcome::Outcome;
-use seen::GreenThreads;
 use truth::Truth;
 
 /// Of a build with types, so many have to be exact.

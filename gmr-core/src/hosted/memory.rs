@@ -38,7 +38,7 @@ pub fn read(address: u64, buffer: &mut [u8]) -> Result<usize, i32> {
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// As [`read`]; or ENOMEM, if it has none for the list just now.
 pub fn read_ranges(ranges: &[Range], buffer: &mut [u8]) -> Result<usize, i32> {
     vm::read_ranges(ranges, buffer)
 }

@@ -110,7 +110,11 @@ impl Frames {
             *place = FrameRecord { pc: *address, flags: 0 };
         }
         self.used = first.saturating_add(count);
-        Some(AddedStack { first_frame: u32::try_from(first).ok()?, frame_count: count as u32 })
+        Some(AddedStack {
+            first_frame: u32::try_from(first).ok()?,
+            frame_count: count as u32,
+            left_out: addresses.len().saturating_sub(count) as u64,
+        })
     }
 }
 
@@ -119,12 +123,14 @@ impl Frames {
 pub(crate) struct AddedStack {
     first_frame: u32,
     frame_count: u32,
+    /// Frames beyond a stack's limit.
+    pub(crate) left_out: u64,
 }
 
 impl AddedStack {
     /// To be shown like a thread's.
     pub(crate) fn record(self) -> ThreadRecord {
-        let AddedStack { first_frame, frame_count } = self;
+        let AddedStack { first_frame, frame_count, .. } = self;
         let mut record = ThreadRecord::EMPTY;
         (record.first_frame, record.frame_count) = (first_frame, frame_count);
         record

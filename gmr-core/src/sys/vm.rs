@@ -106,6 +106,8 @@ pub(crate) fn read_ranges(
         Ok(copied) => Ok(whole_ranges(ranges.get(..count).unwrap_or_default(), copied)),
         Err(_) => match last_errno() {
             libc::EFAULT => Ok(0),
+            // The kernel copies the ranges, for which it may have no memory just now.
+            libc::ENOMEM => Err(libc::ENOMEM),
             error => {
                 REFUSED.store(true, Ordering::Relaxed);
                 Err(error)

@@ -663,4 +663,60 @@ mod tests {
         padded.extend([0; 5]);
         assert_eq!(AwaitTable::new(&padded).unwrap().bytes(), &image[..]);
     }
+
+    /// Follows everything in a table that nobody has checked.
+    fn read_all(table: &AwaitTable<'_>) -> usize {
+        const MOST: u32 = 64;
+        let mut read = table.notes().len() + table.build_id().len();
+        for index in 0..table.type_count().min(MOST) {
+            let Some(ty) = table.ty(index) else { continue };
+            read += ty.name.len();
+            let (first, count) = match ty.kind {
+                Kind::Struct { first, count }
+                | Kind::Coroutine { first, count, .. }
+                | Kind::Enum { first, count, .. } => (first, count),
+                _ => (index, 1),
+            };
+            for at in (0..count.min(MOST)).map(|at| first.saturating_add(at)) {
+                read += usize::from(table.field(at).is_some());
+                read += table.state(at).map_or(0, |state| state.file.len());
+                read += table.variant(at).map_or(0, |variant| variant.name.len());
+            }
+        }
+        for index in (0..table.vtable_count().min(MOST)).chain([u32::MAX]) {
+            let svma = table.vtable(index).map_or(0, |vtable| vtable.svma);
+            read += table.type_of_vtable(svma).map_or(0, |_| 1);
+        }
+        for index in 0..table.task_count().min(MOST) {
+            read += table.task(index).map_or(0, |task| task.file.len());
+        }
+        for index in 0..table.scheduler_count().min(MOST) {
+            read += table.scheduler(index).map_or(0, |scheduler| scheduler.name.len());
+        }
+        read + usize::from(table.entries().is_some())
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+        ) {
+            assert!(AwaitTable::new(&bytes).is_err());
+            read_all(&AwaitTable::unchecked(&bytes));
+        }
+
+        #[test]
+        fn a_changed_image_is_read_without_a_panic(
+            changes in proptest::collection::vec((0_usize..200, proptest::num::u32::ANY), 1..20),
+        ) {
+            let mut image = image();
+            let whole = read_all(&AwaitTable::unchecked(&image));
+            assert!(whole > 50, "{whole}");
+            for (word, value) in changes {
+                let at = word * 4 % (image.len() - 4);
+                image[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            }
+            read_all(&AwaitTable::unchecked(&image));
+        }
+    }
 }

@@ -84,6 +84,7 @@ pub(super) fn collect(
 /// What the counter alone says.
 fn state_alone(extra: &Extra) -> Option<TaskState> {
     match Direct.word(extra.sequence_address) {
+        Ok(sequence) if sequence != extra.sequence => None,
         Ok(sequence) if sequence % 2 == 1 => Some(TaskState::Running),
         Ok(_) => Some(TaskState::Unknown),
         Err(_) => None,
@@ -96,11 +97,11 @@ fn examine(table: &LoadedTable, extra: &Extra, ty: u32, arena: &mut Arena) -> Op
     for _ in 0..TRIES {
         arena.work.pages.forget();
         let sequence = arena.work.pages.word(extra.sequence_address).ok()?;
-        if sequence % 2 == 1 {
-            return Some(TaskState::Running);
-        }
         if sequence != extra.sequence {
             return None;
+        }
+        if sequence % 2 == 1 {
+            return Some(TaskState::Running);
         }
         arena.work.batch.begin();
         let is_read = first_collect(table, extra, ty, arena).is_ok();

@@ -25,6 +25,8 @@ pub(crate) const MAX_EDGES: usize = 1 << 17;
 
 const SLOTS: usize = MAX_GROUPS * 2;
 
+const _: () = assert!(SLOTS.is_power_of_two());
+
 /// What tasks of one group have in common, but for the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Common {
@@ -216,7 +218,7 @@ impl Trees {
 }
 
 fn slot_of(hash: u64) -> usize {
-    (hash % SLOTS as u64) as usize
+    hash as usize & (SLOTS - 1)
 }
 
 /// Whether two trees are one, whomever they wait for.
@@ -295,7 +297,7 @@ mod tests {
             for group in trees.groups() {
                 let ids = members(&tasks, group);
                 assert_eq!((ids.len(), group.count), (10, 10));
-                assert!(ids.is_sorted() && ids.iter().all(|id| (id - ids[0]) % 6 == 0));
+                assert!(ids.is_sorted() && ids.iter().all(|id| (id - ids[0]).is_multiple_of(6)));
                 let state = trees.levels(group)[1].state;
                 assert_eq!(u64::from(state), ids[0] % 3);
             }

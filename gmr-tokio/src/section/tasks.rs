@@ -78,7 +78,8 @@ fn write_summary(collection: &Collection, out: &mut SectionWriter<'_>) -> Sectio
         text.number(met as u64).text(" met)");
     }
     if collection.local_sets != 0 {
-        text.text(", ").number(u64::from(collection.local_sets)).text(" local sets");
+        text.text(", ").number(u64::from(collection.local_sets));
+        text.text(if collection.local_sets == 1 { " local set" } else { " local sets" });
     }
     out.value("summary", text.as_str())?;
     Ok(())

@@ -9,6 +9,17 @@
 //!    question: the first that agrees is taken.
 //!
 //! Nothing here allocates: a report may come upon a runtime.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use gmr_std::await_table::format::{NONE, Scheduler, SchedulerKind};
 

@@ -41,7 +41,7 @@ const STATE_MASK: u64 = 3;
 const NO_TASK: u64 = 1 << 63;
 
 /// How often a reader looks at an entry that is polled again and again.
-const MAX_LOOKS: u32 = 8;
+const MAX_LOOKS: u32 = if cfg!(loom) { 2 } else { 8 };
 
 /// What a future does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,15 +71,15 @@ pub(crate) struct Entry<const WORDS: usize> {
     /// The first sequence's count << 2 | state
     in_use: AtomicU64,
     /// For [`free`](super::free).
-    pub(super) link: AtomicU32,
+    pub(crate) link: AtomicU32,
     /// Its own place, for whoever holds it.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     identity: [AtomicU64; WORDS],
 }
 
 /// Names one use of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Use(u64);
+pub(crate) struct Use(pub(super) u64);
 
 /// What a reader found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,8 +172,16 @@ impl<const WORDS: usize> Entry<WORDS> {
         if id == 0 {
             return;
         }
+        // Nothing comes between what a compare-exchange reads and what it writes: the
+        // id cannot land on top of the next use's mark. (loom does not know that.)
         let unknown = NO_TASK | of.0 & !STATE_MASK;
         let _ = self.task.compare_exchange(unknown, id, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// How often it was polled, the current poll included: the owner's.
+    pub(crate) fn polls(&self) -> u64 {
+        let first = self.in_use.load(Ordering::Relaxed) >> 2;
+        (self.sequence.load(Ordering::Relaxed) >> 2).wrapping_sub(first)
     }
 
     /// The use that is live: the owner's.

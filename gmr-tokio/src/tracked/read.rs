@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 
 use super::clock::Rate;
-use super::entry::{Phase, Seen};
+use super::entry::{Phase, Seen, Use};
 use super::{ENTRIES, Entry, IDENTITY_WORDS, NAME_BYTES, NAME_WORDS};
 
 /// A name, as it was kept: copied, so that any string will do.
@@ -109,9 +109,43 @@ impl Identity {
     }
 }
 
+/// Names a tracked future: never the same for two of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Id {
+    index: u32,
+    of: Use,
+}
+
+impl Id {
+    /// Of the future that has the entry now: the owner's.
+    pub(crate) fn of(entry: &Entry) -> Self {
+        Id { index: entry.index, of: entry.current() }
+    }
+
+    pub(crate) fn to_words(self) -> (u32, u64) {
+        (self.index, self.of.0)
+    }
+
+    /// Of what [`to_words`](Self::to_words) gave.
+    pub(crate) fn from_words(index: u32, of: u64) -> Self {
+        Id { index, of: Use(of) }
+    }
+
+    /// What is known of it. `None`: it is gone.
+    ///
+    /// # Signal safety
+    ///
+    /// Safe.
+    pub(crate) fn facts(self) -> Option<Facts> {
+        Facts::of(ENTRIES.get(self.index)?, Rate::now()).filter(|facts| facts.id == self)
+    }
+}
+
 /// What is known of a tracked future. Times are nanoseconds of CLOCK_MONOTONIC.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
+    /// Which future it is.
+    pub(crate) id: Id,
     /// The task that polled it first. `None`: it was not polled by a task yet, or its
     /// executor is not tokio.
     pub(crate) task_id: Option<u64>,
@@ -153,6 +187,7 @@ impl Facts {
         // whole.
         let identity = unsafe { Identity::from_words(&words) };
         Some(Facts {
+            id: Id { index: entry.index, of: seen.of },
             task_id: seen.task_id,
             is_task: identity.is_task,
             name: identity.name,

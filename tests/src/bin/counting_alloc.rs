@@ -10,9 +10,12 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use std::alloc::System;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::{env, thread};
 
-use gmr_core::{Reporter, Signal};
+use gmr_core::model::{Await, AwaitKind, FindingCode, Task, TaskState};
+use gmr_core::section::{Collecting, Place, Stacks};
+use gmr_core::{Reporter, SectionResult, SectionWriter, Signal, SignalSafeSection, StackId};
 use gmr_tests::inside::{hear, say};
 
 static CORE: Reporter = Reporter::new(gmr_core::package!(product: "counting-alloc"));
@@ -64,6 +67,85 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Uses all that a section may do beside writing.
+struct Extends {
+    /// A thread that the report lists.
+    tid: AtomicU32,
+    stack: TriedStack,
+}
+
+/// A lock that nobody waits for.
+type TriedStack = Mutex<Option<StackId>>;
+
+static EXTENDS: Extends = Extends { tid: AtomicU32::new(0), stack: Mutex::new(None) };
+
+// SAFETY: atomics, literals, and a lock that is only tried.
+unsafe impl SignalSafeSection for Extends {
+    fn collect(&self, report: &mut dyn Collecting) {
+        report.threads(&mut |thread| {
+            if thread.name == b"blocked" {
+                self.tid.store(thread.tid, Ordering::Release);
+            }
+        });
+        report.rest(1_000_000);
+        let addresses = [main as fn() as *const () as u64 + 1; 4];
+        if let Ok(mut stack) = self.stack.try_lock() {
+            *stack = report.add_stack(&addresses);
+        }
+        while report.check().is_ok() && report.add_stack(&addresses).is_some() {}
+    }
+
+    fn findings(&self, stacks: &dyn Stacks, give: &mut dyn FnMut(FindingCode, &str, &[u32])) {
+        let tid = self.tid.load(Ordering::Acquire);
+        let mut frames = 0;
+        stacks.frames(tid, &mut |_| {
+            frames += 1;
+            true
+        });
+        let text = if frames > 0 { "seen with its stack" } else { "without a stack" };
+        give(FindingCode::BlockedWorker, text, &[tid]);
+    }
+
+    fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult {
+        out.show_thread(self.tid.load(Ordering::Acquire))?;
+        let level = Await {
+            depth: 0,
+            kind: AwaitKind::Suspended,
+            function: "password=counted",
+            file: Some("src/api.rs"),
+            line: Some(57),
+            waits_for: Some(7),
+            note: "token=counted",
+        };
+        let task = Task {
+            count: 290,
+            ids: &[1, 2, 3, 4],
+            name: Some("token=counted"),
+            state: TaskState::Suspended,
+            tid: None,
+            for_ns: Some(1),
+            future: Some("heat::api::handle"),
+        };
+        out.blocks("tasks", |out| {
+            out.task(&task, |out| {
+                for depth in 0..100 {
+                    out.await_level(&Await { depth, ..level })?;
+                }
+                if let Ok(stack) = self.stack.try_lock()
+                    && let Some(stack) = *stack
+                {
+                    out.show_stack(stack)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn place(&self) -> Place {
+        Place::BehindThreads
+    }
+}
+
 fn main() {
     let mode = env::args().nth(1);
     for _ in 0..3 {
@@ -78,13 +160,19 @@ fn main() {
     match mode.as_deref() {
         Some("std") => {
             let config = BTreeMap::from([("workers", "4"), ("password", "s3kr1t-counted")]);
-            gmr_std::setup_autorun(gmr_std::package!()).conf(&config).install().expect("a setup");
+            gmr_std::setup_autorun(gmr_std::package!())
+                .conf(&config)
+                .register_signal_safe_section("Extends", &EXTENDS)
+                .install()
+                .expect("a setup");
         }
         Some("lent") => {
+            CORE.register_section("Extends", &EXTENDS).expect("registered");
             CORE.setup_trigger(Signal::Usr2).expect("a setup");
             thread::spawn(|| CORE.run());
         }
         _ => {
+            CORE.register_section("Extends", &EXTENDS).expect("registered");
             CORE.setup_autorun(Signal::Usr2).expect("a setup");
         }
     }

@@ -17,9 +17,9 @@
 
 use std::fmt;
 
-use super::seen::{Kind, Task, Tree, tree};
 use super::sources::is_at_an_await;
 use super::truth::{At, Below, Node};
+use gmr_tests::green::{Kind, Task, Tree, tree};
 
 /// Where the program's own files are, as the debug information writes it.
 const OWN: &str = "src/shapes/";

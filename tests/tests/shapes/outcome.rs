@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::judge::{Verdict, judge};
-use super::seen::{GreenThreads, Task};
 use super::truth::Truth;
+use gmr_tests::green::{GreenThreads, Task};
 
 /// One build's.
 #[derive(Debug, Default)]

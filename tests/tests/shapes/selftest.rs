@@ -2,8 +2,8 @@
 
 use super::judge::{Verdict, judge};
 use super::outcome::Outcome;
-use super::seen::{GreenThreads, Kind, Task};
 use super::truth::{Below, Truth};
+use gmr_tests::green::{GreenThreads, Kind, Task};
 
 const TRUTH: &str = r#"{ "in_any_order": false, "nodes": [ { "at": {
     "mark": "outer", "file": "src/shapes/a.rs", "line": 7, "function": "outer", "below": {

@@ -196,7 +196,7 @@ pub(crate) fn write_thread(
     })
 }
 
-/// The frames of a stack that a section added.
+/// The frames of a stack that a section added, and how many more there were.
 #[cfg(feature = "stacks")]
 pub(crate) fn write_added(
     facts: &Facts<'_>,
@@ -204,7 +204,11 @@ pub(crate) fn write_added(
     out: &mut SectionWriter<'_>,
 ) -> Option<SectionResult> {
     let stack = facts.added.get(stack.0 as usize)?;
-    Some(frames::write(facts, &stack.record(), out))
+    let outcome = frames::write(facts, &stack.record(), out);
+    if outcome.is_err() || stack.left_out == 0 {
+        return Some(outcome);
+    }
+    Some(out.value("frames left out", stack.left_out).map_err(Into::into))
 }
 
 /// Calls `each` with the frames of a thread, until it returns `false`.

@@ -19,6 +19,7 @@ use std::rc::Rc;
 
 use super::entries::{Entries, Entry, Value128};
 use super::graph::{Graph, Shape, State, cut};
+use super::names::Impls;
 use super::scan::Local;
 use super::units::Units;
 use crate::await_table::format::{Field, StateKind};
@@ -28,19 +29,23 @@ use crate::lines::budget::Failure;
 #[derive(Debug, Default)]
 pub(super) struct Locals {
     by_function: HashMap<String, Vec<Local>>,
+    /// What the functions' symbols tell of the types that they are methods of.
+    pub(super) impls: Impls,
 }
 
 impl Locals {
     /// Looks the functions' names up.
     pub(super) fn new(entries: &mut Entries<'_>, locals: &[Local]) -> Result<Self, Failure> {
         let mut by_function: HashMap<String, Vec<Local>> = HashMap::new();
+        let mut impls = Impls::default();
         for locals in locals.chunk_by(|one, other| one.function == other.function) {
             let Some(function) = locals.first() else { continue };
             let Some(function) = entries.get(function.function)? else { continue };
             let name = entries.full_name(&function)?;
+            impls.learn(&name, &function.symbol);
             by_function.entry(without_arguments(name)).or_default().extend(locals);
         }
-        Ok(Locals { by_function })
+        Ok(Locals { by_function, impls })
     }
 }
 

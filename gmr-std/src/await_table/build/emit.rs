@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::fold::flags;
 use super::graph::{Node, Shape};
-use super::names::shown;
+use super::names::Impls;
 use super::tasks::{List, Tasks};
 use crate::await_table::format::{
     self, Field, Kind, NONE, Scheduler, State, StateKind, Task, Type, Variant, Vtable,
@@ -19,6 +19,7 @@ const MAX_WRAPPERS: usize = 16;
 pub(super) struct Emitter<'n> {
     writer: Writer,
     nodes: &'n [Node],
+    impls: &'n Impls,
     /// The class of each node, and the first node of each class.
     classes: &'n [u32],
     firsts: HashMap<u32, u32>,
@@ -29,7 +30,7 @@ pub(super) struct Emitter<'n> {
 }
 
 impl<'n> Emitter<'n> {
-    pub(super) fn new(nodes: &'n [Node], classes: &'n [u32]) -> Self {
+    pub(super) fn new(nodes: &'n [Node], classes: &'n [u32], impls: &'n Impls) -> Self {
         let mut firsts = HashMap::new();
         for (node, class) in (0..).zip(classes) {
             firsts.entry(*class).or_insert(node);
@@ -37,6 +38,7 @@ impl<'n> Emitter<'n> {
         Emitter {
             writer: Writer::new(),
             nodes,
+            impls,
             classes,
             firsts,
             known: HashMap::new(),
@@ -66,7 +68,7 @@ impl<'n> Emitter<'n> {
     /// Adds all that is known of tasks.
     pub(super) fn tasks(&mut self, tasks: &Tasks) {
         for scheduler in &tasks.schedulers {
-            let name = self.writer.text(&shown(&scheduler.name));
+            let name = self.writer.text(&self.impls.shown(&scheduler.name));
             let none = List {
                 id: NONE,
                 shards: NONE,
@@ -158,7 +160,7 @@ impl<'n> Emitter<'n> {
             at += 1;
             let Some(node) = self.nodes.get(node as usize) else { continue };
             let kind = self.kind(&node.shape);
-            let name = self.writer.text(&shown(&node.name));
+            let name = self.writer.text(&self.impls.shown(&node.name));
             self.writer.ty(&Type { name, size: node.bytes, kind, flags: flags(node) });
         }
         self.writer.finish(build_id, notes)

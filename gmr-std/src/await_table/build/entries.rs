@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) tag: DwTag,
     /// Without the modules around it.
     pub(super) name: Rc<str>,
+    /// Of a function: its symbol.
+    pub(super) symbol: Rc<str>,
     pub(super) bytes: Option<u64>,
     /// What it points to, or consists of.
     pub(super) ty: Option<u64>,
@@ -157,6 +159,7 @@ impl<'a> Entries<'a> {
 #[derive(Default)]
 struct Attributes<'b> {
     name: Option<Value<'b>>,
+    symbol: Option<Value<'b>>,
     bytes: Option<u64>,
     ty: Option<u64>,
     containing: Option<u64>,
@@ -179,6 +182,7 @@ fn attributes<'b>(
         let value = attribute.value();
         match attribute.name() {
             dw::DW_AT_name => out.name = Some(value),
+            dw::DW_AT_linkage_name => out.symbol = Some(value),
             dw::DW_AT_byte_size => out.bytes = value.udata_value(),
             dw::DW_AT_type => out.ty = unit.reference(&value),
             dw::DW_AT_containing_type => out.containing = unit.reference(&value),
@@ -220,6 +224,7 @@ fn read<'a>(
         unit: unit.index,
         tag: abbreviation.tag(),
         name: text(&own.name)?,
+        symbol: text(&own.symbol)?,
         bytes: own.bytes,
         ty: own.ty,
         containing: own.containing,

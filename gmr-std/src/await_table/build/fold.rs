@@ -170,3 +170,76 @@ pub(super) fn merge(nodes: &[Node], budget: &Budget<'_>) -> Result<Vec<u32>, Fai
         count = found;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::await_table::format::Field;
+    use crate::lines::Limits;
+
+    fn with_budget<T>(test: impl FnOnce(&Budget<'_>) -> T) -> T {
+        let limits = Limits {
+            memory_bytes: 1 << 20,
+            deadline: Instant::now() + Duration::from_secs(60),
+            is_wanted: &|| true,
+            debug_dirs: &[],
+            system_libraries: false,
+            full_names: true,
+        };
+        test(&Budget::new(&limits))
+    }
+
+    fn node(name: &str, shape: Shape) -> Node {
+        Node { name: Rc::from(name), bytes: 8, shape, is_future: false }
+    }
+
+    fn fields(types: &[u32]) -> Shape {
+        Shape::Struct(types.iter().map(|&ty| Field { offset: 0, ty }).collect())
+    }
+
+    #[test]
+    fn types_are_one_only_if_all_they_lead_to_is_equal() {
+        // Two of a name that differ two steps away, and two that do not; in circles.
+        let nodes = [
+            node("a", fields(&[1, 0])),
+            node("b", Shape::Pointer(2)),
+            node("c", Shape::Dyn),
+            node("a", fields(&[4, 3])),
+            node("b", Shape::Pointer(5)),
+            node("c", Shape::Opaque),
+            node("a", fields(&[7, 6])),
+            node("b", Shape::Pointer(2)),
+        ];
+        let classes = with_budget(|budget| merge(&nodes, budget)).unwrap();
+        assert_eq!((classes[0], classes[1]), (classes[6], classes[7]));
+        assert_ne!(classes[0], classes[3]);
+        assert_ne!(classes[1], classes[4]);
+        let different: HashSet<u32> = classes.into_iter().collect();
+        assert_eq!(different.len(), 6);
+    }
+
+    #[test]
+    fn what_holds_no_future_is_left_out() {
+        let mut nodes = vec![
+            node("holder", fields(&[1, 2, 3])),
+            node("text", fields(&[4])),
+            node("boxed", Shape::Pointer(5)),
+            node("tokio::time::sleep::Sleep", fields(&[5])),
+            node("u8", Shape::Opaque),
+            node("future", Shape::Opaque),
+        ];
+        nodes[5].is_future = true;
+        nodes[3].is_future = true;
+        with_budget(|budget| prune(&mut nodes, budget)).unwrap();
+        let Shape::Struct(kept) = &nodes[0].shape else { panic!("{:?}", nodes[0]) };
+        assert_eq!(kept.iter().map(|field| field.ty).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(nodes[1].shape, Shape::Opaque);
+        assert_eq!(nodes[2].shape, Shape::Pointer(5));
+        // Known to be the end of a stack, whatever is in it.
+        assert_eq!(nodes[3].shape, Shape::Opaque);
+        assert_eq!(flags(&nodes[3]), type_flag::LEAF);
+        assert_eq!(flags(&nodes[2]), type_flag::TRANSPARENT);
+    }
+}

@@ -67,11 +67,22 @@ pub(super) enum Shape {
 impl Shape {
     /// Calls `each` with what the type refers to.
     pub(super) fn for_each_child(&self, mut each: impl FnMut(u32)) {
-        let mut shape = self.clone();
-        shape.renumber(|child| {
-            each(child);
-            child
-        });
+        match self {
+            Shape::Opaque | Shape::Dyn | Shape::JoinHandle { .. } => {}
+            Shape::Struct(fields) => fields.iter().for_each(|field| each(field.ty)),
+            Shape::Coroutine { states, .. } => {
+                states.iter().filter_map(|state| state.awaitee).for_each(|field| each(field.ty));
+            }
+            Shape::Enum { variants, .. } => {
+                let fields = variants.iter().filter_map(|variant| variant.field);
+                fields.for_each(|field| each(field.ty));
+            }
+            Shape::Pointer(child)
+            | Shape::Slice(child)
+            | Shape::Vec { element: child, .. }
+            | Shape::Array { element: child, .. }
+            | Shape::FuturesUnordered { future: child, .. } => each(*child),
+        }
     }
 
     /// Changes the numbers of what the type refers to.

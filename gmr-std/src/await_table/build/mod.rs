@@ -309,7 +309,7 @@ fn table<'a>(mut units: Units<'a>, budget: &'a Budget<'a>, build_id: &[u8]) -> R
 
     // In the image as in here, about as large.
     let _image = budget.reserve(graph.nodes.len() as u64 * 128)?;
-    let mut emitter = emit::Emitter::new(&graph.nodes, &classes);
+    let mut emitter = emit::Emitter::new(&graph.nodes, &classes, &locals.impls);
     emitter.tasks(&tasks);
     emitter.vtables(&vtables);
     let image = emitter.finish(build_id, &notes);

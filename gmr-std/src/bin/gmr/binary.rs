@@ -4,16 +4,17 @@ use std::fmt::Write;
 use std::path::Path;
 
 use gmr_std::await_table::image::AwaitTable;
-use gmr_std::await_table::{BuildError, Functions, Inspection, inspect};
+use gmr_std::await_table::{Functions, Inspection, inspect};
 
 use crate::await_table::{bytes, counts, limits};
 
 /// What to put into Cargo.toml for all that there is.
-const PROFILE: [&str; 4] = [
+const PROFILE: [&str; 5] = [
     "Put into Cargo.toml for all of it:",
     "  [profile.release]",
-    "  debug = \"line-tables-only\"  # of dependencies; false is enough for tasks",
-    "  [profile.release.package.YOUR_CRATE]  # each one that has async code of yours",
+    "  debug = \"full\"              # your own crates: files, lines and tasks",
+    "  [profile.release.package.\"*\"]",
+    "  debug = \"line-tables-only\"  # dependencies: files and lines; tasks need none",
 ];
 
 /// Looks at a program, and prints what there is and what is missing: exit code.
@@ -74,13 +75,8 @@ fn judge(path: &Path, found: &Inspection) -> (u8, String) {
     } else {
         tasks(found, &mut line);
     }
-    if found.has_tokio
-        && matches!(found.built, Err(BuildError::NoTypes | BuildError::NoDebugInfo))
-        && found.table.is_none()
-        || found.lines.is_none()
-    {
+    if found.lines.is_none() || !has_tasks {
         PROFILE.iter().for_each(|text| line(format!("  {text}")));
-        line("    debug = \"full\"".to_owned());
     }
     (u8::from(!missing.is_empty()), text)
 }

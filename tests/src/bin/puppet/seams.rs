@@ -81,6 +81,7 @@ struct Witness {
 }
 
 static STACK: Mutex<Option<StackId>> = Mutex::new(None);
+static LONG_STACK: Mutex<Option<StackId>> = Mutex::new(None);
 
 static WITNESS: Witness = Witness {
     step: AtomicU32::new(0),
@@ -130,6 +131,8 @@ unsafe impl SignalSafeSection for Witness {
         let addresses =
             [a_known_place, its_caller].map(|function| function as *const () as u64 + 1);
         *STACK.lock().expect("no panic") = report.add_stack(&addresses);
+        // Longer than a stack may be.
+        *LONG_STACK.lock().expect("no panic") = report.add_stack(&[addresses[0]; 200]);
         // More than there is room for.
         let more = (0..100_000).take_while(|_| report.add_stack(&addresses).is_some()).count();
         self.more_stacks.store(u32::try_from(more).expect("few"), Ordering::Release);
@@ -184,6 +187,12 @@ unsafe impl SignalSafeSection for Witness {
         out.value("showed the thread", shown)?;
         let shown = out.show_thread(1)?;
         out.value("showed another's", shown)?;
+        out.group("long stack", |out| {
+            let stack = LONG_STACK.lock().expect("no panic").expect("room");
+            let shown = out.show_stack(stack)?;
+            out.value("shown", shown)?;
+            Ok(())
+        })?;
         let stack = *STACK.lock().expect("no panic");
         let task = Task {
             count: 1,
