@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Blocked, PATIENCE, parked_for_ever, parked_place, section};
+use common::{Blocked, LetGo, PATIENCE, parked_for_ever, parked_place, section};
 
 const WORKERS: usize = 3;
 const PARKED: usize = 40;
@@ -27,6 +27,7 @@ fn all_tasks_are_listed_and_blocked_workers_named_while_every_worker_sleeps() {
         runtime.spawn(parked_for_ever());
     }
     let blocked = Blocked::default();
+    let _let_go = LetGo(blocked.clone());
     let ids: Vec<_> = (0..WORKERS).map(|_| runtime.spawn(blocked.clone().blocks()).id()).collect();
     blocked.wait_for(WORKERS as u32);
     // What was spawned before may be in the queues behind the workers that block: it is

@@ -6,11 +6,11 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Blocked, PATIENCE, parked_for_ever, parked_place, section};
+use common::{Blocked, LetGo, PATIENCE, parked_for_ever, parked_place, section};
 
 struct Lockable;
 
@@ -82,6 +82,7 @@ fn tasks_and_blocked_workers_are_told_while_nothing_can_be_allocated() {
     // They are polled before what comes behind them in the queue.
     runtime.block_on(async { tokio::spawn(tokio::task::yield_now()).await.unwrap() });
     let blocked = Blocked::default();
+    let _let_go = LetGo(blocked.clone());
     let ids = [(); 2].map(|()| runtime.spawn(blocked.clone().blocks()).id());
     blocked.wait_for(2);
 
@@ -93,6 +94,7 @@ fn tasks_and_blocked_workers_are_told_while_nothing_can_be_allocated() {
 
     blocked.let_go();
     let mut report = String::new();
+    file.rewind().unwrap();
     file.read_to_string(&mut report).unwrap();
     assert!(has_ended, "{report}");
     let tasks = section(&report, "Green Threads");

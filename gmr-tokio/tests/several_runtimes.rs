@@ -5,7 +5,9 @@ mod common;
 
 use std::sync::mpsc;
 
-use common::{Blocked, PATIENCE, count_in_block, parked_for_ever, parked_place, section, until};
+use common::{
+    Blocked, LetGo, PATIENCE, count_in_block, parked_for_ever, parked_place, section, until,
+};
 
 async fn local_task() {
     std::future::pending::<()>().await;
@@ -32,6 +34,7 @@ fn all_runtimes_of_the_process_are_listed_also_while_one_shuts_down() {
         met.spawn(parked_for_ever());
     }
     let blocking = Blocked::default();
+    let _let_go = LetGo(blocking.clone());
     let inside = blocking.clone();
     let blocking_id = met.spawn_blocking(move || inside.hold_the_worker()).id();
 
@@ -85,6 +88,7 @@ fn all_runtimes_of_the_process_are_listed_also_while_one_shuts_down() {
 
     // One worker never comes back: the runtime cannot end.
     let blocked = Blocked::default();
+    let _let_go = LetGo(blocked.clone());
     let id = registered.spawn(blocked.clone().blocks()).id();
     blocked.wait_for(1);
     registered.shutdown_background();

@@ -7,7 +7,7 @@ use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use common::{Blocked, PATIENCE, until};
+use common::{Blocked, LetGo, PATIENCE, until};
 
 #[test]
 fn each_poll_that_does_not_come_back_has_one_report_and_no_other() {
@@ -37,6 +37,7 @@ fn each_poll_that_does_not_come_back_has_one_report_and_no_other() {
     };
     for episode in 1..=3 {
         let blocked = Blocked::default();
+        let _let_go = LetGo(blocked.clone());
         let id = runtime.spawn(blocked.clone().blocks()).id();
         blocked.wait_for(1);
         let all = until("a report", || {

@@ -44,6 +44,15 @@ impl Blocked {
     }
 }
 
+/// Lets go at its end, also at a failed assertion's: else its runtime waits for ever.
+pub struct LetGo(pub Blocked);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
 /// Asks until there is an answer.
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
