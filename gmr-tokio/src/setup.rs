@@ -71,6 +71,7 @@ pub fn setup_autorun<'c>(package: Package) -> Setup<'c> {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "nothing is prepared there"))]
 #[must_use = "nothing happens before setup_autorun()"]
 pub struct Options {
     max_tasks: usize,

@@ -20,6 +20,7 @@
 //! System calls on memory of its own; a signal mask of its own.
 #![expect(unsafe_code, reason = "pthread_sigmask(3), getdents64(2)")]
 
+mod error;
 mod list;
 
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use std::time::Duration;
 
 use gmr_core::Requester;
 use gmr_core::hosted::wait;
+
+pub use error::StallWatchError;
 
 use crate::runtimes::{self, Registered};
 use crate::setup::{State, nanoseconds};
@@ -49,35 +52,6 @@ const SEARCH_EVERY: u32 = 16;
 
 /// There is one at most.
 static IS_RUNNING: AtomicBool = AtomicBool::new(false);
-
-/// Why there is no stall watch.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StallWatchError {
-    /// There was no [`setup_autorun`](crate::setup_autorun) before.
-    NoSetup,
-    /// One is running already.
-    Running,
-    /// Its thread could not be started.
-    Thread(std::io::Error),
-    /// Not on Linux on x86_64.
-    Unsupported,
-}
-
-impl std::fmt::Display for StallWatchError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            StallWatchError::NoSetup => f.write_str("set up reports first (setup_autorun)"),
-            StallWatchError::Running => f.write_str("a stall watch is running already"),
-            StallWatchError::Thread(error) => write!(f, "no thread for the stall watch: {error}"),
-            StallWatchError::Unsupported => {
-                f.write_str("not supported here: this takes Linux on x86_64")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StallWatchError {}
 
 /// A stall watch that runs. Letting it go changes nothing; [`stop`](Self::stop) ends it.
 #[derive(Debug)]
@@ -411,7 +385,7 @@ impl Whole {
         let (mut signature, mut is_active) = (0_u64, metrics.global_queue_depth() != 0);
         for index in 0..metrics.num_workers() {
             let unparks = metrics.worker_park_unpark_count(index);
-            is_active &= unparks % 2 == 0;
+            is_active &= unparks.is_multiple_of(2);
             let busy = nanoseconds(metrics.worker_total_busy_duration(index));
             signature = signature.wrapping_mul(31).wrapping_add(unparks).wrapping_add(busy);
         }

@@ -6,22 +6,22 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest that anything here may take, on the busiest machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The line of `parked_for_ever` that awaits.
-pub const PARKED_LINE: u32 = line!() + 3;
+pub(crate) const PARKED_LINE: u32 = line!() + 3;
 
-pub async fn parked_for_ever() {
+pub(crate) async fn parked_for_ever() {
     std::future::pending::<()>().await;
 }
 
 /// Threads that block, until they are let go.
 #[derive(Clone, Default)]
-pub struct Blocked(Arc<(AtomicBool, AtomicU32)>);
+pub(crate) struct Blocked(Arc<(AtomicBool, AtomicU32)>);
 
 impl Blocked {
     #[inline(never)]
-    pub fn hold_the_worker(&self) {
+    pub(crate) fn hold_the_worker(&self) {
         self.0.1.fetch_add(1, Ordering::AcqRel);
         while !self.0.0.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(200));
@@ -29,23 +29,23 @@ impl Blocked {
     }
 
     /// To be spawned.
-    pub async fn blocks(self) {
+    pub(crate) async fn blocks(self) {
         tokio::task::yield_now().await;
         self.hold_the_worker();
     }
 
     /// Waits until so many block.
-    pub fn wait_for(&self, count: u32) {
+    pub(crate) fn wait_for(&self, count: u32) {
         until("threads block", || (self.0.1.load(Ordering::Acquire) >= count).then_some(()));
     }
 
-    pub fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.0.0.store(true, Ordering::Release);
     }
 }
 
 /// Lets go at its end, also at a failed assertion's: else its runtime waits for ever.
-pub struct LetGo(pub Blocked);
+pub(crate) struct LetGo(pub(crate) Blocked);
 
 impl Drop for LetGo {
     fn drop(&mut self) {
@@ -54,7 +54,7 @@ impl Drop for LetGo {
 }
 
 /// Asks until there is an answer.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(answer) = ask() {
@@ -66,7 +66,7 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A section's text, from its title to the next one.
-pub fn section<'r>(report: &'r str, title: &str) -> &'r str {
+pub(crate) fn section<'r>(report: &'r str, title: &str) -> &'r str {
     let heading = format!("===={title:^64}====");
     let at = report.find(&heading).unwrap_or_else(|| panic!("no {title} in {report}"));
     let body = &report[at + heading.len()..];
@@ -75,7 +75,7 @@ pub fn section<'r>(report: &'r str, title: &str) -> &'r str {
 }
 
 /// How many tasks the block has that has `line` in it.
-pub fn count_in_block(section: &str, line: &str) -> usize {
+pub(crate) fn count_in_block(section: &str, line: &str) -> usize {
     let block =
         section.split("------  ").find(|block| block.contains(line) && block.contains("state"));
     let block = block.unwrap_or_else(|| panic!("no {line} in {section}"));
@@ -84,6 +84,6 @@ pub fn count_in_block(section: &str, line: &str) -> usize {
 }
 
 /// Where a task of `parked_for_ever` is shown to wait.
-pub fn parked_place() -> String {
+pub(crate) fn parked_place() -> String {
     format!("gmr-tokio/tests/common/mod.rs:{PARKED_LINE}")
 }
