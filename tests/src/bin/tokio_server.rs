@@ -59,8 +59,15 @@ async fn chains(left: u32, said: mpsc::Sender<u64>) {
     if left == 0 {
         std::future::pending::<()>().await; // @chain_end
     }
-    let next: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(chains(left - 1, said));
-    let _ = tokio::spawn(next).await; // @chain
+    let _ = tokio::spawn(next_of_chain(left - 1, said)).await; // @chain
+}
+
+/// Outside of `chains`, which cannot know of itself that it may be sent.
+fn next_of_chain(
+    left: u32,
+    said: mpsc::Sender<u64>,
+) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(chains(left, said))
 }
 
 async fn stays(number: std::rc::Rc<usize>) {
