@@ -50,7 +50,14 @@ impl Locals {
         for locals in locals.chunk_by(|one, other| one.function == other.function) {
             let Some(function) = locals.first() else { continue };
             let Some(function) = entries.get(function.function)? else { continue };
-            let name = entries.full_name(&function)?;
+            let name = match entries.full_name(&function) {
+                Ok(name) => name,
+                Err(Failure::Damaged(_)) => {
+                    entries.budget().check()?;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
             impls.learn(&name, &function.symbol);
             by_function.entry(without_arguments(name)).or_default().extend(locals);
         }
