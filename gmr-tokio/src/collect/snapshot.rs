@@ -346,6 +346,9 @@ fn is_same(one: &[u8], two: &[u8], compared: Compared, entries: &Entries) -> boo
 /// what is used.
 const MAX_BOX_BYTES: u32 = 4096;
 
+/// Room for one more box, and for the header in the end.
+const SPARE_BYTES: usize = 8192;
+
 /// Reads for the task that was begun, and keeps all of it.
 pub(super) struct Recorder<'a> {
     pub(super) batch: &'a mut Batch,
@@ -385,7 +388,7 @@ impl Recorder<'_> {
     fn has_room(&self) -> bool {
         let count = self.batch.ranges.len().saturating_sub(self.batch.start);
         let bytes = self.batch.used.saturating_sub(self.batch.start_bytes);
-        count < MAX_TASK_RANGES - 1 && bytes < MAX_TASK_BYTES - 2 * MAX_BOX_BYTES as usize
+        count < MAX_TASK_RANGES - 1 && bytes < MAX_TASK_BYTES - SPARE_BYTES
     }
 
     /// Fills `buffer` from what is kept already, which must not be read anew: it could
