@@ -12,6 +12,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc;
 
@@ -54,13 +55,15 @@ async fn locks(lock: Arc<Mutex<()>>) {
 }
 
 /// Each spawns the next one, says so, and waits for it.
-async fn chains(left: u32, said: mpsc::Sender<u64>) {
-    said.send(number(tokio::task::id())).expect("a receiver");
-    if left == 0 {
-        std::future::pending::<()>().await; // @chain_end
-    }
-    let next: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(chains(left - 1, said));
-    let _ = tokio::spawn(next).await; // @chain
+fn chains(left: u32, said: mpsc::Sender<u64>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        said.send(number(tokio::task::id())).expect("a receiver");
+        if left == 0 {
+            std::future::pending::<()>().await; // @chain_end
+        }
+        let next = tokio::spawn(chains(left - 1, said));
+        let _ = next.await; // @chain
+    })
 }
 
 async fn stays(number: std::rc::Rc<usize>) {
