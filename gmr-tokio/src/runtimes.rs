@@ -114,20 +114,26 @@ pub(crate) fn remember(set: &LocalSet, root: impl FnOnce(&LocalSet) -> Option<Ro
 }
 
 /// Calls `each` with the lists of all local sets, finding those that were registered
-/// before there was a table. `false`: they are being changed just now. Signal-safe.
+/// before there was a table, and forgetting those that were dropped. `false`: they are being changed just now. Signal-safe.
 pub(crate) fn local_sets(find: &dyn Fn(u64) -> Option<Root>, each: &mut dyn FnMut(Root)) -> bool {
     let mut sets = match LOCAL_SETS.try_lock() {
         Ok(sets) => sets,
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => return false,
     };
-    for set in sets.iter_mut() {
-        if set.root.is_none() {
-            set.root = find(set.words.as_ptr() as u64);
-        }
-        if let Some(root) = set.root {
-            each(root);
-        }
+    for set in sets.iter_mut().filter(|set| set.root.is_none()) {
+        set.root = find(set.words.as_ptr() as u64);
     }
+    sets.retain(|set| set.root.is_none_or(|root| is_counted(root.arc)));
+    sets.iter().filter_map(|set| set.root).for_each(each);
     true
+}
+
+/// Whether the counts of an `Arc` look like such: where it was freed they do not, as
+/// the allocator keeps addresses there.
+fn is_counted(arc: u64) -> bool {
+    let mut bytes = [0; 16];
+    let counts = 1..1 << 24;
+    memory::read(arc, &mut bytes) == Ok(16)
+        && bytes.as_chunks().0.iter().all(|count| counts.contains(&u64::from_ne_bytes(*count)))
 }

@@ -32,6 +32,9 @@ const MAX_TASKS: usize = 262_144;
 /// How long a worker may be in one poll before it is called blocked, by default.
 const THRESHOLD: Duration = Duration::from_millis(50);
 
+/// How far reports of the stall watch are apart by default.
+const STALL_COOLDOWN: Duration = Duration::from_secs(60);
+
 /// Begins a setup with green threads: [`gmr_std::setup_autorun`] with the sections
 /// Green Threads and Runtime. The runtime that it is called in is registered.
 ///
@@ -68,12 +71,14 @@ pub fn setup_autorun<'c>(package: Package) -> Setup<'c> {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[cfg_attr(not(gmr_engine), allow(dead_code, reason = "nothing is prepared there"))]
 #[must_use = "nothing happens before setup_autorun()"]
 pub struct Options {
     max_tasks: usize,
     await_table: Option<PathBuf>,
     threshold: Duration,
     stall_watch: Option<Duration>,
+    stall_cooldown: Duration,
     memory_bytes: Option<u64>,
     debug_dirs: Vec<PathBuf>,
 }
@@ -92,6 +97,7 @@ impl Options {
             await_table: None,
             threshold: THRESHOLD,
             stall_watch: None,
+            stall_cooldown: STALL_COOLDOWN,
             memory_bytes: None,
             debug_dirs: vec![PathBuf::from("/usr/lib/debug")],
         }
@@ -123,6 +129,12 @@ impl Options {
     /// default.
     pub fn stall_watch(mut self, threshold: Duration) -> Self {
         self.stall_watch = Some(threshold);
+        self
+    }
+
+    /// How far two reports of the stall watch are apart at least; 60 s by default.
+    pub fn stall_cooldown(mut self, cooldown: Duration) -> Self {
+        self.stall_cooldown = cooldown;
         self
     }
 
@@ -162,6 +174,7 @@ impl Options {
             await_table: self.await_table,
             threshold_ns: nanoseconds(self.threshold).max(1),
             stall_watch: self.stall_watch,
+            stall_cooldown_ns: nanoseconds(self.stall_cooldown),
             memory_bytes: self.memory_bytes.unwrap_or(256 << 20),
             debug_dirs: self.debug_dirs,
             spawn_probe,

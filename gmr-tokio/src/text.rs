@@ -65,9 +65,9 @@ impl<const BYTES: usize> Text<BYTES> {
     /// Appends a length of time: `51.2 ms`.
     pub(crate) fn duration(&mut self, ns: u64) -> &mut Self {
         let (unit_ns, unit) = match ns {
-            ..1_000 => return self.number(ns).text(" ns"),
-            ..1_000_000 => (1_000, " us"),
-            ..1_000_000_000 => (1_000_000, " ms"),
+            0..1_000 => return self.number(ns).text(" ns"),
+            1_000..1_000_000 => (1_000, " us"),
+            1_000_000..1_000_000_000 => (1_000_000, " ms"),
             _ => (1_000_000_000, " s"),
         };
         self.number(ns / unit_ns).text(".");

@@ -127,7 +127,7 @@ fn read_words<const BYTES: usize>(address: u64) -> Option<[u8; BYTES]> {
 
 /// Whether it may be an address of an object of ours.
 fn is_plausible(address: u64) -> bool {
-    address >= 0x1_0000 && address < 1 << 47 && address.is_multiple_of(8)
+    (0x1_0000..1 << 47).contains(&address) && address.is_multiple_of(8)
 }
 
 impl Places {

@@ -45,7 +45,6 @@ const NAME_BYTES: usize = 16;
 pub(super) struct ThreadSeen {
     pub(super) tid: u32,
     name: [u8; NAME_BYTES],
-    pub(super) state: u8,
     pub(super) look: Look,
     /// Which of the runtimes.
     pub(super) runtime: Option<usize>,
@@ -57,7 +56,7 @@ impl ThreadSeen {
         for (to, from) in name.iter_mut().zip(thread.name) {
             *to = *from;
         }
-        ThreadSeen { tid: thread.tid, name, state: thread.state, look, runtime: None }
+        ThreadSeen { tid: thread.tid, name, look, runtime: None }
     }
 
     pub(super) fn name(&self) -> &[u8] {
@@ -439,15 +438,24 @@ impl Collection {
             return None;
         }
         if self.listing == Listing::Read {
-            // A worker between two tasks has an id too, which is in no list.
-            return self.arena.task(thread.look.task).map(|task| task.id);
+            // A worker between two tasks has an id too, which is in no list. That of a
+            // runtime that shuts down is not in its list any more.
+            let is_listed = self.arena.task(thread.look.task).is_some();
+            return (is_listed || self.is_blocked_in(thread)).then_some(thread.look.task);
         }
         thread.look.has_core.then_some(thread.look.task)
     }
 
-    /// Roots that were walked.
-    pub(super) fn root_count(&self) -> usize {
-        self.roots.len()
+    /// Whether a thread was found in the poll of the task that it was first seen at, and
+    /// in no other.
+    fn is_blocked_in(&self, thread: &ThreadSeen) -> bool {
+        self.workers.iter().any(|worker| {
+            worker.blocked.is_some_and(|blocked| blocked.poll.task == thread.look.task)
+                && worker
+                    .thread
+                    .and_then(|number| self.threads.get(number))
+                    .is_some_and(|other| other.tid == thread.tid)
+        })
     }
 }
 

@@ -52,7 +52,13 @@ pub(super) fn write(
         Some(Ok(places)) if !places.knows_polls() => {
             out.value("polls", "one poll cannot be told from the next of the same task")?;
         }
+        Some(Ok(places)) if !places.knows_workers() => {
+            out.value("threads", "which worker a thread is, is not known")?;
+        }
         Some(Ok(_)) => {}
+    }
+    if let Some(why) = state.why_no_watch() {
+        out.value("stall watch", why)?;
     }
     if collection.threads_unknown != 0 {
         out.value("threads that could not be looked at", collection.threads_unknown)?;

@@ -24,6 +24,9 @@ use crate::tracked::{Facts, Phase};
 /// Ids of a block that are given.
 const MAX_IDS: usize = 100;
 
+/// Edges of one block that are given.
+const MAX_EDGES_SHOWN: u64 = 32;
+
 /// Tracked futures that are listed when there is no table.
 const MAX_TRACKED_SHOWN: u32 = 1000;
 
@@ -78,7 +81,8 @@ fn write_summary(collection: &Collection, out: &mut SectionWriter<'_>) -> Sectio
         text.number(met as u64).text(" met)");
     }
     if collection.local_sets != 0 {
-        text.text(", ").number(u64::from(collection.local_sets)).text(" local sets");
+        text.text(", ").number(u64::from(collection.local_sets));
+        text.text(if collection.local_sets == 1 { " local set" } else { " local sets" });
     }
     out.value("summary", text.as_str())?;
     Ok(())
@@ -97,6 +101,10 @@ fn write_sources(
             text.text(&table.origin).text(", in ");
             text.duration(crate::setup::nanoseconds(table.elapsed));
             out.value("await table", text.as_str())?;
+            if !table.refused.is_empty() {
+                out.value("await table refused", table.refused.as_str())?;
+            }
+            write_found(table, out)?;
             let notes = table.loaded.table().notes();
             if !notes.is_empty() {
                 out.value("await table notes", notes)?;
@@ -133,6 +141,27 @@ fn write_sources(
     Ok(())
 }
 
+/// What of the table could not be used in this process.
+fn write_found(table: &TableReady, out: &mut SectionWriter<'_>) -> SectionResult {
+    let found = table.loaded.found();
+    let mut text = Text::<200>::new();
+    let mut add = |count: u64, words: &str| {
+        if count != 0 {
+            if !text.as_str().is_empty() {
+                text.text("; ");
+            }
+            text.number(count).text(words);
+        }
+    };
+    add(u64::from(found.ambiguous), " vtables that several kinds of tasks may have");
+    add(u64::from(found.unsound), " kinds of tasks that contradict themselves");
+    add(found.bytes_left_out, " bytes of data were not searched");
+    if !text.as_str().is_empty() {
+        out.value("await table not used", text.as_str())?;
+    }
+    Ok(())
+}
+
 /// What was left out, and why.
 fn write_limits(collection: &Collection, out: &mut SectionWriter<'_>) -> SectionResult {
     let mut say = |count: u64, words: &str| -> SectionResult {
@@ -158,6 +187,10 @@ fn write_limits(collection: &Collection, out: &mut SectionWriter<'_>) -> Section
         say(sum(|root| root.lists_given_up), "lists: changed faster than they could be followed")?;
         say(sum(|root| u64::from(root.is_gone)), "lists: gone while they were read")?;
         say(collection.arena.trees_left_out(), "tasks: too many different await trees")?;
+        say(collection.arena.edges_left_out(), "edges between tasks: too many")?;
+        let extras = collection.arena.extras();
+        let is_cut = extras.is_cut || extras.is_over;
+        say(u64::from(is_cut), "list of tracked futures: no room, or the time was over")?;
         say(collection.arena.roots_left_out() as u64, "runtimes or local sets: too many")?;
         say(u64::from(collection.extras_left_out), "tracked futures in no list: too many")?;
     }
@@ -311,6 +344,7 @@ impl Lister<'_> {
             for level in levels {
                 out.await_level(&level.shown(self.table.loaded.table()))?;
             }
+            write_edges(group, out)?;
             if levels.is_empty() {
                 let why = why_no_tree(group.state, group.kind.is_some());
                 if !why.is_empty() {
@@ -428,6 +462,35 @@ fn write_facts(facts: &Facts, now_ns: u64, out: &mut SectionWriter<'_>) -> Secti
     Ok(())
 }
 
+/// Which task waits for which, where each waits for another.
+fn write_edges(group: &Group<'_>, out: &mut SectionWriter<'_>) -> SectionResult {
+    let mut count = 0_u64;
+    group.edges(&mut |_, _, _| {
+        count = count.saturating_add(1);
+        true
+    });
+    if count == 0 {
+        return Ok(());
+    }
+    out.list("waits for", |out| {
+        let (mut shown, mut outcome) = (0_u64, Ok(()));
+        group.edges(&mut |from, _, to| {
+            let mut text = Text::<64>::new();
+            text.number(from).text(" -> ").number(to);
+            outcome = out.item(text.as_str());
+            shown = shown.saturating_add(1);
+            outcome.is_ok() && shown < MAX_EDGES_SHOWN
+        });
+        outcome?;
+        if shown < count {
+            let mut text = Text::<64>::new();
+            text.number(count.saturating_sub(shown)).text(" more");
+            out.item(text.as_str())?;
+        }
+        Ok(())
+    })
+}
+
 /// Why there is no tree where there might be one.
 fn why_no_tree(state: TaskState, is_kind_known: bool) -> &'static str {
     match state {
@@ -452,6 +515,7 @@ fn write_blocking(
         if seen.is_some() {
             continue;
         }
+        let future = table.and_then(|table| joined_type(collection, table, id));
         let task = Task {
             count: 1,
             ids: &[id],
@@ -459,7 +523,7 @@ fn write_blocking(
             state: TaskState::Blocking,
             tid: Some(thread.tid),
             for_ns: None,
-            future: None,
+            future,
         };
         out.task(&task, |out| {
             let mut text = Text::<64>::new();
@@ -469,6 +533,14 @@ fn write_blocking(
         })?;
     }
     Ok(())
+}
+
+/// The type of a blocking task that a task of the report waits for.
+fn joined_type<'t>(collection: &Collection, table: &'t TableReady, id: u64) -> Option<&'t str> {
+    let mut levels = collection.arena.groups().flat_map(|group| group.levels());
+    let level = levels.find(|level| level.target_id == id)?;
+    let table = table.loaded.table();
+    table.ty(table.task(level.target_kind)?.future).map(|ty| ty.name)
 }
 
 /// Without a table: what threads poll, by their ids alone.

@@ -1,18 +1,19 @@
 //! What reports need, prepared in the background. See [`super`].
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use gmr_core::hosted::wait;
 use gmr_std::Handle;
-use gmr_std::await_table::{Limits, build};
+use gmr_std::await_table::{Limits, Table, find};
 
 use super::probe::{self, Outcome, Probe};
 use crate::runtimes::{self, Registered};
 use crate::section::{Collection, GreenThreads, RuntimeSection};
+use crate::stall::{self, StallWatch};
 use crate::table::{LoadedTable, Root};
 use crate::threads::{self, Places};
 
@@ -29,6 +30,7 @@ pub(crate) struct Chosen {
     pub(crate) await_table: Option<PathBuf>,
     pub(crate) threshold_ns: u64,
     pub(crate) stall_watch: Option<Duration>,
+    pub(crate) stall_cooldown_ns: u64,
     pub(crate) memory_bytes: u64,
     pub(crate) debug_dirs: Vec<PathBuf>,
     pub(crate) spawn_probe: SpawnProbe,
@@ -40,6 +42,8 @@ pub(crate) struct TableReady {
     pub(crate) loaded: LoadedTable,
     /// Where it is from, in words.
     pub(crate) origin: String,
+    /// What lay nearer and was not taken, with the reasons; empty: nothing.
+    pub(crate) refused: String,
     /// How long it took to find or make.
     pub(crate) elapsed: Duration,
 }
@@ -57,6 +61,8 @@ pub(crate) struct State {
     table: OnceLock<Result<TableReady, String>>,
     /// 1 once places and table are settled; reports wait on it.
     settled: AtomicU32,
+    /// The stall watch that the setup asked for, or why there is none.
+    watch: OnceLock<Result<StallWatch, String>>,
     /// Where [`wait_until_ready`](State::wait_until_ready) waits.
     changes: Mutex<()>,
     changed: Condvar,
@@ -76,6 +82,7 @@ impl State {
             places: OnceLock::new(),
             table: OnceLock::new(),
             settled: AtomicU32::new(0),
+            watch: OnceLock::new(),
             changes: Mutex::new(()),
             changed: Condvar::new(),
         }));
@@ -108,6 +115,11 @@ impl State {
         self.table.get()?.as_ref().err().map(String::as_str)
     }
 
+    /// Why the stall watch that the setup asked for is not there. Signal-safe.
+    pub(crate) fn why_no_watch(&self) -> Option<&str> {
+        self.watch.get()?.as_ref().err().map(String::as_str)
+    }
+
     /// Waits until it is known what there is, at most until `until_ns`. Signal-safe.
     pub(crate) fn wait_settled(&self, until_ns: u64, is_over: &dyn Fn() -> bool) -> bool {
         /// A takeover must be noticed.
@@ -131,6 +143,10 @@ impl State {
             let _ = runtimes::keep(&runtime);
         }
         handle.in_background(Box::new(move || self.prepare()));
+        if let Some(threshold) = self.chosen.stall_watch {
+            let watch = stall::start(self, threshold).map_err(|error| error.to_string());
+            let _ = self.watch.set(watch);
+        }
     }
 
     /// Learns, finds the table, begins the self tests: on a worker.
@@ -138,9 +154,10 @@ impl State {
         let places = threads::learn().map_err(|error| error.to_string());
         let _ = self.places.set(places);
         let begun = Instant::now();
-        let table = find_table(&self.chosen).and_then(|(image, origin)| {
-            let loaded = LoadedTable::load(image).map_err(|error| error.to_string())?;
-            Ok(TableReady { loaded, origin, elapsed: begun.elapsed() })
+        let table = find_table(&self.chosen).and_then(|table| {
+            let (origin, refused) = (table.origin.to_string(), table.refused.join("; "));
+            let loaded = LoadedTable::load(table.image).map_err(|error| error.to_string())?;
+            Ok(TableReady { loaded, origin, refused, elapsed: begun.elapsed() })
         });
         let _ = self.table.set(table);
         self.settled.store(1, Ordering::Release);
@@ -241,8 +258,7 @@ fn root_of(probe: &Arc<Probe>) -> Option<Root> {
     *runtimes::registered().find(is_its)?.root.get()?
 }
 
-/// The image, and where it is from.
-fn find_table(chosen: &Chosen) -> Result<(Vec<u8>, String), String> {
+fn find_table(chosen: &Chosen) -> Result<Table, String> {
     let limits = Limits {
         memory_bytes: chosen.memory_bytes,
         deadline: Instant::now() + TABLE_PATIENCE,
@@ -253,14 +269,5 @@ fn find_table(chosen: &Chosen) -> Result<(Vec<u8>, String), String> {
         .unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
     // The executable itself, also if its file was replaced.
     let file = File::open("/proc/self/exe").ok();
-    if let Some(given) = &chosen.await_table {
-        return given_table(given);
-    }
-    let built = build(&path, file, &limits).map_err(|error| error.to_string())?;
-    Ok((built.image, format!("made from the debug information of {}", built.debug_file.display())))
-}
-
-fn given_table(path: &Path) -> Result<(Vec<u8>, String), String> {
-    let image = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok((image, format!("from {}", path.display())))
+    find(&path, file, chosen.await_table.as_deref(), &limits).map_err(|error| error.to_string())
 }

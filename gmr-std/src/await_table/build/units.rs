@@ -34,8 +34,8 @@ pub(super) type Value<'b> = AttributeValue<Slice<'b>>;
 /// Where split units begin: behind any section that can be read.
 const SPLIT_BASE: u64 = 1 << 48;
 
-/// Units are kept up to so many bytes together, but the last one always.
-const KEPT_BYTES: usize = 16 << 20;
+/// Units are kept up to so many bytes of memory together, but the last one always.
+const KEPT_BYTES: u64 = 12 << 20;
 
 /// The memory of a listed unit.
 const PLACE_COST: u64 = 2 * size_of::<Place>() as u64;
@@ -74,6 +74,8 @@ pub(super) struct Units<'a> {
     kept: Vec<Rc<Loaded<'a>>>,
     /// Units whose other half is missing.
     pub(super) split_missing: usize,
+    /// Units whose root cannot be read.
+    pub(super) damaged: usize,
     _reserved: Reserved<'a>,
 }
 
@@ -88,6 +90,8 @@ pub(super) struct Loaded<'a> {
     own_dwarf: Option<Dwarf<'a>>,
     skeleton: Option<Unit<'a>>,
     files: RefCell<Files<'a>>,
+    /// Its memory, with that of its abbreviations.
+    cost: u64,
     _reserved: Reserved<'a>,
 }
 
@@ -111,6 +115,7 @@ impl<'a> Units<'a> {
             places: Vec::new(),
             kept: Vec::new(),
             split_missing: 0,
+            damaged: 0,
             _reserved: budget.reserve(0)?,
         };
         let mut next_split = SPLIT_BASE;
@@ -127,7 +132,16 @@ impl<'a> Units<'a> {
                 namespaces: None,
             };
             let open = |extent| Unit::open(dwarf, header, extent, budget);
-            let id = open(Extent::Root).or_else(|_| open(Extent::Whole))?.gimli.dwo_id;
+            let id = match open(Extent::Root).or_else(|_| open(Extent::Whole)) {
+                Ok(unit) => unit.gimli.dwo_id,
+                Err(failure) => match budget.explain(failure) {
+                    Failure::Damaged(_) => {
+                        units.damaged += 1;
+                        continue;
+                    }
+                    failure => return Err(failure),
+                },
+            };
             if let Some(id) = id {
                 let split = match package {
                     Some(package) => package.find_cu(id, dwarf)?,
@@ -193,10 +207,11 @@ impl<'a> Units<'a> {
         let place = self.places.get(index).ok_or(missing)?;
         let bytes = usize::try_from(place.bytes).map_err(|_| Failure::OverBudget)?;
         while !self.kept.is_empty()
-            && self.kept.iter().map(|unit| unit.bytes.len()).sum::<usize>() + bytes > KEPT_BYTES
+            && self.kept.iter().map(|unit| unit.cost).sum::<u64>() + place.bytes > KEPT_BYTES
         {
             self.kept.remove(0);
         }
+        let left = self.budget.left();
         let reserved = self.budget.reserve(place.bytes)?;
         let (dwarf, budget) = (self.dwarf, self.budget);
         let header = dwarf.unit_header(DebugInfoOffset(place.header))?;
@@ -227,6 +242,7 @@ impl<'a> Units<'a> {
             own_dwarf,
             skeleton,
             files: RefCell::default(),
+            cost: left.saturating_sub(self.budget.left()),
             _reserved: reserved,
         });
         self.kept.push(Rc::clone(&unit));
