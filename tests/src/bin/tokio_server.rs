@@ -100,7 +100,8 @@ async fn start() -> (SocketAddr, Ids) {
     let joins = tokio::spawn(async move { set.join_all().await }); // @joins
     ids.server.push(number(joins.id()));
     let (said, told) = mpsc::channel();
-    drop(tokio::spawn(chains(CHAIN - 1, said)));
+    // Unlike the others: its tree is not folded with theirs.
+    drop(tokio::spawn(async move { chains(CHAIN - 1, said).await }));
     let told = tokio::task::spawn_blocking(move || told.iter().take(CHAIN as usize).collect());
     ids.chain = told.await.expect("a chain");
 
