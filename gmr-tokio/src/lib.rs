@@ -79,6 +79,8 @@
 // loom's types cannot be in statics: its tests build the protocols by themselves.
 #![cfg(not(loom))]
 
+#[cfg(any(feature = "await-tree", feature = "tracing", feature = "taskdump"))]
+pub mod adapters;
 #[cfg(gmr_engine)]
 mod collect;
 #[cfg(gmr_engine)]
@@ -118,3 +120,8 @@ pub use tracked::{
 };
 #[cfg(feature = "waker-trace")]
 pub use waker_trace::trace_wakers;
+#[cfg(all(fuzzing, gmr_engine))]
+#[doc(hidden)]
+pub use walk::fuzzing as fuzz_await_walk;
+#[cfg(all(gmr_engine, feature = "waker-trace"))]
+pub use waker_trace::waker_traces;

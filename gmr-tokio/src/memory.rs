@@ -129,6 +129,7 @@ impl Pages {
     }
 
     /// How often the kernel was asked.
+    #[cfg(test)]
     pub(crate) fn calls(&self) -> u64 {
         self.calls
     }

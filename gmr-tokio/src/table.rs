@@ -64,7 +64,7 @@ impl core::error::Error for LoadError {}
 
 /// What the walk along a list needs of a kind of task: numbers only, so that no
 /// text is looked at for each task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KindOfTask {
     pub(crate) future: u32,
     pub(crate) scheduler: u32,
@@ -178,6 +178,7 @@ pub(crate) struct LoadedTable {
     schedulers: Vec<Scheduler<()>>,
     vtables: Vtables,
     segments: Segments,
+    #[allow(dead_code, reason = "the section does not show it yet")]
     found: Found,
 }
 
@@ -232,13 +233,9 @@ impl LoadedTable {
     }
 
     /// How the search for vtables went.
+    #[allow(dead_code, reason = "the section does not show it yet")]
     pub(crate) fn found(&self) -> Found {
         self.found
-    }
-
-    /// The executable's segments.
-    pub(crate) fn segments(&self) -> &Segments {
-        &self.segments
     }
 
     /// Layouts that all tasks share.
@@ -262,6 +259,7 @@ impl LoadedTable {
     }
 
     /// Whether tasks of this kind are closures that a thread runs.
+    #[allow(dead_code, reason = "the section does not show it yet")]
     pub(crate) fn is_blocking(&self, kind: u32) -> bool {
         self.layout(kind)
             .and_then(|kind| self.scheduler(kind.scheduler))

@@ -21,7 +21,6 @@
 //! references that they were, an address taken out of a pointer to a trait object,
 //! reading the time.
 #![expect(unsafe_code, reason = "see above")]
-#![allow(dead_code, unused_imports, reason = "for the sections")]
 
 mod clock;
 pub(crate) mod entry;
@@ -40,9 +39,13 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+#[cfg(feature = "waker-trace")]
+pub(crate) use clock::monotonic_ns as now_ns;
 pub(crate) use entry::Phase;
-use read::Identity;
-pub(crate) use read::{Facts, Id, Index, Name, each, find, untracked};
+#[cfg(feature = "waker-trace")]
+pub(crate) use read::Id;
+pub(crate) use read::{Facts, Index, each, untracked};
+use read::{Identity, Name};
 use slab::Slab;
 pub use spawn::{spawn, spawn_local, spawn_local_named, spawn_named};
 
@@ -95,7 +98,17 @@ impl slab::Item for Entry {
 /// # Cost
 ///
 /// 136 bytes for each future (8 of them in the future itself, the others are used
-/// again, and never given back to the system).
+/// again, and never given back to the system). On a virtual machine with two processors:
+///
+/// | | |
+/// |---|---|
+/// | a poll | 9 ns, of which 8 are the processor's clock ([`time_polls`]) |
+/// | a poll that is not timed | 1.5 ns |
+/// | to track a future and to drop it | 40 ns, by two threads at a time 80 ns |
+/// | [`spawn`] instead of `tokio::spawn` (76 ns) | 54 ns more |
+///
+/// (In the turn of a task that only yields, 140 to 180 ns, the poll's share is not to be
+/// seen.) `cargo bench -p gmr-tokio --bench tracked` has your figures.
 ///
 /// # Limitations
 ///
@@ -105,7 +118,7 @@ impl slab::Item for Entry {
 ///   `TypeId`.
 /// - A future within a task is shown with the task that polled it first.
 /// - 2,097,152 at a time. What is beyond works, and is counted in reports.
-/// - Of a name 40 bytes are kept, cut between characters.
+/// - Of a name 40 bytes are kept, cut between characters, with a mark.
 /// - A future that is forgotten (`std::mem::forget`) is shown for ever.
 #[must_use = "futures do nothing unless they are polled"]
 pub struct Tracked<F: 'static> {
@@ -249,6 +262,10 @@ impl<F: Future + 'static> TrackedExt for F {}
 
 /// Says whether the polls of tracked futures are timed. They are, unless this says
 /// otherwise: without it reports do not know for how long a future waits or is polled.
+///
+/// It costs each poll 8 ns: the processor's time stamp counter is read, where that counts
+/// at one rate, else CLOCK_MONOTONIC_COARSE (4 ns, which is as old as the last tick: 1 to
+/// 10 ms).
 ///
 /// May be called at any time.
 pub fn time_polls(is_on: bool) {

@@ -29,11 +29,13 @@
     )
 )]
 
-use gmr_core::model::{Await, AwaitKind};
+mod level;
+
 use gmr_std::await_table::format::{Kind, NONE, State, StateKind, Type, type_flag};
 use gmr_std::await_table::image::AwaitTable;
 
 use crate::memory::{Memory, ReadError};
+pub(crate) use level::{Level, Note, What};
 
 /// Deeper than any that was seen (axum's are about twelve), and recursive async
 /// fns still show how they go on.
@@ -51,125 +53,6 @@ pub(crate) const MAX_CHILDREN: u32 = 64;
 
 /// Containers and structs within each other that are not done yet.
 const MAX_PENDING: usize = 160;
-
-/// What one level is; [`AwaitKind`] for the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(u8)]
-pub(crate) enum What {
-    Suspended,
-    InMacro,
-    Unresumed,
-    Returned,
-    Panicked,
-    Holder,
-    Leaf,
-    #[default]
-    Undecoded,
-}
-
-impl What {
-    pub(crate) fn kind(self) -> AwaitKind {
-        match self {
-            What::Suspended => AwaitKind::Suspended,
-            What::InMacro => AwaitKind::InMacro,
-            What::Unresumed => AwaitKind::Unresumed,
-            What::Returned => AwaitKind::Returned,
-            What::Panicked => AwaitKind::Panicked,
-            What::Holder => AwaitKind::Holder,
-            What::Leaf => AwaitKind::Leaf,
-            What::Undecoded => AwaitKind::Undecoded,
-        }
-    }
-}
-
-/// More about a level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(u8)]
-pub(crate) enum Note {
-    #[default]
-    Nothing,
-    Unreadable,
-    UnknownState,
-    UnknownVtable,
-    TooDeep,
-    TooManySteps,
-    TooManyLevels,
-    TooManyChildren,
-    TooMuchMemory,
-    Table,
-    /// Of several tasks: each waits for a task of its own.
-    Several,
-}
-
-impl Note {
-    pub(crate) const fn words(self) -> &'static str {
-        match self {
-            Note::Nothing => "",
-            Note::Unreadable => "its memory cannot be read",
-            Note::UnknownState => "it is in a state that its type does not have",
-            Note::UnknownVtable => "its type is not in the await table",
-            Note::TooDeep => "cut: nested more than 64 levels deep",
-            Note::TooManySteps => "cut: more than 4096 steps",
-            Note::TooManyLevels => "cut: more than 256 levels",
-            Note::TooManyChildren => "cut: the first 64 of this container are shown",
-            Note::TooMuchMemory => "cut: it is spread over too much memory",
-            Note::Table => "the await table contradicts itself here",
-            Note::Several => "each for another task",
-        }
-    }
-}
-
-/// One level of an await tree, as numbers of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Level {
-    /// A `JoinHandle`: where the header of the task that it waits for is; 0: none.
-    pub(crate) target: u64,
-    /// That task's id; 0: not known.
-    pub(crate) target_id: u64,
-    /// Its kind in the table; [`NONE`]: not known.
-    pub(crate) target_kind: u32,
-    /// Its type; [`NONE`]: not known.
-    pub(crate) ty: u32,
-    /// Which of the table's states a coroutine is in; [`NONE`]: no such.
-    pub(crate) state: u32,
-    /// What the note leaves out, if that is known.
-    pub(crate) left_out: u32,
-    pub(crate) depth: u8,
-    pub(crate) what: What,
-    pub(crate) note: Note,
-}
-
-impl Level {
-    fn new(ty: u32, depth: u32, what: What) -> Self {
-        Level {
-            target: 0,
-            target_id: 0,
-            target_kind: NONE,
-            ty,
-            state: NONE,
-            left_out: 0,
-            depth: depth.min(MAX_DEPTH) as u8,
-            what,
-            note: Note::Nothing,
-        }
-    }
-
-    /// As the report shows it.
-    pub(crate) fn shown<'a>(&self, table: AwaitTable<'a>) -> Await<'a> {
-        let state = table.state(self.state).filter(|_| self.state != NONE);
-        let has_place = !matches!(self.what, What::Returned | What::Panicked);
-        let place = state.filter(|state| has_place && !state.file.is_empty());
-        Await {
-            depth: u32::from(self.depth),
-            kind: self.what.kind(),
-            function: table.ty(self.ty).map_or("?", |ty| ty.name),
-            file: place.map(|state| state.file),
-            line: place.map(|state| state.line).filter(|line| *line != 0),
-            waits_for: (self.target_id != 0).then_some(self.target_id),
-            note: self.note.words(),
-        }
-    }
-}
 
 /// The levels of one future.
 pub(crate) type Levels = heapless::Vec<Level, MAX_LEVELS>;
@@ -579,6 +462,38 @@ impl Walk<'_, '_> {
         }
         self.push(Pending::Elements { ty, address, left, depth }, depth);
     }
+}
+
+/// For the fuzz target: walks through any bytes by any table, and looks at what comes.
+#[cfg(fuzzing)]
+pub fn fuzzing(image: &[u8], memory: &[u8]) -> usize {
+    /// The same bytes again and again, but for some pages that are not there.
+    struct Repeated<'a>(&'a [u8]);
+
+    impl Memory for Repeated<'_> {
+        fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+            if address >> 12 & 15 == 15 || self.0.is_empty() {
+                return Err(ReadError::Unreadable);
+            }
+            let start = address as usize % self.0.len();
+            let bytes = self.0.iter().cycle().skip(start);
+            buffer.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            Ok(())
+        }
+    }
+
+    let table = AwaitTable::unchecked(image);
+    let (mut walker, mut levels) = (Walker::default(), Levels::new());
+    let mut count = 0;
+    for ty in 0..table.type_count().min(8) {
+        walker.walk(table, 0, &mut Repeated(memory), (ty, 0), &mut levels);
+        assert!(!levels.is_empty() && levels.len() <= MAX_LEVELS);
+        for level in &levels {
+            assert!(level.shown(table).depth <= MAX_DEPTH);
+        }
+        count += levels.len();
+    }
+    count
 }
 
 #[cfg(test)]

@@ -157,12 +157,3 @@ pub fn lines_in(levels: &[Level], file: &str) -> Vec<u32> {
     });
     own.filter_map(|level| level.line).collect()
 }
-
-/// Makes a runtime known to reports.
-pub fn register(_runtime: &tokio::runtime::Handle) {}
-
-/// Makes a set of tasks known to reports.
-pub fn register_local_set(_set: &tokio::task::LocalSet) {}
-
-/// Waits until reports show tasks.
-pub fn wait_until_ready() {}

@@ -280,8 +280,15 @@ fn without_types_the_error_says_what_to_do() {
     let directory = Directory::new("small");
     let source = directory.file("small.rs");
     fs::write(&source, SMALL).expect("a file");
-    for (debug, more) in [("0", "strip=debuginfo"), ("1", "opt-level=0"), ("2", "opt-level=0")] {
-        let program = directory.file(&format!("small{debug}"));
+    let programs = [
+        ("0", "strip=debuginfo"),
+        ("1", "opt-level=0"),
+        ("2", "opt-level=0"),
+        ("2", "split-debuginfo=packed"),
+        ("2", "split-debuginfo=unpacked"),
+    ];
+    for (debug, more) in programs {
+        let program = directory.file(&format!("small{debug}{more}"));
         must(
             "rustc",
             &[
@@ -306,6 +313,10 @@ fn without_types_the_error_says_what_to_do() {
             "1" => {
                 assert_eq!(code, Some(1), "{text}");
                 assert!(text.contains("without types") && text.contains("\"full\""), "{text}");
+            }
+            _ if more == "split-debuginfo=unpacked" => {
+                assert_eq!((code, check), (Some(1), Some(0)), "{text}{checked}");
+                assert!(text.contains("split-debuginfo = \"packed\""), "{text}");
             }
             _ => {
                 assert_eq!((code, check), (Some(0), Some(0)), "{text}{checked}");

@@ -67,7 +67,9 @@ fn a_section_collects_beside_the_capture_and_shows_what_the_report_has() {
             assert!(stack.iter().any(|frame| frame.contains("waits_in_secret")), "{body}");
             assert_eq!(stack, block(&report.section("Threads").body));
             assert!(body.contains("Task 4711 \"token=***\" suspended"), "{body}");
-            assert!(body.contains("\nsrc/api.rs:57  heat::api::handle (password=***)\n"), "{body}");
+            let tree = "future = coop::Coop<…>\n\n\
+                        src/api.rs:57  heat::api::handle (password=***)\n  coop::Coop<…>\n";
+            assert!(body.contains(tree), "{body}");
             assert!(!report.raw.contains("s3am"), "{}", report.raw);
         }
     }
@@ -83,7 +85,8 @@ fn added_stacks_have_names_and_lines_up_to_a_limit() {
             sequence += 1;
             let report = report(&daemon, &log, sequence);
             let body = report.section("Witness").body.clone();
-            let (_, stack) = body.split_once("(password=***)\n\n").expect(&body);
+            let (_, stack) = body.split_once("coop::Coop<…>\n\n#").expect(&body);
+            let stack = &format!("#{stack}");
             // What is inlined there has frames of its own.
             let frames: Vec<_> = stack.lines().take_while(|line| line.starts_with('#')).collect();
             assert!(frames[0].starts_with("#0  "), "{stack}");
@@ -113,7 +116,7 @@ fn what_a_section_finds_is_among_the_findings_masked_and_limited() {
     assert!(text.is_complete, "{}", text.raw);
 
     let log = ErrLog::new();
-    let (daemon, tid) = start("std", "view=line sections=witness", &log);
+    let (daemon, tid) = start("std", "view=line sections=witness full_names=1", &log);
     let json = report(&daemon, &log, 1).raw;
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     let tid: u64 = tid.parse().expect("a number");
@@ -136,6 +139,10 @@ fn what_a_section_finds_is_among_the_findings_masked_and_limited() {
     let task = &data["tasks"][0];
     assert_eq!(task["name"], "token=***", "{data}");
     assert_eq!(task["stack"][0]["note"], "password=***", "{data}");
+    let full = "coop::Coop<tokio::sync::watch::Receiver<T>::wait_for_inner<bool, \
+                heat_api_tokio::is_set::{closure#0}>>";
+    assert_eq!(task["stack"][1]["function"], full, "{data}");
+    assert_eq!(task["future"], full, "{data}");
     assert_eq!(task["frames"][1]["function"], "puppet::seams::its_caller", "{data}");
     assert!(!json.to_string().contains("s3am"), "{json}");
 }

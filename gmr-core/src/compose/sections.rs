@@ -3,7 +3,7 @@
 use super::{Report, Step, nanoseconds};
 #[cfg(feature = "stacks")]
 use crate::judge::judged;
-use crate::model::{Event, Incomplete, SectionOutcome, SectionStatus};
+use crate::model::{Await, Event, Incomplete, SectionOutcome, SectionStatus, Task};
 #[cfg(feature = "stacks")]
 use crate::section::StackId;
 use crate::section::{EventSink, SectionError, SectionResult, SectionWriter, Stop};
@@ -134,10 +134,16 @@ pub(super) struct Showing<'s, 'w, 'f> {
 
 impl EventSink for Showing<'_, '_, '_> {
     fn emit(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        if self.shortens(event) {
+            return emit_shortened(event, self.out);
+        }
         self.out.event(event)
     }
 
     fn emit_exposed(&mut self, event: &Event<'_>) -> Result<(), Stop> {
+        if self.shortens(event) {
+            return emit_shortened(event, &mut self.out.exposed());
+        }
         self.out.exposed().event(event)
     }
 
@@ -170,7 +176,82 @@ impl EventSink for Showing<'_, '_, '_> {
     }
 }
 
+impl Showing<'_, '_, '_> {
+    /// Whether it has names of types, which become as short as those of frames.
+    fn shortens(&self, event: &Event<'_>) -> bool {
+        cfg!(feature = "symbols")
+            && !self.facts.options.full_names
+            && matches!(event, Event::Await(_) | Event::BeginTask(_))
+    }
+}
+
+/// A function of its own: only these events need the room.
+#[inline(never)]
+fn emit_shortened(event: &Event<'_>, out: &mut SectionWriter<'_>) -> Result<(), Stop> {
+    let mut room = [0; NAME_ROOM_BYTES];
+    match *event {
+        Event::Await(level) => {
+            let function = shortened(level.function, &mut room);
+            out.event(&Event::Await(Await { function, ..level }))
+        }
+        Event::BeginTask(task) => {
+            let future = task.future.map(|future| shortened(future, &mut room));
+            out.event(&Event::BeginTask(Task { future, ..task }))
+        }
+        ref other => out.event(other),
+    }
+}
+
+/// Stands for the end of a name that is too long.
+#[cfg(feature = "symbols")]
+const CUT: &str = "…";
+
+#[cfg(feature = "symbols")]
+const NAME_ROOM_BYTES: usize = crate::symbols::MAX_NAME_BYTES + CUT.len();
+#[cfg(not(feature = "symbols"))]
+const NAME_ROOM_BYTES: usize = 0;
+
+/// Long generic arguments are left out, and what is beyond the room for a name.
+#[cfg(feature = "symbols")]
+fn shortened<'n>(name: &'n str, room: &'n mut [u8]) -> &'n str {
+    let (names, _) = room.split_at_mut(room.len().saturating_sub(CUT.len()));
+    let cut = crate::symbols::shorten_into(name, names);
+    let mut len = cut.len;
+    if cut.truncated {
+        let end = len.saturating_add(CUT.len());
+        if let Some(place) = room.get_mut(len..end) {
+            place.copy_from_slice(CUT.as_bytes());
+            len = end;
+        }
+    }
+    let written = room.get(..len).unwrap_or_default();
+    core::str::from_utf8(written).unwrap_or(name)
+}
+
+#[cfg(not(feature = "symbols"))]
+fn shortened<'n>(name: &'n str, _: &'n mut [u8]) -> &'n str {
+    name
+}
+
 /// Writing what was collected fails for one reason only.
 fn stopped(outcome: SectionResult) -> Result<(), Stop> {
     outcome.map_err(|_| Stop)
+}
+
+#[cfg(all(test, feature = "symbols"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_types_are_shortened_and_a_cut_is_marked() {
+        let mut room = [0; NAME_ROOM_BYTES];
+        let mut short = |name: &str| std::string::String::from(shortened(name, &mut room));
+        assert_eq!(short("tokio::time::Sleep"), "tokio::time::Sleep");
+        assert_eq!(short(""), "");
+        let long = std::format!("a::F<{}>::b", "x::Y, ".repeat(20));
+        assert_eq!(short(&long), "a::F<…>::b");
+        let longer = "é".repeat(600);
+        let cut = short(&longer);
+        assert_eq!(cut, std::format!("{}…", "é".repeat(256)));
+    }
 }

@@ -58,8 +58,8 @@ pub struct Task<'a> {
     /// How long it has been polled or has been waiting, if that is known; of
     /// several the longest. In nanoseconds.
     pub for_ns: Option<u64>,
-    /// The type of its future, if the await tree does not begin with it. Shown as it
-    /// is, like [`Await::function`].
+    /// The type of its future, if the await tree does not begin with it; shortened like
+    /// [`Await::function`].
     pub future: Option<&'a str>,
 }
 
@@ -111,9 +111,10 @@ pub struct Await<'a> {
     pub depth: u32,
     /// What is known.
     pub kind: AwaitKind,
-    /// The async function, or the type of the future. Shown as it is: who has a
-    /// name of a type leaves long arguments out of it first
-    /// (`gmr_core::symbols::shorten_into`, without allocation).
+    /// The async function, or the type of the future. In a report long generic
+    /// arguments are left out of it, as out of the names of frames, unless
+    /// [`Options::full_names`](crate::Options::full_names) is set; a view shows it as
+    /// it is.
     pub function: &'a str,
     /// Source file.
     pub file: Option<&'a str>,

@@ -64,6 +64,7 @@ pub(super) struct Examiner<'a> {
     pub(super) trees: &'a mut Trees,
     pub(super) work: &'a mut Work,
     pub(super) summary: RootSummary,
+    pub(super) is_over: &'a dyn Fn() -> bool,
 }
 
 impl Examiner<'_> {
@@ -230,6 +231,10 @@ impl Examiner<'_> {
 
     fn try_alone(&mut self, task: u32) {
         for _ in 0..TRIES {
+            if (self.is_over)() {
+                self.summary.is_over = true;
+                break;
+            }
             let Some(record) = self.tasks.get(task).copied() else { return };
             self.work.pages.forget();
             self.summary.changed = self.summary.changed.saturating_add(1);

@@ -53,12 +53,7 @@ enum Ended {
 
 impl Examiner<'_> {
     /// Walks all lists of the root.
-    pub(super) fn walk_lists(
-        &mut self,
-        lanes: &mut [Lane; MAX_LANES],
-        max_tasks: u64,
-        is_over: &dyn Fn() -> bool,
-    ) {
+    pub(super) fn walk_lists(&mut self, lanes: &mut [Lane; MAX_LANES], max_tasks: u64) {
         let Some(shards) = self.table.shards(self.root, &mut Direct) else {
             self.summary.is_gone = true;
             return;
@@ -86,7 +81,7 @@ impl Examiner<'_> {
                     Err(Ended::NoSteps) => self.give_up(lane),
                 }
             }
-            self.summary.is_over = is_over();
+            self.summary.is_over |= (self.is_over)();
             if !is_any || self.summary.is_over || self.summary.is_cut {
                 break;
             }

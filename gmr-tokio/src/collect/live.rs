@@ -99,21 +99,23 @@ fn has_tree(arena: &Arena, expected: &str) -> u64 {
     count(arena, |group| group.state == TaskState::Suspended && tree(group) == expected)
 }
 
+/// Futures whose lines are known; a line each.
 #[rustfmt::skip]
-async fn sleeper() { tokio::time::sleep(Duration::from_secs(100_000)).await }
-const SLEEPER: u32 = line!();
-#[rustfmt::skip]
-async fn middle() { sleeper().await }
-const MIDDLE: u32 = line!();
-#[rustfmt::skip]
-async fn outer(number: u64) -> u64 { middle().await; number }
-const OUTER: u32 = line!();
-#[rustfmt::skip]
-async fn boxed(inner: Pin<Box<dyn Future<Output = ()> + Send>>) { inner.await }
-const BOXED: u32 = line!();
-#[rustfmt::skip]
-async fn joiner<T>(handle: tokio::task::JoinHandle<T>) { let _ = handle.await; }
-const JOINER: u32 = line!();
+mod shapes {
+    use super::*;
+
+    pub(super) async fn sleeper() { tokio::time::sleep(Duration::from_secs(100_000)).await }
+    pub(super) const SLEEPER: u32 = line!() - 1;
+    pub(super) async fn middle() { sleeper().await }
+    pub(super) const MIDDLE: u32 = line!() - 1;
+    pub(super) async fn outer(number: u64) -> u64 { middle().await; number }
+    pub(super) const OUTER: u32 = line!() - 1;
+    pub(super) async fn boxed(inner: Pin<Box<dyn Future<Output = ()> + Send>>) { inner.await }
+    pub(super) const BOXED: u32 = line!() - 1;
+    pub(super) async fn joiner<T>(handle: tokio::task::JoinHandle<T>) { let _ = handle.await; }
+    pub(super) const JOINER: u32 = line!() - 1;
+}
+use shapes::*;
 
 fn outer_tree() -> String {
     format!("outer:{OUTER} > middle:{MIDDLE} > sleeper:{SLEEPER} > Sleep[leaf]")
@@ -134,6 +136,7 @@ fn all_tasks_of_a_multi_thread_runtime_are_there_with_their_lines() {
     for expected in [outer_tree(), boxed_tree(""), boxed_tree(&format!("middle:{MIDDLE} > "))] {
         assert_eq!(has_tree(&arena, &expected), 700, "{expected}\n{}", all_trees(&arena));
     }
+    assert_eq!((table().found().ambiguous, table().found().unsound), (0, 0));
     let summary = arena.roots()[0];
     let alive = runtime.metrics().num_alive_tasks() as u64;
     assert_eq!((summary.seen, alive, summary.alive_before), (2100, 2100, Some(2100)));
@@ -335,6 +338,111 @@ fn a_future_that_is_in_no_list_is_read_if_its_counter_stays() {
     assert_eq!(look(5, 5), (TaskState::Running, true, String::new()));
     assert_eq!(look(4, 6), (TaskState::Unstable, true, String::new()));
     assert_eq!(look(4, 5), (TaskState::Unstable, true, String::new()));
+}
+
+#[test]
+fn nothing_is_allocated_while_tasks_come_and_go() {
+    let runtime = multi_thread();
+    for number in 0..300 {
+        runtime.spawn(outer(number));
+        runtime.spawn(boxed(Box::pin(middle())));
+        runtime.spawn(joiner(runtime.spawn(sleeper())));
+    }
+    runtime.spawn(async {
+        loop {
+            let _ = tokio::spawn(async { tokio::task::yield_now().await }).await;
+        }
+    });
+    let roots = [root(runtime.handle())];
+    let mut arena = Arena::new(10_000);
+    for _ in 0..20 {
+        let calls = super::no_allocation::allocations(|| {
+            collected(&roots, &mut arena);
+            let mut ids = 0;
+            for group in arena.groups() {
+                ids += group.ids().filter(|id| arena.task(*id).is_some()).count();
+                group.edges(&mut |from, _, to| from != to);
+                for level in group.levels() {
+                    assert!(!level.shown(table().table()).function.is_empty());
+                }
+            }
+            assert!(ids >= 1200);
+            assert_eq!(table().root_of_arc(false, roots[0].arc), Some(roots[0]));
+        });
+        assert_eq!(calls, 0);
+    }
+}
+
+/// Two shapes between which a task changes all the time: `left` awaits `left_inner`, in a
+/// box, and `right` awaits `right_inner`. A tree that mixes them was never true.
+#[rustfmt::skip]
+mod churn {
+    use super::*;
+
+    type Inner = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    pub(super) const TREES: [[u32; 3]; 2] =
+        [[CHANGE + 2, LEFT, LEFT_INNER], [CHANGE + 3, RIGHT, RIGHT_INNER]];
+
+    async fn left_inner() { tokio::task::yield_now().await }
+    const LEFT_INNER: u32 = line!() - 1;
+    async fn right_inner() { tokio::task::yield_now().await }
+    const RIGHT_INNER: u32 = line!() - 1;
+    async fn left(inner: Inner) { inner.await }
+    const LEFT: u32 = line!() - 1;
+    async fn right(inner: Inner) { inner.await }
+    const RIGHT: u32 = line!() - 1;
+    const CHANGE: u32 = line!() + 1;
+    pub(super) async fn change(rounds: u32) {
+        for _ in 0..rounds {
+            left(Box::pin(left_inner())).await;
+            right(Box::pin(right_inner())).await;
+        }
+    }
+}
+
+#[test]
+fn while_tasks_change_and_end_no_tree_is_wrong_and_none_that_stays_is_missed() {
+    const STABLE: u64 = 150;
+    let runtime = multi_thread();
+    let stable: HashSet<u64> = (0..STABLE)
+        .map(|number| runtime.spawn(outer(number)).id().to_string().parse().unwrap())
+        .collect();
+    let roots = [root(runtime.handle())];
+    until(&roots, |arena| has_tree(arena, &outer_tree()) == STABLE);
+    for _ in 0..16 {
+        runtime.spawn(async {
+            loop {
+                let some: Vec<_> =
+                    (1..5).map(|rounds| tokio::spawn(churn::change(rounds))).collect();
+                for task in some {
+                    let _ = task.await;
+                }
+            }
+        });
+    }
+    let mut arena = Arena::new(20_000);
+    let mut judged = 0;
+    // So many that some were seen in each of the two shapes.
+    while judged < 2_000 {
+        collected(&roots, &mut arena);
+        assert_eq!(has_tree(&arena, &outer_tree()), STABLE, "{:?}", arena.roots());
+        assert!(stable.iter().all(|id| arena.task(*id).is_some()));
+        for group in arena.groups() {
+            let levels: Vec<_> =
+                group.levels().iter().map(|level| level.shown(table().table())).collect();
+            if !levels.first().is_some_and(|level| level.function.contains("churn::change")) {
+                continue;
+            }
+            let lines: Vec<u32> = levels.iter().filter_map(|level| level.line).collect();
+            let is_whole = churn::TREES.iter().any(|tree| lines[..] == tree[..]);
+            match group.state {
+                TaskState::New => assert_eq!(levels.len(), 1),
+                _ => assert!(is_whole || levels.is_empty(), "{:?} {}", group.state, tree(&group)),
+            }
+            judged += group.count;
+        }
+    }
 }
 
 /// How long a hundred thousand tasks take, ten levels deep, of two shapes. For a build with

@@ -46,7 +46,6 @@ struct World {
     words: Vec<u64>,
     /// The first word that is aligned.
     start: usize,
-    tasks: usize,
 }
 
 impl World {
@@ -55,7 +54,7 @@ impl World {
     fn new(tasks: usize) -> Self {
         let words = vec![0_u64; CELLS + tasks * CELL + 16];
         let unaligned = words.as_ptr() as usize % 128 / 8;
-        let mut world = World { words, start: (16 - unaligned) % 16, tasks };
+        let mut world = World { words, start: (16 - unaligned) % 16 };
         let arc = world.address(ARC);
         for (at, word) in
             [(0, 1), (1, 1), (2, OWNER), (3, world.address(LISTS)), (4, SHARDS as u64)]
@@ -155,7 +154,7 @@ fn image() -> Vec<u8> {
     let kind = Kind::Coroutine { first, count: 2, tag_offset: 0, tag_bytes: 1 };
     let name = writer.text("work");
     let future = writer.ty(&Type { name, size: 24, kind, flags: 0 });
-    for poll in [0, 16, 16] {
+    for (poll, future) in [(0, future), (16, future), (16, leaf)] {
         writer.task(&Task {
             poll_svma: CODE + poll,
             future,
@@ -265,8 +264,20 @@ fn a_list_that_leads_back_into_itself_is_given_up() {
     world.set(tail + NEXT, world.address(head));
     let table = world.load().unwrap();
     let arena = world.collect(&table);
-    assert_eq!(arena.roots()[0].lists_given_up, 1);
+    let summary = arena.roots()[0];
+    assert_eq!((summary.lists_given_up, summary.resumes), (1, 64));
     assert!(ids(&arena).len() >= 9);
+}
+
+#[test]
+fn a_list_that_ends_before_its_head_is_given_up() {
+    let mut world = World::new(12);
+    let cell = world.cell(4);
+    world.set(cell + PREVIOUS, 0);
+    let table = world.load().unwrap();
+    let arena = world.collect(&table);
+    assert_eq!(arena.roots()[0].lists_given_up, 1);
+    assert_eq!(ids(&arena), (1..=12).filter(|id| *id != 9).collect::<Vec<_>>());
 }
 
 #[test]
@@ -317,6 +328,9 @@ fn a_runtime_that_is_gone_or_another_table_is_said() {
     assert!(world.collect(&table).roots()[0].is_gone);
     assert_eq!(table.root_of_arc(true, world.address(ARC)), None);
     world.set(ARC + 4, SHARDS as u64);
+    world.set(ARC, 0);
+    assert!(world.collect(&table).roots()[0].is_gone);
+    world.set(ARC, 1);
     assert_eq!(table.root_of_arc(false, world.address(ARC)), Some(world.root()));
     for vtable in 0..4 {
         world.set(VTABLES + vtable * VTABLE_WORDS, CODE + 0x2000);

@@ -144,6 +144,7 @@ impl Batch {
     }
 
     /// How often the kernel was asked.
+    #[cfg(test)]
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }
@@ -381,5 +382,186 @@ impl Memory for Recorder<'_> {
         let bytes = self.batch.keep(self.pages, address, buffer.len(), Compared::Whole)?;
         buffer.copy_from_slice(bytes);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(unsafe_code, reason = "memory that can be taken away")]
+
+    use core::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    const ENTRIES: Entries = Entries {
+        state_offset: 0,
+        vtable_offset: 16,
+        owner_offset: 24,
+        vtable_poll: 0,
+        vtable_trailer: 0,
+        vtable_scheduler: 0,
+        vtable_id: 0,
+        previous_in_trailer: 0,
+        next_in_trailer: 0,
+        handle_tag_offset: 0,
+        handle_tag_bytes: 0,
+        handle_tag_current: 0,
+        handle_arc_offset: 0,
+        local_context_offset: 0,
+        local_shared_offset: 0,
+    };
+
+    /// A cell: state, queue, vtable, owner, scheduler, id, stage of four words.
+    struct Cell([AtomicU64; 10]);
+
+    impl Cell {
+        fn new(state: u64) -> Box<Self> {
+            let cell = Box::new(Cell([const { AtomicU64::new(7) }; 10]));
+            cell.0[0].store(state, Ordering::Relaxed);
+            cell
+        }
+
+        fn address(&self) -> u64 {
+            self.0.as_ptr() as u64
+        }
+    }
+
+    /// The first collect of a task with this cell, and with `heap`.
+    fn first_collect(batch: &mut Batch, pages: &mut Pages, cell: u64, heap: &[u64]) {
+        batch.begin();
+        batch.keep_cell(pages, cell, 80, 40, 48).unwrap();
+        let mut recorder = Recorder { batch, pages };
+        for address in heap {
+            recorder.word(*address).unwrap();
+        }
+        batch.keep_cell(pages, cell, 32, 16, 32).unwrap();
+        batch.finish(0, Stage::Running, &[]);
+    }
+
+    fn accepted(batch: &Batch) -> Vec<bool> {
+        batch.pending.iter().map(Batch::is_accepted).collect()
+    }
+
+    #[test]
+    fn of_a_batch_the_tasks_are_accepted_that_have_not_changed() {
+        let cells: Vec<_> = (0..10).map(|_| Cell::new(64)).collect();
+        let heap = AtomicU64::new(1);
+        let (mut batch, mut pages) = (Batch::new(), Pages::new());
+        for cell in &cells {
+            let used = if core::ptr::eq(cell, &cells[9]) {
+                heap.as_ptr() as u64
+            } else {
+                cell.address() + 48
+            };
+            first_collect(&mut batch, &mut pages, cell.address(), &[used]);
+        }
+        let set = |cell: usize, word: usize, value| {
+            cells[cell].0[word].store(value, Ordering::Relaxed);
+        };
+        // What must stay: vtable, owner, id, the whole stage; and it must be idle.
+        set(1, 2, 8);
+        set(2, 3, 8);
+        set(3, 5, 8);
+        set(4, 9, 8);
+        set(5, 0, 64 | bit::RUNNING);
+        set(6, 0, 64 | bit::COMPLETE);
+        // What may change: the queue's link, the scheduler's word, references and a
+        // wake-up.
+        set(7, 1, 8);
+        set(7, 4, 8);
+        set(8, 0, 128 | bit::NOTIFIED);
+        heap.store(2, Ordering::Relaxed);
+        batch.read_again(&ENTRIES);
+        let t = true;
+        let f = false;
+        assert_eq!(accepted(&batch), [t, f, f, f, f, f, f, t, t, f]);
+        assert_eq!(batch.pending(8).unwrap().state, 128 | bit::NOTIFIED);
+        assert_eq!(batch.calls(), 1);
+    }
+
+    #[test]
+    fn a_task_whose_memory_is_gone_takes_no_other_with_it() {
+        // SAFETY: a new mapping.
+        let page = unsafe {
+            libc::mmap(
+                core::ptr::null_mut(),
+                8192,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+        let page = page as u64;
+        let cells: Vec<_> = (0..3).map(|_| Cell::new(64)).collect();
+        let (mut batch, mut pages) = (Batch::new(), Pages::new());
+        first_collect(&mut batch, &mut pages, cells[0].address(), &[]);
+        first_collect(&mut batch, &mut pages, cells[1].address(), &[page + 4000, page + 4100]);
+        first_collect(&mut batch, &mut pages, page, &[]);
+        first_collect(&mut batch, &mut pages, cells[2].address(), &[]);
+        // SAFETY: the mapping from above, which nothing refers to.
+        assert_eq!(unsafe { libc::munmap(page as *mut libc::c_void, 4096) }, 0);
+        batch.read_again(&ENTRIES);
+        assert_eq!(accepted(&batch), [true, false, false, true]);
+        // SAFETY: its second half.
+        unsafe { libc::munmap((page + 4096) as *mut libc::c_void, 4096) };
+    }
+
+    #[test]
+    fn more_ranges_than_one_call_takes_are_read_by_several() {
+        let words: Vec<AtomicU64> = (0..4000).map(AtomicU64::new).collect();
+        let addresses: Vec<u64> = words.iter().map(|word| word.as_ptr() as u64).collect();
+        let cells: Vec<_> = (0..4).map(|_| Cell::new(64)).collect();
+        let (mut batch, mut pages) = (Batch::new(), Pages::new());
+        for (cell, heap) in cells.iter().zip(addresses.chunks(1000)) {
+            first_collect(&mut batch, &mut pages, cell.address(), heap);
+        }
+        words[2999].store(0, Ordering::Relaxed);
+        batch.read_again(&ENTRIES);
+        assert_eq!(accepted(&batch), [true, true, false, true]);
+        assert_eq!(batch.calls(), 4);
+    }
+
+    #[test]
+    fn one_task_takes_no_more_than_its_share() {
+        let words: Vec<AtomicU64> = (0..4000).map(AtomicU64::new).collect();
+        let cell = Cell::new(64);
+        let (mut batch, mut pages) = (Batch::new(), Pages::new());
+        batch.begin();
+        batch.keep_cell(&mut pages, cell.address(), 80, 40, 48).unwrap();
+        let mut recorder = Recorder { batch: &mut batch, pages: &mut pages };
+        let kept = words.iter().map_while(|word| recorder.word(word.as_ptr() as u64).ok());
+        assert_eq!(kept.count(), MAX_TASK_RANGES - 2);
+        assert_eq!(recorder.word(words[3999].as_ptr() as u64), Err(ReadError::TooMuch));
+        // What is kept is still there, and so is the room for the last header.
+        assert_eq!(recorder.word(words[5].as_ptr() as u64), Ok(5));
+        batch.keep_cell(&mut pages, cell.address(), 32, 16, 32).unwrap();
+        batch.finish(0, Stage::Running, &[]);
+        batch.read_again(&ENTRIES);
+        assert_eq!(accepted(&batch), [true]);
+        // The header's bytes are not compared, and tell nothing.
+        batch.clear();
+        batch.begin();
+        batch.keep_cell(&mut pages, cell.address(), 80, 40, 48).unwrap();
+        let before = batch.ranges.len();
+        let mut recorder = Recorder { batch: &mut batch, pages: &mut pages };
+        recorder.word(cell.address()).unwrap();
+        assert_eq!(batch.ranges.len(), before + 1);
+        batch.abandon();
+        assert_eq!((batch.ranges.len(), batch.used), (0, 0));
+    }
+
+    #[test]
+    fn what_is_kept_is_not_read_anew() {
+        let word = AtomicU64::new(5);
+        let (mut batch, mut pages) = (Batch::new(), Pages::new());
+        batch.begin();
+        let mut recorder = Recorder { batch: &mut batch, pages: &mut pages };
+        assert_eq!(recorder.word(word.as_ptr() as u64), Ok(5));
+        word.store(6, Ordering::Relaxed);
+        recorder.pages.forget();
+        assert_eq!(recorder.word(word.as_ptr() as u64), Ok(5));
+        assert_eq!(batch.ranges.len(), 1);
     }
 }

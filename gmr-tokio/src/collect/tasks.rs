@@ -84,6 +84,7 @@ impl Tasks {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
@@ -96,6 +97,7 @@ impl Tasks {
         self.records.get_mut(index as usize)
     }
 
+    #[cfg(test)]
     pub(crate) fn all(&self) -> &[Record] {
         &self.records
     }

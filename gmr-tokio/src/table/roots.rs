@@ -2,8 +2,8 @@
 //!
 //! 1. A `Handle` and a `LocalSet` are read as the bytes that they are, by the layouts
 //!    of the table.
-//! 2. What their `Arc` points to is believed if it looks like the table says: an id,
-//!    a count of shards that is a power of two and agrees with the mask, and a first
+//! 2. What their `Arc` points to is believed if it looks like the table says: a count of
+//!    references, an id, a count of shards that is a power of two and agrees with the mask, and a first
 //!    task, if there is one, that names the same id and the same `Arc`.
 //! 3. With several copies of tokio in the program several layouts come into
 //!    question: the first that agrees is taken.
@@ -28,6 +28,9 @@ use crate::memory::{Direct, Memory, is_possible};
 
 /// tokio makes no more shards.
 pub(crate) const MAX_SHARDS: u64 = 1 << 16;
+
+/// Each task, handle and worker has one; nothing has more.
+const MAX_ARCS: u64 = 1 << 32;
 
 /// Shards that are looked at for a task that tells whose list it is.
 const SHARDS_TO_TELL: u64 = 64;
@@ -149,6 +152,11 @@ impl LoadedTable {
             return None;
         }
         let at = |offset: u32| root.arc.wrapping_add(u64::from(offset));
+        // The first word counts the `Arc`s: 0 when the last one is dropped.
+        let arcs = memory.word(root.arc).ok()?;
+        if !(1..=MAX_ARCS).contains(&arcs) || root.owner_id >> 48 != 0 {
+            return None;
+        }
         if root.owner_id == 0 || memory.word(at(scheduler.id_offset)) != Ok(root.owner_id) {
             return None;
         }

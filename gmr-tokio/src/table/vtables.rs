@@ -51,9 +51,13 @@ impl Vtables {
                 polls.entry(kind.poll_svma.wrapping_add(bias)).or_default().push(number);
             }
         }
+        let lowest = polls.keys().copied().min().unwrap_or(0);
+        let highest = polls.keys().copied().max().unwrap_or(0);
         let mut vtables = Vec::new();
         let mut look = |base: u64, bytes: &[u8], at: usize| {
-            let Some(numbers) = word(bytes, at).and_then(|poll| polls.get(&poll)) else { return };
+            // Most words are no address of code at all.
+            let poll = word(bytes, at).filter(|poll| lowest <= *poll && *poll <= highest);
+            let Some(numbers) = poll.and_then(|poll| polls.get(&poll)) else { return };
             let Some(start) = at.checked_sub(entries.vtable_poll as usize) else { return };
             let has = |offset: u32, value: u32| {
                 word(bytes, start.saturating_add(offset as usize)) == Some(u64::from(value))
@@ -66,7 +70,10 @@ impl Vtables {
                 })
             });
             if let Some(first) = fitting.next() {
-                let kind = if fitting.next().is_some() { NONE } else { first };
+                let of = |number: u32| kinds.get(number as usize);
+                // The debug information may have one several times.
+                let is_one = fitting.all(|other| of(other) == of(first));
+                let kind = if is_one { first } else { NONE };
                 vtables.push((base.wrapping_add(start as u64), kind));
             }
         };
@@ -160,5 +167,121 @@ impl Unknown {
             previous_offset: trailer.checked_add(entries.previous_in_trailer)?,
             next_offset: trailer.checked_add(entries.next_in_trailer)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Direct;
+
+    const CODE: u64 = 0x1000_0000;
+
+    const ENTRIES: Entries = Entries {
+        state_offset: 0,
+        vtable_offset: 16,
+        owner_offset: 24,
+        vtable_poll: 0,
+        vtable_trailer: 56,
+        vtable_scheduler: 64,
+        vtable_id: 72,
+        previous_in_trailer: 0,
+        next_in_trailer: 8,
+        handle_tag_offset: 0,
+        handle_tag_bytes: 0,
+        handle_tag_current: 0,
+        handle_arc_offset: 0,
+        local_context_offset: NONE,
+        local_shared_offset: 0,
+    };
+
+    fn kind(poll_svma: u64, trailer_offset: u32) -> Option<KindOfTask> {
+        Some(KindOfTask {
+            future: 0,
+            scheduler: 0,
+            scheduler_offset: 32,
+            id_offset: 40,
+            stage_offset: 48,
+            stage_bytes: 8,
+            tag_offset: 48,
+            tag_bytes: 4,
+            tag_running: 0,
+            future_offset: 56,
+            trailer_offset,
+            previous_offset: 0,
+            next_offset: 8,
+            cell_bytes: 4096,
+            poll_svma,
+        })
+    }
+
+    /// Puts a vtable at a word.
+    fn put(words: &mut [u64], at: usize, poll: u64, trailer: u64) {
+        for (offset, word) in [(0, poll), (7, trailer), (8, 32), (9, 40)] {
+            words[at + offset] = word;
+        }
+    }
+
+    fn find(words: &[u64], kinds: &[Option<KindOfTask>]) -> (Vec<(u64, u32)>, Found) {
+        let start = words.as_ptr() as u64;
+        let data = vec![(start, start + words.len() as u64 * 8)];
+        let segments = Segments { code: vec![(CODE, CODE + 0x1000)], data };
+        let mut found = Found::default();
+        let vtables = Vtables::find(kinds, &ENTRIES, &segments, CODE, &mut found).unwrap();
+        let relative = |(at, kind): &(u64, u32)| ((at - start) / 8, *kind);
+        (vtables.0.iter().map(relative).collect(), found)
+    }
+
+    #[test]
+    fn vtables_are_found_wherever_they_lie() {
+        let chunk = CHUNK_BYTES / 8;
+        let mut words = vec![0; 2 * chunk + 100];
+        let places = [0, 20, chunk - 11, chunk + 1, 2 * chunk - 5, 2 * chunk + 90];
+        for at in places {
+            put(&mut words, at, CODE + 0x20, 64);
+        }
+        let (found, counts) = find(&words, &[None, kind(0x20, 64)]);
+        let expected: Vec<(u64, u32)> = places.iter().map(|at| (*at as u64, 1)).collect();
+        assert_eq!((found, counts.vtables, counts.bytes_left_out), (expected, 6, 0));
+    }
+
+    #[test]
+    fn the_offsets_have_to_agree_and_tell_what_has_the_same_code() {
+        let mut words = vec![0; 100];
+        put(&mut words, 0, CODE + 0x20, 64);
+        put(&mut words, 20, CODE + 0x20, 80);
+        put(&mut words, 40, CODE + 0x20, 96);
+        put(&mut words, 60, CODE + 0x30, 64);
+        let other = kind(0x20, 80).map(|kind| KindOfTask { future: 1, ..kind });
+        let kinds = [kind(0x20, 64), kind(0x20, 80), other, kind(0x20, 64)];
+        let (found, counts) = find(&words, &kinds);
+        assert_eq!(found, [(0, 0), (20, NONE)]);
+        assert_eq!((counts.vtables, counts.ambiguous), (1, 1));
+    }
+
+    #[test]
+    fn a_vtable_of_an_unknown_type_has_to_look_like_one() {
+        let mut words = vec![0; 64];
+        let start = words.as_ptr() as u64;
+        let segments =
+            Segments { code: vec![(CODE, CODE + 0x1000)], data: vec![(start, start + 64 * 8)] };
+        put(&mut words, 8, CODE + 0x500, 640);
+        let at = |word: u64, segments: &Segments| {
+            Unknown::read(start + word * 8, &ENTRIES, segments, &mut Direct)
+        };
+        let known = at(8, &segments).unwrap();
+        assert_eq!((known.scheduler_offset, known.id_offset), (32, 40));
+        assert_eq!((known.previous_offset, known.next_offset), (640, 648));
+        // Elsewhere; not wholly in the data; not in the data at all.
+        assert!(at(9, &segments).is_none());
+        let less = Segments { data: vec![(start, start + 17 * 8)], ..segments.clone() };
+        assert!(at(8, &less).is_none());
+        assert!(at(8, &Segments { data: Vec::new(), ..segments.clone() }).is_none());
+        for (word, value) in [(8, CODE - 8), (15, 1 << 24), (16, 512), (17, 512)] {
+            let before = std::mem::replace(&mut words[word], value);
+            assert!(at(8, &segments).is_none(), "{word}");
+            words[word] = before;
+        }
+        assert!(at(8, &segments).is_some());
     }
 }

@@ -127,7 +127,7 @@ fn coarse_ns() -> u64 {
 }
 
 #[cfg(target_os = "linux")]
-fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
@@ -147,7 +147,7 @@ fn coarse_ns() -> u64 {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     0
 }
 

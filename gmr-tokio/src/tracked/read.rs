@@ -14,28 +14,29 @@ use super::{ENTRIES, Entry, IDENTITY_WORDS, NAME_BYTES, NAME_WORDS};
 pub(crate) struct Name {
     bytes: [u8; NAME_BYTES],
     len: u8,
-    is_cut: bool,
 }
+
+/// Behind what was kept of a name that was longer.
+const CUT_MARK: &str = "…";
 
 impl Name {
     pub(super) fn new(name: &str) -> Self {
-        let len = cut(name, NAME_BYTES);
+        let (kept, mark) = if name.len() <= NAME_BYTES {
+            (name.len(), "")
+        } else {
+            (cut(name, NAME_BYTES - CUT_MARK.len()), CUT_MARK)
+        };
         let mut bytes = [0; NAME_BYTES];
-        for (to, from) in bytes.iter_mut().zip(name.bytes().take(len)) {
+        for (to, from) in bytes.iter_mut().zip(name.bytes().take(kept).chain(mark.bytes())) {
             *to = from;
         }
-        Name { bytes, len: len as u8, is_cut: len < name.len() }
+        Name { bytes, len: (kept + mark.len()) as u8 }
     }
 
-    /// The name, or what was kept of it; empty: it has none.
+    /// The name, or what was kept of it, and a mark; empty: it has none.
     pub(crate) fn as_str(&self) -> &str {
         let kept = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
         std::str::from_utf8(kept).unwrap_or_default()
-    }
-
-    /// It was longer.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.is_cut
     }
 }
 
@@ -47,9 +48,6 @@ impl std::fmt::Debug for Name {
 
 /// How many of the first `limit` bytes are whole characters.
 fn cut(text: &str, limit: usize) -> usize {
-    if text.len() <= limit {
-        return text.len();
-    }
     (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
@@ -66,12 +64,10 @@ pub(super) struct Identity {
 }
 
 const IS_TASK: u64 = 1 << 8;
-const IS_CUT: u64 = 1 << 9;
 
 impl Identity {
     pub(super) fn to_words(self) -> [u64; IDENTITY_WORDS] {
-        let flags =
-            if self.is_task { IS_TASK } else { 0 } | if self.name.is_cut { IS_CUT } else { 0 };
+        let flags = if self.is_task { IS_TASK } else { 0 };
         let mut words = [0; IDENTITY_WORDS];
         words[0] = self.created;
         words[1] = std::ptr::from_ref(self.place).expose_provenance() as u64;
@@ -104,7 +100,7 @@ impl Identity {
             future: unsafe { std::mem::transmute::<*const (), fn() -> &'static str>(future) },
             probe_vtable,
             is_task: lengths & IS_TASK != 0,
-            name: Name { bytes, len: lengths as u8, is_cut: lengths & IS_CUT != 0 },
+            name: Name { bytes, len: lengths as u8 },
         }
     }
 }
@@ -149,9 +145,6 @@ pub(crate) struct Facts {
     /// The task that polled it first. `None`: it was not polled by a task yet, or its
     /// executor is not tokio.
     pub(crate) task_id: Option<u64>,
-    /// It is a task's own future ([`spawn`](super::spawn) and its like); else it may be a
-    /// part of one.
-    pub(crate) is_task: bool,
     /// Its name; empty: it has none.
     pub(crate) name: Name,
     /// Where it was spawned or wrapped.
@@ -189,7 +182,6 @@ impl Facts {
         Some(Facts {
             id: Id { index: entry.index, of: seen.of },
             task_id: seen.task_id,
-            is_task: identity.is_task,
             name: identity.name,
             spawned: identity.place,
             future: identity.future,
@@ -220,23 +212,6 @@ pub(crate) fn each(take: &mut dyn FnMut(&Facts) -> bool) {
             return;
         }
     }
-}
-
-/// The facts of a task: of its own future, if that is tracked, else of any tracked
-/// future that it polled first. Looks at all: for many ids, take an [`Index`].
-///
-/// # Signal safety
-///
-/// Safe.
-pub(crate) fn find(task_id: u64) -> Option<Facts> {
-    let mut found: Option<Facts> = None;
-    each(&mut |facts| {
-        if facts.task_id == Some(task_id) {
-            found = Some(*facts);
-        }
-        !found.is_some_and(|found| found.is_task)
-    });
-    found
 }
 
 /// How many futures found no room, since the start: they are not tracked.
@@ -283,7 +258,8 @@ impl Index {
         self.left_out
     }
 
-    /// As [`find`], of what was there when it was filled.
+    /// The facts of a task that was there when it was filled: of its own future, if that
+    /// is tracked, else of a tracked future that it polled first.
     ///
     /// # Signal safety
     ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::{each, enable, untraced};
+use super::{each, trace_wakers, untraced};
 use crate::TrackedExt;
 
 /// Of a future: how many traces, and the addresses of the last.
@@ -47,7 +47,7 @@ async fn middle(keep: Arc<std::sync::Mutex<Option<Waker>>>) {
 
 #[test]
 fn a_trace_lives_as_long_as_a_waker() {
-    enable();
+    trace_wakers(true);
     let keep = Arc::new(std::sync::Mutex::new(None));
     let count = Arc::new(Count::default());
     let waker = Waker::from(Arc::clone(&count));
@@ -76,7 +76,7 @@ fn a_trace_lives_as_long_as_a_waker() {
 
 #[test]
 fn an_older_trace_is_told_from_that_of_the_last_poll() {
-    enable();
+    trace_wakers(true);
     let mut kept: Vec<Waker> = Vec::new();
     let mut polls = 0;
     let kept_here = std::sync::Arc::new(std::sync::Mutex::new(std::mem::take(&mut kept)));
@@ -102,7 +102,7 @@ fn an_older_trace_is_told_from_that_of_the_last_poll() {
 
 #[test]
 fn frames_from_the_wait_to_the_poll_and_no_others() {
-    enable();
+    trace_wakers(true);
     let keep = Arc::new(std::sync::Mutex::new(None));
     let mut context = Context::from_waker(Waker::noop());
     let mut future = pin!(middle(Arc::clone(&keep)).tracked("frames"));
@@ -161,7 +161,7 @@ fn function(address: u64) -> String {
 
 #[test]
 fn one_within_another_is_traced_once() {
-    enable();
+    trace_wakers(true);
     let keep = Arc::new(std::sync::Mutex::new(None));
     let mut context = Context::from_waker(Waker::noop());
     let part = middle(Arc::clone(&keep)).tracked("traced part");
@@ -172,7 +172,7 @@ fn one_within_another_is_traced_once() {
 
 #[tokio::test]
 async fn tasks_that_wait_for_what_tokio_has() {
-    enable();
+    trace_wakers(true);
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<u8>(1);
     let task = crate::spawn_named("receiver", async move { receiver.recv().await });
     let never = crate::spawn_named("never", pending::<()>());
@@ -189,7 +189,7 @@ async fn tasks_that_wait_for_what_tokio_has() {
 #[test]
 fn wakers_that_churn() {
     const TURNS: usize = 2_000;
-    enable();
+    trace_wakers(true);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let tasks: Vec<_> = (0..4)
         .map(|_| {

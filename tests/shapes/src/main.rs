@@ -39,6 +39,10 @@ fn main() {
     };
     runtime.block_on(shapes::spawn_all());
     shapes::spawn_local();
+    if reports.is_some() {
+        report::wait_until_ready();
+    }
+    // Not before: reports test themselves by a task on each runtime.
     shapes::spawn_idle();
     if let Err(error) = parked::wait_until_at_rest(runtime.handle()) {
         eprintln!("{error}");

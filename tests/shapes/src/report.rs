@@ -48,19 +48,40 @@ pub(crate) fn set_up(arguments: &Arguments) -> Option<Handle> {
     if arguments.is_truth_only {
         return None;
     }
-    let setup = gmr_tokio::setup_autorun(gmr_tokio::package!());
-    let setup = setup.debug_dirs(arguments.debug_dirs.iter().cloned());
+    let mut options = gmr_tokio::Options::new();
+    if let Some(table) = &arguments.table {
+        options = options.await_table(table);
+    }
+    if !arguments.debug_dirs.is_empty() {
+        options = options.debug_dirs(arguments.debug_dirs.iter().cloned());
+    }
+    // The judge looks for whole names.
+    let setup = options.setup_autorun(gmr_tokio::package!()).full_names(true);
     Some(setup.install().expect("a setup"))
 }
 
+/// Waits until reports show tasks, or say why not.
+pub(crate) fn wait_until_ready() {
+    if let Err(reason) = gmr_tokio::wait_until_ready(READY) {
+        eprintln!("not ready: {reason}");
+    }
+}
+
 /// The report, as one line of JSON.
+///
+/// # Panics
+///
+/// If there is none.
 pub(crate) fn write(reports: Handle) -> String {
-    let _ = READY;
     reports.report(View::JsonLine).expect("a report")
 }
 
 /// Makes another runtime known.
-pub(crate) fn register(_runtime: &tokio::runtime::Handle) {}
+pub(crate) fn register(runtime: &tokio::runtime::Handle) {
+    gmr_tokio::register(runtime).expect("a known runtime");
+}
 
 /// Makes a set of tasks known.
-pub(crate) fn register_local_set(_set: &LocalSet) {}
+pub(crate) fn register_local_set(set: &LocalSet) {
+    gmr_tokio::register_local_set(set).expect("a known set");
+}

@@ -17,7 +17,7 @@ use std::sync::mpsc;
 
 use axum::Router;
 use axum::routing::get;
-use gmr_tests::green;
+use gmr_tests::DEADLINE;
 use gmr_tokio::View;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -59,8 +59,15 @@ async fn chains(left: u32, said: mpsc::Sender<u64>) {
     if left == 0 {
         std::future::pending::<()>().await; // @chain_end
     }
-    let next: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(chains(left - 1, said));
-    let _ = tokio::spawn(next).await; // @chain
+    let _ = tokio::spawn(next_of_chain(left - 1, said)).await; // @chain
+}
+
+/// Outside of `chains`, which cannot know of itself that it may be sent.
+fn next_of_chain(
+    left: u32,
+    said: mpsc::Sender<u64>,
+) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(chains(left, said))
 }
 
 async fn stays(number: std::rc::Rc<usize>) {
@@ -73,9 +80,9 @@ fn start_local() -> Vec<u64> {
     let (said, ids) = mpsc::channel();
     let run = move || {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        green::register(runtime.handle());
+        gmr_tokio::register(runtime.handle()).expect("a known runtime");
         let set = LocalSet::new();
-        green::register_local_set(&set);
+        gmr_tokio::register_local_set(&set).expect("a known set");
         let count = std::rc::Rc::new(LOCALS);
         let ids: Vec<u64> =
             (0..LOCALS).map(|_| number(set.spawn_local(stays(count.clone())).id())).collect();
@@ -119,7 +126,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         gmr_tokio::setup_autorun(gmr_tokio::package!()).view(View::JsonLine).install()?
     };
     let (addr, ids) = runtime.block_on(start());
-    green::wait_until_ready();
+    gmr_tokio::wait_until_ready(DEADLINE)?;
     println!("READY");
     println!("{addr}");
     println!("{}", serde_json::to_string(&ids)?);

@@ -10,11 +10,20 @@
 //! of `poll_fn`). Where several states have the same type, the lines must be as
 //! many as the states: then they are the same, in order.
 //!
-//! Otherwise the line is that of the macro, and marked as such. So is a line outside
-//! of the function: that of a macro in the same file.
+//! Otherwise the line is that of the macro, and marked as such. Which lines are
+//! macros' is told by their files: those of other packages, and others than the
+//! function's; and lines before the function, since a macro in the same file stands
+//! before its use. Lines behind the function's end are its own: an attribute has
+//! made it (`async_trait`, `instrument`), and it begins and ends there. So are lines
+//! of the crate in a function that a macro of another package has made
+//! (`async_stream`).
+//!
+//! # Limitations
+//!
+//! - A macro that is defined in the function itself, or in the same file behind
+//!   it, is not told from the function's own code.
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use super::entries::{Entries, Entry, Value128};
@@ -113,29 +122,74 @@ pub(super) fn shape(
         let line = u32::try_from(member.line).unwrap_or(0);
         states.push(State { value, kind, file, line, awaitee, is_in_macro: false });
     }
-    mark_macros(&mut states);
+    mark_macros(name, &mut states);
     if states.iter().any(|state| state.is_in_macro) {
         find_calls(graph, name, &mut states, &awaited)?;
     }
     Ok(Some(Shape::Coroutine { tag_offset, tag_bytes, states }))
 }
 
-/// File and lines of the function itself.
-fn extent(states: &[State]) -> Option<(Rc<str>, RangeInclusive<u32>)> {
-    let of = |kind| states.iter().find(move |state| state.kind == kind);
-    let begin = of(StateKind::Unresumed)?;
-    let end = of(StateKind::Returned).filter(|end| end.file == begin.file);
-    let last = end.map_or(u32::MAX, |end| end.line);
-    // One that a macro has made may end before it begins: nothing is known.
-    let last = if last < begin.line { u32::MAX } else { last };
-    Some((Rc::clone(&begin.file), begin.line..=last))
+/// Which lines are a function's own.
+struct Home<'s> {
+    krate: &'s str,
+    file: Rc<str>,
+    line: u32,
 }
 
-/// Marks lines that are not within the function.
-fn mark_macros(states: &mut [State]) {
-    let Some((home, lines)) = extent(states) else { return };
+impl<'s> Home<'s> {
+    /// `name` is the coroutine's path.
+    fn new(name: &'s str, states: &[State]) -> Option<Self> {
+        let begin = states.iter().find(|state| state.kind == StateKind::Unresumed)?;
+        let krate = name.split("::").next().unwrap_or(name);
+        Some(Home { krate, file: Rc::clone(&begin.file), line: begin.line })
+    }
+
+    fn has(&self, file: &str, line: u32) -> bool {
+        if self.is_foreign(file) {
+            return false;
+        }
+        // One that a macro has made as a whole has no lines of its own.
+        self.is_foreign(&self.file) || (*file == *self.file && line >= self.line)
+    }
+
+    fn is_foreign(&self, file: &str) -> bool {
+        match package(file) {
+            Some("library") => !matches!(self.krate, "core" | "alloc" | "std"),
+            Some(package) => !package.bytes().map(underscore).eq(self.krate.bytes()),
+            None => false,
+        }
+    }
+}
+
+/// The package that a file is of, as far as its path says: `NAME-1.2.3/src/x.rs`,
+/// or the standard library's.
+fn package(file: &str) -> Option<&str> {
+    let (first, _) = file.split_once('/')?;
+    if first == "library" {
+        return Some(first);
+    }
+    let is_version = |text: &str| {
+        let mut numbers = text.split('.');
+        let mut is_number = || {
+            let number = numbers.next().unwrap_or_default();
+            number.bytes().next().is_some_and(|byte| byte.is_ascii_digit())
+        };
+        is_number() && is_number() && is_number()
+    };
+    let mut dashes = first.match_indices('-');
+    dashes.find(|(at, _)| is_version(&first[at + 1..])).map(|(at, _)| &first[..at])
+}
+
+/// Crates are called like their packages, but for this.
+fn underscore(byte: u8) -> u8 {
+    if byte == b'-' { b'_' } else { byte }
+}
+
+/// Marks lines that are not the function's own.
+fn mark_macros(name: &str, states: &mut [State]) {
+    let Some(home) = Home::new(name, states) else { return };
     for state in states.iter_mut().filter(|state| state.kind == StateKind::Suspended) {
-        state.is_in_macro = state.file != home || !lines.contains(&state.line);
+        state.is_in_macro = !home.has(&state.file, state.line);
     }
 }
 
@@ -150,7 +204,7 @@ fn find_calls(
     let function = without_arguments(name.replacen("_env#", "#", 1));
     let Some(locals) = locals.by_function.get(&function) else { return Ok(()) };
     let entries = &mut *graph.entries;
-    let Some((home, extent)) = extent(states) else { return Ok(()) };
+    let Some(home) = Home::new(name, states) else { return Ok(()) };
     let mut names = Vec::with_capacity(awaited.len());
     for ty in awaited {
         names.push(match ty {
@@ -158,13 +212,14 @@ fn find_calls(
             None => None,
         });
     }
-    // Lines within the function, by the type that is awaited there.
-    let mut calls: Vec<(Rc<str>, u32)> = Vec::new();
+    // Lines of the function, by the type that is awaited there.
+    let mut calls: Vec<(Rc<str>, u32, Rc<str>)> = Vec::new();
     for local in locals {
         let Some(ty) = entries.get(local.ty)? else { continue };
         let unit = entries.units.load(local.unit)?;
-        if extent.contains(&local.line) && file(&entries.units, &unit, local.file)? == home {
-            calls.push((Rc::clone(&ty.name), local.line));
+        let file = file(&entries.units, &unit, local.file)?;
+        if home.has(&file, local.line) {
+            calls.push((Rc::clone(&ty.name), local.line, file));
         }
     }
     calls.sort_unstable();
@@ -187,20 +242,62 @@ fn find_calls(
             .collect();
         let open: Vec<usize> =
             same.into_iter().filter(|at| of(at).is_some_and(|state| state.is_in_macro)).collect();
-        let lines: Vec<u32> = calls
-            .iter()
-            .filter(|(there, line)| there == name && !own.contains(line))
-            .map(|call| call.1)
-            .collect();
+        let lines: Vec<&(Rc<str>, u32, Rc<str>)> =
+            calls.iter().filter(|(there, line, _)| there == name && !own.contains(line)).collect();
         if lines.len() != open.len() {
             continue;
         }
-        for (at, line) in open.into_iter().zip(lines) {
+        for (at, (_, line, file)) in open.into_iter().zip(lines) {
             if let Some(state) = states.get_mut(at) {
-                (state.line, state.is_in_macro) = (line, false);
-                state.file = Rc::clone(&home);
+                (state.line, state.is_in_macro) = (*line, false);
+                state.file = Rc::clone(file);
             }
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(kind: StateKind, file: &str, line: u32) -> State {
+        State { value: 0, kind, file: Rc::from(file), line, awaitee: None, is_in_macro: false }
+    }
+
+    fn marks(name: &str, begin: (&str, u32), awaits: &[(&str, u32)]) -> Vec<bool> {
+        let mut states = vec![state(StateKind::Unresumed, begin.0, begin.1)];
+        let awaits = awaits.iter().map(|(file, line)| state(StateKind::Suspended, file, *line));
+        states.extend(awaits);
+        mark_macros(name, &mut states);
+        states[1..].iter().map(|state| state.is_in_macro).collect()
+    }
+
+    #[test]
+    fn lines_of_macros_are_told_by_their_files() {
+        let own = "app/src/main.rs";
+        let select = "tokio-1.54.1/src/macros/select.rs";
+        let awaits = [(own, 12), (own, 30), (own, 9), (select, 12), ("app/src/macros.rs", 12)];
+        let expected = [false, false, true, true, true];
+        assert_eq!(marks("app::f", (own, 10), &awaits), expected);
+        // A function that a macro has made.
+        let awaits = [(own, 12), ("async-stream-0.3.6/src/lib.rs", 193)];
+        let lib = ("async-stream-0.3.6/src/lib.rs", 193);
+        assert_eq!(marks("app::f::{async_block_env#0}", lib, &awaits), [false, true]);
+        // A function of that package.
+        assert_eq!(marks("async_stream::f", lib, &awaits[1..]), [false]);
+        assert_eq!(
+            marks("core::f", ("library/core/src/x.rs", 1), &[("library/core/src/x.rs", 2)]),
+            [false]
+        );
+    }
+
+    #[test]
+    fn packages_are_told_by_their_version() {
+        assert_eq!(package("sha-1-0.10.0/src/lib.rs"), Some("sha-1"));
+        assert_eq!(package("tokio-1.54.1/src/x.rs"), Some("tokio"));
+        assert_eq!(package("tokio-1.54.1-alpha.2/src/x.rs"), Some("tokio"));
+        assert_eq!(package("my-app/src/x.rs"), None);
+        assert_eq!(package("main.rs"), None);
+    }
 }

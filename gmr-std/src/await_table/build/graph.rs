@@ -301,6 +301,10 @@ impl<'g, 'a> Graph<'g, 'a> {
     }
 
     fn enumeration(&mut self, variants: &Variants) -> Result<Shape, Failure> {
+        // All variants but one are impossible; which one, nothing tells.
+        if variants.tag().is_none() && variants.list.len() > 1 {
+            return Ok(Shape::Opaque);
+        }
         let Some((tag_offset, tag_bytes)) = self.tag(variants)? else {
             self.refused.enums += 1;
             return Ok(Shape::Opaque);
@@ -316,7 +320,7 @@ impl<'g, 'a> Graph<'g, 'a> {
                 }
             };
             let is_again = list.iter().any(|there| there.value == value);
-            if is_again || tag_bytes == 0 && !list.is_empty() {
+            if is_again {
                 self.refused.enums += 1;
                 return Ok(Shape::Opaque);
             }

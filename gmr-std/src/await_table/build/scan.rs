@@ -411,9 +411,17 @@ impl<'p, 'a> Pass<'p, 'a> {
 fn crate_of(unit: &Loaded<'_>) -> Result<Option<String>, Failure> {
     let Some(name) = unit.gimli().name else { return Ok(None) };
     let name = name.prefix(MAX_UNIT_NAME_BYTES)?;
-    let name = String::from_utf8_lossy(&name);
-    let name = name.rsplit_once("/@/").and_then(|(_, unit)| unit.split('.').next());
-    Ok(name.map(str::to_owned))
+    Ok(crate_in(&String::from_utf8_lossy(&name)).map(str::to_owned))
+}
+
+fn crate_in(unit: &str) -> Option<&str> {
+    let (file, part) = unit.rsplit_once("/@/")?;
+    // Of an incremental build the part is but a hash.
+    if let Some((name, _)) = part.split_once('.') {
+        return Some(name);
+    }
+    let package = file.split_once("/registry/src/").and_then(|(_, path)| path.split('/').nth(1));
+    Some(package.unwrap_or(file))
 }
 
 /// Whether code or data is at an address: what a linker has dropped is at 0, or
@@ -464,6 +472,17 @@ fn opening(name: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_crate_of_a_unit() {
+        assert_eq!(crate_in("app/src/main.rs/@/app.5bee1c51-cgu.0"), Some("app"));
+        assert_eq!(crate_in("app/src/main.rs/@/00489yut7k3x99k7oyft"), Some("app/src/main.rs"));
+        assert_eq!(
+            crate_in("/x/registry/src/index-1/tokio-1.54.1/src/lib.rs/@/00489yut7k3x9"),
+            Some("tokio-1.54.1")
+        );
+        assert_eq!(crate_in("main.c"), None);
+    }
 
     #[test]
     fn the_trait_of_a_vtable() {

@@ -34,8 +34,8 @@ pub(super) type Value<'b> = AttributeValue<Slice<'b>>;
 /// Where split units begin: behind any section that can be read.
 const SPLIT_BASE: u64 = 1 << 48;
 
-/// Units are kept up to so many bytes together, but the last one always.
-const KEPT_BYTES: usize = 16 << 20;
+/// Units are kept up to so many bytes of memory together, but the last one always.
+const KEPT_BYTES: u64 = 12 << 20;
 
 /// The memory of a listed unit.
 const PLACE_COST: u64 = 2 * size_of::<Place>() as u64;
@@ -88,6 +88,8 @@ pub(super) struct Loaded<'a> {
     own_dwarf: Option<Dwarf<'a>>,
     skeleton: Option<Unit<'a>>,
     files: RefCell<Files<'a>>,
+    /// Its memory, with that of its abbreviations.
+    cost: u64,
     _reserved: Reserved<'a>,
 }
 
@@ -193,10 +195,11 @@ impl<'a> Units<'a> {
         let place = self.places.get(index).ok_or(missing)?;
         let bytes = usize::try_from(place.bytes).map_err(|_| Failure::OverBudget)?;
         while !self.kept.is_empty()
-            && self.kept.iter().map(|unit| unit.bytes.len()).sum::<usize>() + bytes > KEPT_BYTES
+            && self.kept.iter().map(|unit| unit.cost).sum::<u64>() + place.bytes > KEPT_BYTES
         {
             self.kept.remove(0);
         }
+        let left = self.budget.left();
         let reserved = self.budget.reserve(place.bytes)?;
         let (dwarf, budget) = (self.dwarf, self.budget);
         let header = dwarf.unit_header(DebugInfoOffset(place.header))?;
@@ -227,6 +230,7 @@ impl<'a> Units<'a> {
             own_dwarf,
             skeleton,
             files: RefCell::default(),
+            cost: left.saturating_sub(self.budget.left()),
             _reserved: reserved,
         });
         self.kept.push(Rc::clone(&unit));

@@ -106,6 +106,9 @@ const LEVEL: Await<'_> = Await {
     note: "password=s3am",
 };
 
+const LONG_TYPE: &str = "coop::Coop<tokio::sync::watch::Receiver<T>::wait_for_inner<bool, \
+                         heat_api_tokio::is_set::{closure#0}>>";
+
 // SAFETY: atomics, and a lock that nobody else takes: one report at a time.
 unsafe impl SignalSafeSection for Witness {
     fn collect(&self, report: &mut dyn Collecting) {
@@ -201,11 +204,20 @@ unsafe impl SignalSafeSection for Witness {
             state: TaskState::Suspended,
             tid: None,
             for_ns: None,
-            future: None,
+            future: Some(LONG_TYPE),
         };
         out.blocks("tasks", |out| {
             out.task(&task, |out| {
                 out.await_level(&LEVEL)?;
+                out.await_level(&Await {
+                    depth: 1,
+                    kind: AwaitKind::Leaf,
+                    function: LONG_TYPE,
+                    file: None,
+                    line: None,
+                    note: "",
+                    ..LEVEL
+                })?;
                 if let Some(stack) = stack {
                     out.show_stack(stack)?;
                 }

@@ -68,14 +68,14 @@ impl Load {
                 _ => Builder::new_current_thread().enable_all().build(),
             };
             let runtime = runtime.expect("a runtime");
-            gmr_tests::green::register(runtime.handle());
+            gmr_tokio::register(runtime.handle()).expect("a known runtime");
             let set = LocalSet::new();
             let spawns = async move {
                 sender.send(spawn_all(stable, busy)).expect("a receiver");
                 std::future::pending::<()>().await;
             };
             if flavor == Flavor::Local {
-                gmr_tests::green::register_local_set(&set);
+                gmr_tokio::register_local_set(&set).expect("a known set");
                 runtime.block_on(set.run_until(spawns));
             } else {
                 runtime.block_on(spawns);

@@ -30,6 +30,7 @@ mod phase;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use gmr_tests::DEADLINE;
 use gmr_tokio::View;
 use load::{Flavor, Load};
 use phase::Phase;
@@ -67,7 +68,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         .without_environment()
         .install()?;
     let load = Load::start(arguments.flavor, arguments.stable, arguments.busy);
-    gmr_tests::green::wait_until_ready();
+    gmr_tokio::wait_until_ready(DEADLINE)?;
 
     let mut is_true = true;
     for (name, pause) in [
