@@ -120,8 +120,8 @@ pub use tracked::{
 };
 #[cfg(feature = "waker-trace")]
 pub use waker_trace::trace_wakers;
+#[cfg(all(gmr_engine, feature = "waker-trace"))]
+pub use waker_trace::waker_traces;
 #[cfg(all(fuzzing, gmr_engine))]
 #[doc(hidden)]
 pub use walk::fuzzing as fuzz_await_walk;
-#[cfg(all(gmr_engine, feature = "waker-trace"))]
-pub use waker_trace::waker_traces;

@@ -217,13 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn a_threads_cpu_time_is_known_and_a_strangers_is_not() {
+    fn a_threads_cpu_time_grows_as_it_works() {
         let before = cpu_ns(wait::gettid()).unwrap();
         let mut sum = 0_u64;
         while cpu_ns(wait::gettid()).unwrap() == before {
             sum = std::hint::black_box(sum).wrapping_add(1);
         }
         assert!(cpu_ns(wait::gettid()).unwrap() > before);
-        assert_eq!(cpu_ns(u32::MAX >> 2), None);
     }
 }
