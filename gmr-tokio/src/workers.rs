@@ -144,3 +144,85 @@ pub(crate) fn cpu_ns(tid: u32) -> Option<u64> {
     let nanoseconds = u64::try_from(time.tv_nsec).ok()?;
     (outcome == 0).then(|| seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds))
 }
+
+#[cfg(test)]
+mod tests {
+    use gmr_core::hosted::wait;
+
+    use super::*;
+
+    fn poll(task: u64, tick: u32) -> Poll {
+        Poll { task, unparks: 4, tick: Some(tick) }
+    }
+
+    fn episode(index: u32, poll: Poll, since_ns: u64) -> Episode {
+        Episode { address: 0x1000, index, tid: 7, poll, since_ns, cpu_ns: 0 }
+    }
+
+    #[test]
+    fn the_same_poll_is_known_since_it_was_first_seen_and_no_other_is() {
+        let episodes = Episodes(Mutex::new(heapless::Vec::new()));
+        assert_eq!(episodes.recall(episode(0, poll(3, 9), 100)).since_ns, 100);
+        assert_eq!(episodes.recall(episode(0, poll(3, 9), 200)).since_ns, 100);
+        // Another worker, the next poll of the same task, another task.
+        assert_eq!(episodes.recall(episode(1, poll(3, 9), 300)).since_ns, 300);
+        assert_eq!(episodes.recall(episode(0, poll(3, 10), 400)).since_ns, 400);
+        assert_eq!(episodes.recall(episode(0, poll(4, 10), 500)).since_ns, 500);
+        assert_eq!(episodes.recall(episode(0, poll(4, 10), 600)).since_ns, 500);
+        // Another thread drives the worker by now.
+        let other = Episode { tid: 8, ..episode(0, poll(4, 10), 700) };
+        assert_eq!(episodes.recall(other).since_ns, 700);
+        // Somebody else is at it: nobody waits.
+        let _held = episodes.0.lock().unwrap();
+        assert_eq!(episodes.recall(episode(0, poll(4, 10), 800)).since_ns, 800);
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_when_there_are_too_many() {
+        let episodes = Episodes(Mutex::new(heapless::Vec::new()));
+        for index in 0..=MOST_EPISODES as u32 {
+            episodes.recall(episode(index, poll(1, 1), 1));
+        }
+        assert_eq!(episodes.recall(episode(1, poll(1, 1), 9)).since_ns, 1);
+        assert_eq!(episodes.recall(episode(0, poll(1, 1), 9)).since_ns, 9);
+    }
+
+    #[test]
+    fn a_worker_polls_only_if_it_is_active_and_its_thread_says_so() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let registered = crate::runtimes::keep(runtime.handle()).unwrap();
+        let address = registered.address;
+        let look = Look {
+            task: 5,
+            runtime: address,
+            is_driving: true,
+            index: Some(0),
+            has_core: true,
+            tick: Some(1),
+            ..Look::default()
+        };
+        let polling = standing(registered, 0, &look, true);
+        assert!(matches!(polling, Standing::Polling(poll) if poll.task == 5 && poll.is_one()));
+        let between = Look { has_core: false, tick: None, ..look };
+        assert_eq!(standing(registered, 0, &between, true), Standing::Between);
+        // Where polls are not known, the task tells.
+        let by_task = standing(registered, 0, &between, false);
+        assert!(matches!(by_task, Standing::Polling(poll) if !poll.is_one()));
+        assert_eq!(standing(registered, 0, &Look { task: 0, ..between }, false), Standing::Between);
+        // Of another runtime, of no runtime, of a worker that is not there.
+        let other = Look { runtime: address + 64, ..look };
+        assert_eq!(standing(registered, 0, &other, true), Standing::Unknown);
+        assert_eq!(standing(registered, 0, &Look::default(), true), Standing::Unknown);
+        assert_eq!(standing(registered, 1, &look, true), Standing::Unknown);
+    }
+
+    #[test]
+    fn a_threads_cpu_time_grows_as_it_works() {
+        let before = cpu_ns(wait::gettid()).unwrap();
+        let mut sum = 0_u64;
+        while cpu_ns(wait::gettid()).unwrap() == before {
+            sum = std::hint::black_box(sum).wrapping_add(1);
+        }
+        assert!(cpu_ns(wait::gettid()).unwrap() > before);
+    }
+}

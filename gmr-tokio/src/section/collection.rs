@@ -443,7 +443,18 @@ impl Collection {
             let is_listed = self.arena.task(thread.look.task).is_some();
             return (is_listed || self.is_blocked_in(thread)).then_some(thread.look.task);
         }
-        thread.look.has_core.then_some(thread.look.task)
+        // Without lists the runtime has to say that its worker is not parked.
+        let polls = self.workers.iter().any(|worker| {
+            matches!(worker.standing, Standing::Polling(poll) if poll.task == thread.look.task)
+                && self.is_of(worker, thread)
+        });
+        polls.then_some(thread.look.task)
+    }
+
+    /// Whether a thread is that of a worker.
+    fn is_of(&self, worker: &WorkerSeen, thread: &ThreadSeen) -> bool {
+        let own = worker.thread.and_then(|number| self.threads.get(number));
+        own.is_some_and(|own| own.tid == thread.tid)
     }
 
     /// Whether a thread was found in the poll of the task that it was first seen at, and
@@ -451,10 +462,7 @@ impl Collection {
     fn is_blocked_in(&self, thread: &ThreadSeen) -> bool {
         self.workers.iter().any(|worker| {
             worker.blocked.is_some_and(|blocked| blocked.poll.task == thread.look.task)
-                && worker
-                    .thread
-                    .and_then(|number| self.threads.get(number))
-                    .is_some_and(|other| other.tid == thread.tid)
+                && self.is_of(worker, thread)
         })
     }
 }

@@ -66,9 +66,7 @@ fn write_summary(collection: &Collection, out: &mut SectionWriter<'_>) -> Sectio
     if collection.listing == Listing::Read {
         let roots = collection.arena.roots();
         let seen = roots.iter().fold(0_u64, |sum, root| sum.saturating_add(root.seen));
-        let alive = roots
-            .iter()
-            .fold(0_u64, |sum, root| sum.saturating_add(root.alive_after.unwrap_or(root.seen)));
+        let alive = alive(collection);
         text.number(seen).text(" tasks seen of ").number(alive).text(" alive, ");
     } else {
         text.text("tasks are not listed, ");
@@ -86,6 +84,24 @@ fn write_summary(collection: &Collection, out: &mut SectionWriter<'_>) -> Sectio
     }
     out.value("summary", text.as_str())?;
     Ok(())
+}
+
+/// How many tasks there are: as the lists say; as a runtime's metrics say if its list
+/// could not be read, or seems to be empty.
+fn alive(collection: &Collection) -> u64 {
+    let roots = collection.arena.roots();
+    let of_root = |root: &RootSummary| root.alive_after.unwrap_or(root.seen);
+    let of_runtimes = collection.runtimes.iter().map(|runtime| {
+        let counted = runtime.root.and_then(|root| roots.get(root)).map_or(0, of_root);
+        let told = runtime.registered.map_or(0, |known| known.metrics.num_alive_tasks() as u64);
+        if counted == 0 { told } else { counted }
+    });
+    let is_local =
+        |number: usize| !collection.runtimes.iter().any(|runtime| runtime.root == Some(number));
+    let of_sets = roots.iter().enumerate().filter(|(number, _)| is_local(*number));
+    of_runtimes
+        .chain(of_sets.map(|(_, root)| of_root(root)))
+        .fold(0_u64, |sum, alive| sum.saturating_add(alive))
 }
 
 /// The table and the self tests: what the list rests upon.
@@ -125,9 +141,17 @@ fn write_sources(
         return Ok(());
     }
     for (runtime, number) in collection.runtimes.iter().zip(1_u64..) {
-        let Some(registered) = runtime.registered else { continue };
+        let Some(registered) = runtime.registered else {
+            if runtime.root.is_none() {
+                let mut text = Text::<160>::new();
+                text.text("runtime ").number(number);
+                text.text(": its list of tasks is not where the await table says");
+                out.value("not listed", text.as_str())?;
+            }
+            continue;
+        };
         let outcome = outcome(registered);
-        if outcome == Outcome::Passed {
+        if outcome == Outcome::Passed && runtime.root.is_some() {
             continue;
         }
         let mut text = Text::<256>::new();
@@ -135,6 +159,8 @@ fn write_sources(
         if outcome == Outcome::Failed {
             let why = registered.probe.get().map_or("", |probe| probe.why());
             text.text(": ").text(why).text("; its tasks are not listed");
+        } else if runtime.root.is_none() {
+            text.text("; its list of tasks is not where the await table says: not listed");
         }
         out.value("self test", text.as_str())?;
     }
