@@ -179,6 +179,7 @@ impl<const WORDS: usize> Entry<WORDS> {
     }
 
     /// How often it was polled, the current poll included: the owner's.
+    #[cfg_attr(not(feature = "waker-trace"), allow(dead_code, reason = "for waker traces"))]
     pub(crate) fn polls(&self) -> u64 {
         let first = self.in_use.load(Ordering::Relaxed) >> 2;
         (self.sequence.load(Ordering::Relaxed) >> 2).wrapping_sub(first)

@@ -112,6 +112,7 @@ pub(crate) struct Id {
     of: Use,
 }
 
+#[cfg_attr(not(feature = "waker-trace"), allow(dead_code, reason = "for waker traces"))]
 impl Id {
     /// Of the future that has the entry now: the owner's.
     pub(crate) fn of(entry: &Entry) -> Self {
@@ -141,6 +142,7 @@ impl Id {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
     /// Which future it is.
+    #[cfg_attr(not(feature = "waker-trace"), allow(dead_code, reason = "for waker traces"))]
     pub(crate) id: Id,
     /// The task that polled it first. `None`: it was not polled by a task yet, or its
     /// executor is not tokio.
