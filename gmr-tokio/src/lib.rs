@@ -101,6 +101,7 @@ mod table;
 mod text;
 #[cfg(gmr_engine)]
 mod threads;
+#[cfg_attr(not(feature = "waker-trace"), allow(dead_code, reason = "for waker traces"))]
 mod tracked;
 #[cfg(feature = "waker-trace")]
 mod waker_trace;

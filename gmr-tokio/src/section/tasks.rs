@@ -222,6 +222,10 @@ fn write_limits(collection: &Collection, out: &mut SectionWriter<'_>) -> Section
     }
     say(u64::from(collection.threads_left_out), "threads: too many to look at")?;
     say(collection.tracked.left_out(), "tracked futures: too many to be found by their tasks")?;
+    #[cfg(feature = "waker-trace")]
+    say(collection.traces_left_out, "waker traces: too many to be shown")?;
+    #[cfg(feature = "waker-trace")]
+    say(crate::waker_trace::untraced(), "wakers: not traced, there was no room")?;
     say(crate::tracked::untracked(), "futures: not tracked, there was no room")?;
     if !collection.are_local_sets_known {
         out.value("local sets", "not read: one is being registered just now")?;
@@ -371,6 +375,9 @@ impl Lister<'_> {
                 out.await_level(&level.shown(self.table.loaded.table()))?;
             }
             write_edges(group, out)?;
+            if let Some(facts) = single.filter(|_| levels.is_empty()) {
+                write_traces(self.collection, facts, out)?;
+            }
             if levels.is_empty() {
                 let why = why_no_tree(group.state, group.kind.is_some());
                 if !why.is_empty() {
@@ -517,6 +524,35 @@ fn write_edges(group: &Group<'_>, out: &mut SectionWriter<'_>) -> SectionResult 
     })
 }
 
+/// Where a tracked future left its wakers: native stacks.
+#[cfg(feature = "waker-trace")]
+fn write_traces(
+    collection: &Collection,
+    facts: &Facts,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    for trace in collection.traces.iter().filter(|trace| trace.id == facts.id) {
+        out.value(
+            "waker of",
+            match (trace.is_of_last_poll, trace.is_cut) {
+                (true, false) => "the last poll",
+                (true, true) => "the last poll; outer frames are missing",
+                (false, false) => "an earlier poll: it may not be waited for any more",
+                (false, true) => {
+                    "an earlier poll: it may not be waited for any more; outer frames are missing"
+                }
+            },
+        )?;
+        out.show_stack(trace.stack)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "waker-trace"))]
+fn write_traces(_: &Collection, _: &Facts, _: &mut SectionWriter<'_>) -> SectionResult {
+    Ok(())
+}
+
 /// Why there is no tree where there might be one.
 fn why_no_tree(state: TaskState, is_kind_known: bool) -> &'static str {
     match state {
@@ -621,6 +657,7 @@ fn write_tracked(
         outcome = out.task(&task, |out| {
             write_facts(facts, now_ns, out)?;
             out.value("undecoded", "no await table")?;
+            write_traces(collection, facts, out)?;
             Ok(())
         });
         outcome.is_ok()
