@@ -2,7 +2,9 @@
 //!
 //! 1. The program, `seeds/await_build.rs`, is compiled at the start, by the `rustc`
 //!    in the path.
-//! 2. The input is a list of changes: which section, where, and which bytes.
+//! 2. The input is a list of changes: which section, where, and which bytes; and
+//!    the number that begins a row of random ones, since a run takes long enough for
+//!    the fuzzer to find few by itself.
 //! 3. Whatever comes of it, the builder ends in time, within its memory, and
 //!    what it makes is a table.
 
@@ -21,13 +23,37 @@ use libfuzzer_sys::fuzz_target;
 /// Little, so that what is over the budget is met too.
 const MEMORY_BYTES: u64 = 8 << 20;
 
-#[derive(Debug, Arbitrary)]
+#[derive(Debug, Clone, Copy, Arbitrary)]
 struct Change {
     section: u8,
     at: u32,
     bytes: [u8; 4],
     /// How many of them.
     count: u8,
+}
+
+#[derive(Debug, Arbitrary)]
+struct Changes {
+    listed: Vec<Change>,
+    random: u64,
+    count: u8,
+}
+
+impl Changes {
+    fn all(&self) -> impl Iterator<Item = Change> {
+        let listed = self.listed.iter().take(64).copied();
+        // xorshift64; 0 would stay 0.
+        let mut state = self.random | 1;
+        let random = (0..self.count).map(move |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let [section, a, b, c, d, bytes @ ..] = state.to_le_bytes();
+            let at = u32::from_le_bytes([a, b, c, d]);
+            Change { section, at, bytes: [bytes[0], bytes[1], bytes[2], section], count: a & 1 }
+        });
+        listed.chain(random)
+    }
 }
 
 struct Seed {
@@ -88,12 +114,12 @@ fn made(file: &Path, bytes: &[u8]) -> Result<Built, BuildError> {
     build(file, None, &limits)
 }
 
-fuzz_target!(|changes: Vec<Change>| {
+fuzz_target!(|changes: Changes| {
     let seed = &*SEED;
     let mut bytes = seed.bytes.clone();
-    for change in changes.iter().take(64) {
+    for change in changes.all() {
         let (offset, size) = seed.sections[usize::from(change.section) % seed.sections.len()];
-        for (index, byte) in (0..usize::from(change.count % 5)).zip(change.bytes) {
+        for (index, byte) in (0..=usize::from(change.count % 4)).zip(change.bytes) {
             bytes[offset + (change.at as usize + index) % size] = byte;
         }
     }

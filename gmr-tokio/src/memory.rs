@@ -56,6 +56,11 @@ pub(crate) trait Memory {
     /// Fills `buffer` with what is at `address`.
     fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError>;
 
+    /// Says that what is read next lies within these bytes, which belong to one object.
+    fn expect(&mut self, address: u64, bytes: u32) {
+        let _ = (address, bytes);
+    }
+
     /// A little-endian number of 1 to 8 bytes.
     fn number(&mut self, address: u64, bytes: u32) -> Result<u64, ReadError> {
         let mut buffer = [0; 8];

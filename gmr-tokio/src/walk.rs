@@ -335,6 +335,8 @@ impl Walk<'_, '_> {
             Ok((address, vtable)) => {
                 match self.table.type_of_vtable(vtable.wrapping_sub(self.bias)) {
                     Some(ty) => {
+                        let size = self.table.ty(ty).map_or(0, |ty| ty.size);
+                        self.memory.expect(address, size);
                         let value = Pending::Value { ty, address, depth, is_direct: true };
                         self.push(value, depth);
                     }

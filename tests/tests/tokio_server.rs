@@ -136,11 +136,15 @@ fn assert_all_listed(seen: &GreenThreads, ids: &Ids) {
     assert_eq!(innermost(seen, &ids.chain), BTreeMap::from(expected));
     let expected = [(line("stays"), ids.local.len())];
     assert_eq!(innermost(seen, &ids.local), BTreeMap::from(expected));
-    // Each of the chain waits for the next one.
+    // Each of the chain waits for the next one. Of equal trees only the first edge may
+    // be named, but none that is not there.
     for pair in ids.chain.windows(2) {
         let edges: Vec<_> = seen.edges.iter().filter(|(from, _)| *from == pair[0]).collect();
-        assert_eq!(edges, [&(pair[0], pair[1])]);
+        let is_alone = seen.tasks[&pair[0]].count == 1;
+        assert!(edges.iter().all(|edge| **edge == (pair[0], pair[1])), "{edges:?}");
+        assert!(!is_alone || edges.len() == 1, "{pair:?}: {edges:?}");
     }
+    assert_eq!(seen.tasks[&ids.chain[0]].count, 1);
 
     let spawned = [&ids.server, &ids.join_set, &ids.chain, &ids.local];
     let is_spawned = |id| spawned.iter().any(|ids| ids.contains(&id));

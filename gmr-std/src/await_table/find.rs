@@ -3,7 +3,7 @@
 //! 1. The file that was named at setup.
 //! 2. The section [`SECTION`] of the executable.
 //! 3. `BUILD-ID.gmr-await` and `EXECUTABLE.gmr-await` beside it.
-//! 4. [`build`] makes it from the debug information.
+//! 4. [`build()`] makes it from the debug information.
 //!
 //! A table is believed if it was made from the executable: build-ids are
 //! compared. One that was not is never used, and said in [`Table::refused`].

@@ -2,7 +2,7 @@
 //! futures from memory, without polling them and without debug information.
 //!
 //! [`format`](self::format) and [`image`] are its form. The executable's debug information is
-//! what it is made of: `build`. `find` takes one that was made before, or
+//! what it is made of: [`build()`]. [`find()`] takes one that was made before, or
 //! makes it.
 
 pub mod format;

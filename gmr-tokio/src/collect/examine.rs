@@ -42,6 +42,9 @@ pub(super) struct Work {
     pub(super) batch: Batch,
     pub(super) walker: Walker,
     pub(super) tree: Levels,
+    /// Tasks since pages were forgotten: also those that need no second collect are
+    /// not told from old pages.
+    taken: usize,
 }
 
 impl Work {
@@ -51,6 +54,7 @@ impl Work {
             batch: Batch::new(),
             walker: Walker::default(),
             tree: Levels::new(),
+            taken: 0,
         }
     }
 }
@@ -106,9 +110,10 @@ impl Examiner<'_> {
     /// Takes a task that was just found: it is settled, or waits for the second
     /// collect.
     pub(super) fn take(&mut self, task: u32, node: &Node) {
-        if !self.work.batch.has_room() {
+        if !self.work.batch.has_room() || self.work.taken >= MAX_BATCH {
             self.flush();
         }
+        self.work.taken = self.work.taken.saturating_add(1);
         self.examine(task, node);
     }
 
@@ -175,7 +180,7 @@ impl Examiner<'_> {
         } else {
             (least, least)
         };
-        let Work { pages, batch, walker, tree } = &mut *self.work;
+        let Work { pages, batch, walker, tree, .. } = &mut *self.work;
         tree.clear();
         if let Err(error) = batch.keep_cell(pages, address, bytes, layout.id_offset, from) {
             return Some(Err(error));
@@ -199,9 +204,7 @@ impl Examiner<'_> {
 
     /// The second collect, of all that wait for it.
     pub(super) fn flush(&mut self) {
-        if self.work.batch.is_empty() {
-            return;
-        }
+        self.work.taken = 0;
         let mut changed = heapless::Vec::<u32, MAX_BATCH>::new();
         self.read_again(&mut |task| {
             // As many as a batch has.

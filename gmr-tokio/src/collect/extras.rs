@@ -124,7 +124,7 @@ fn first_collect(
     ty: u32,
     arena: &mut Arena,
 ) -> Result<(), ReadError> {
-    let super::Work { pages, batch, walker, tree } = &mut arena.work;
+    let super::Work { pages, batch, walker, tree, .. } = &mut arena.work;
     batch.keep_whole(pages, extra.sequence_address, 8)?;
     let size = table.table().ty(ty).map_or(0, |ty| ty.size);
     if (1..=MAX_WHOLE_BYTES).contains(&size) {

@@ -209,6 +209,27 @@ fn all_tasks_of_a_local_set_are_there_until_it_is_dropped() {
 }
 
 #[test]
+fn the_tasks_of_two_runtimes_are_told_apart_also_while_one_shuts_down() {
+    let (one, two) = (multi_thread(), multi_thread());
+    for number in 0..20 {
+        one.spawn(outer(number));
+        two.spawn(boxed(Box::pin(sleeper())));
+        two.spawn(outer(number));
+    }
+    // Keeps the lists' memory, as a registration does.
+    let handle = two.handle().clone();
+    let roots = [root(one.handle()), root(&handle)];
+    let arena = until(&roots, |arena| has_tree(arena, &outer_tree()) == 40);
+    let of = |root| count(&arena, |group| group.root == Some(root));
+    assert_eq!((of(0), of(1)), (20, 40));
+    two.shutdown_background();
+    let arena = until(&roots, |arena| arena.roots()[1].seen == 0);
+    let summary = arena.roots()[1];
+    assert_eq!((summary.alive_after, summary.is_gone), (Some(0), false));
+    assert_eq!(arena.roots()[0].seen, 20);
+}
+
+#[test]
 fn a_task_that_was_never_polled_is_new() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     for number in 0..3 {

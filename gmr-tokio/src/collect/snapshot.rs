@@ -19,7 +19,7 @@
 //! covered. Batching makes the span longer, never wrong: more tasks will have
 //! changed in it, and these are read again, alone.
 //!
-//! The whole stage is compared, also what was not used: a future that was polled and is
+//! The whole stage is compared, and whole boxed futures, also what was not used: a future that was polled and is
 //! back at the same `.await` has changed something, as a rule. That makes going to
 //! another value and back unlikely, not impossible.
 //!
@@ -342,6 +342,13 @@ fn is_same(one: &[u8], two: &[u8], compared: Compared, entries: &Entries) -> boo
         && one.get(from..) == two.get(from..)
 }
 
+/// A boxed future up to this size is kept whole, like the stage; of a larger one only
+/// what is used.
+const MAX_BOX_BYTES: u32 = 4096;
+
+/// Room for one more box, and for the header in the end.
+const SPARE_BYTES: usize = 8192;
+
 /// Reads for the task that was begun, and keeps all of it.
 pub(super) struct Recorder<'a> {
     pub(super) batch: &'a mut Batch,
@@ -353,7 +360,40 @@ impl Memory for Recorder<'_> {
         if !is_possible(address, buffer.len()) {
             return Err(ReadError::Unreadable);
         }
-        // What is kept already must not be read anew: it could differ.
+        if self.has_kept(address, buffer) {
+            return Ok(());
+        }
+        if !self.has_room() {
+            return Err(ReadError::TooMuch);
+        }
+        let bytes = self.batch.keep(self.pages, address, buffer.len(), Compared::Whole)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn expect(&mut self, address: u64, bytes: u32) {
+        let is_wanted = (9..=MAX_BOX_BYTES).contains(&bytes)
+            && is_possible(address, bytes as usize)
+            && self.has_room()
+            && !self.has_kept(address, &mut [0]);
+        if is_wanted {
+            // What cannot be read is said when it is read.
+            let _ = self.batch.keep_whole(self.pages, address, bytes);
+        }
+    }
+}
+
+impl Recorder<'_> {
+    /// Whether the header can be kept once more in the end.
+    fn has_room(&self) -> bool {
+        let count = self.batch.ranges.len().saturating_sub(self.batch.start);
+        let bytes = self.batch.used.saturating_sub(self.batch.start_bytes);
+        count < MAX_TASK_RANGES - 1 && bytes < MAX_TASK_BYTES - SPARE_BYTES
+    }
+
+    /// Fills `buffer` from what is kept already, which must not be read anew: it could
+    /// differ.
+    fn has_kept(&self, address: u64, buffer: &mut [u8]) -> bool {
         let start = self.batch.start;
         let ranges = self.batch.ranges.get(start..).unwrap_or_default();
         let kept = self.batch.kept.get(start..).unwrap_or_default();
@@ -363,25 +403,17 @@ impl Memory for Recorder<'_> {
                 Compared::Whole => true,
                 Compared::Cell { from, .. } => within >= u64::from(from),
             };
-            if !is_compared {
+            let end = within.checked_add(buffer.len() as u64);
+            if !is_compared || end.is_none_or(|end| end > range.bytes) {
                 continue;
             }
-            if within.checked_add(buffer.len() as u64).is_some_and(|end| end <= range.bytes) {
-                let at = (kept.at as usize).saturating_add(within as usize);
-                let bytes = self.batch.first.get(at..at.saturating_add(buffer.len()));
-                buffer.copy_from_slice(bytes.ok_or(ReadError::Unreadable)?);
-                return Ok(());
+            let at = (kept.at as usize).saturating_add(within as usize);
+            if let Some(bytes) = self.batch.first.get(at..at.saturating_add(buffer.len())) {
+                buffer.copy_from_slice(bytes);
+                return true;
             }
         }
-        let count = self.batch.ranges.len().saturating_sub(start);
-        let bytes = self.batch.used.saturating_sub(self.batch.start_bytes);
-        // The header has to be kept once more in the end.
-        if count >= MAX_TASK_RANGES - 1 || bytes >= MAX_TASK_BYTES - 4096 {
-            return Err(ReadError::TooMuch);
-        }
-        let bytes = self.batch.keep(self.pages, address, buffer.len(), Compared::Whole)?;
-        buffer.copy_from_slice(bytes);
-        Ok(())
+        false
     }
 }
 
@@ -550,6 +582,27 @@ mod tests {
         assert_eq!(batch.ranges.len(), before + 1);
         batch.abandon();
         assert_eq!((batch.ranges.len(), batch.used), (0, 0));
+    }
+
+    #[test]
+    fn what_is_expected_is_kept_whole() {
+        let words: Vec<AtomicU64> = (0..1000).map(AtomicU64::new).collect();
+        let at = |word: usize| words[word].as_ptr() as u64;
+        let (mut batch, mut pages) = (Batch::new(), Pages::new());
+        batch.begin();
+        let mut recorder = Recorder { batch: &mut batch, pages: &mut pages };
+        recorder.expect(at(10), 80);
+        // Known already, too large, nowhere.
+        recorder.expect(at(10), 80);
+        recorder.expect(at(100), MAX_BOX_BYTES + 1);
+        recorder.expect(8, 80);
+        assert_eq!((recorder.word(at(10)), recorder.word(at(19))), (Ok(10), Ok(19)));
+        assert_eq!(recorder.batch.ranges.len(), 1);
+        assert_eq!(recorder.word(at(20)), Ok(20));
+        batch.finish(0, Stage::Running, &[]);
+        words[15].store(0, Ordering::Relaxed);
+        batch.read_again(&ENTRIES);
+        assert_eq!(accepted(&batch), [false]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!    references, an id, a count of shards that is a power of two and agrees with the mask, and a first
 //!    task, if there is one, that names the same id and the same `Arc`.
 //! 3. With several copies of tokio in the program several layouts come into
-//!    question: the first that agrees is taken.
+//!    question: the first is taken that agrees and has tasks, else the first that agrees.
 //!
 //! Nothing here allocates: a report may come upon a runtime.
 #![cfg_attr(
@@ -133,16 +133,21 @@ impl LoadedTable {
     }
 
     fn root_of(&self, kind: SchedulerKind, arc: u64) -> Option<Root> {
-        let mut memory = Direct;
-        (0_u32..).zip(&self.schedulers).filter(|(_, scheduler)| scheduler.kind == kind).find_map(
-            |(index, scheduler)| {
-                let id_at = arc.wrapping_add(u64::from(scheduler.id_offset));
-                let owner_id = memory.word(id_at).ok()?;
-                let root = Root { scheduler: index, arc, owner_id };
-                let shards = self.shards(&root, &mut memory)?;
-                self.has_own_tasks(&root, &shards, &mut memory).then_some(root)
-            },
-        )
+        let mut empty = None;
+        for (index, scheduler) in (0_u32..).zip(&self.schedulers) {
+            let id_at = arc.wrapping_add(u64::from(scheduler.id_offset));
+            let Some(owner_id) = Direct.word(id_at).ok().filter(|_| scheduler.kind == kind) else {
+                continue;
+            };
+            let root = Root { scheduler: index, arc, owner_id };
+            let Some(shards) = self.shards(&root, &mut Direct) else { continue };
+            match self.has_own_tasks(&root, &shards, &mut Direct) {
+                Some(true) => return Some(root),
+                Some(false) => empty = empty.or(Some(root)),
+                None => {}
+            }
+        }
+        empty
     }
 
     /// Where a root's lists are; `None`: it is not, or not any more, what it was.
@@ -188,13 +193,12 @@ impl LoadedTable {
         memory.word(root.arc.wrapping_add(u64::from(offset))).ok().filter(|_| offset != NONE)
     }
 
-    /// Whether the first tasks that are found in the lists are of this very list. It may
-    /// be empty.
-    fn has_own_tasks(&self, root: &Root, shards: &Shards, memory: &mut Direct) -> bool {
+    /// Whether there are tasks, and are of this very list. `None`: they are not.
+    fn has_own_tasks(&self, root: &Root, shards: &Shards, memory: &mut Direct) -> Option<bool> {
         for shard in 0..shards.count.min(SHARDS_TO_TELL) {
             let (head_at, tail_at) = shards.ends(shard);
             let (Ok(head), Ok(tail)) = (memory.word(head_at), memory.word(tail_at)) else {
-                return false;
+                return None;
             };
             if tail == 0 || head == 0 {
                 continue;
@@ -203,14 +207,14 @@ impl LoadedTable {
             let owner = memory.word(at(self.entries.owner_offset));
             let vtable = memory.word(at(self.entries.vtable_offset));
             if owner == Ok(root.owner_id) && vtable.is_ok() {
-                return true;
+                return Some(true);
             }
             // It may have ended meanwhile: another shard may tell.
             let again = memory.word(tail_at);
             if again == Ok(tail) {
-                return false;
+                return None;
             }
         }
-        true
+        Some(false)
     }
 }

@@ -12,6 +12,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc;
 
@@ -54,20 +55,15 @@ async fn locks(lock: Arc<Mutex<()>>) {
 }
 
 /// Each spawns the next one, says so, and waits for it.
-async fn chains(left: u32, said: mpsc::Sender<u64>) {
-    said.send(number(tokio::task::id())).expect("a receiver");
-    if left == 0 {
-        std::future::pending::<()>().await; // @chain_end
-    }
-    let _ = tokio::spawn(next_of_chain(left - 1, said)).await; // @chain
-}
-
-/// Outside of `chains`, which cannot know of itself that it may be sent.
-fn next_of_chain(
-    left: u32,
-    said: mpsc::Sender<u64>,
-) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(chains(left, said))
+fn chains(left: u32, said: mpsc::Sender<u64>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        said.send(number(tokio::task::id())).expect("a receiver");
+        if left == 0 {
+            std::future::pending::<()>().await; // @chain_end
+        }
+        let next = tokio::spawn(chains(left - 1, said));
+        let _ = next.await; // @chain
+    })
 }
 
 async fn stays(number: std::rc::Rc<usize>) {
@@ -104,7 +100,8 @@ async fn start() -> (SocketAddr, Ids) {
     let joins = tokio::spawn(async move { set.join_all().await }); // @joins
     ids.server.push(number(joins.id()));
     let (said, told) = mpsc::channel();
-    drop(tokio::spawn(chains(CHAIN - 1, said)));
+    // Unlike the others: its tree is not folded with theirs.
+    drop(tokio::spawn(async move { chains(CHAIN - 1, said).await }));
     let told = tokio::task::spawn_blocking(move || told.iter().take(CHAIN as usize).collect());
     ids.chain = told.await.expect("a chain");
 

@@ -50,7 +50,14 @@ impl Locals {
         for locals in locals.chunk_by(|one, other| one.function == other.function) {
             let Some(function) = locals.first() else { continue };
             let Some(function) = entries.get(function.function)? else { continue };
-            let name = entries.full_name(&function)?;
+            let name = match entries.full_name(&function) {
+                Ok(name) => name,
+                Err(Failure::Damaged(_)) => {
+                    entries.budget().check()?;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
             impls.learn(&name, &function.symbol);
             by_function.entry(without_arguments(name)).or_default().extend(locals);
         }
@@ -168,13 +175,15 @@ fn package(file: &str) -> Option<&str> {
     if first == "library" {
         return Some(first);
     }
+    // Whole numbers, but for the last: `1.2.3-alpha.1`.
     let is_version = |text: &str| {
-        let mut numbers = text.split('.');
-        let mut is_number = || {
-            let number = numbers.next().unwrap_or_default();
-            number.bytes().next().is_some_and(|byte| byte.is_ascii_digit())
+        let mut parts = text.splitn(3, '.');
+        let mut is_number = |is_whole: bool| {
+            let part = parts.next().unwrap_or_default();
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            digits > 0 && (digits == part.len() || !is_whole)
         };
-        is_number() && is_number() && is_number()
+        is_number(true) && is_number(true) && is_number(false)
     };
     let mut dashes = first.match_indices('-');
     dashes.find(|(at, _)| is_version(&first[at + 1..])).map(|(at, _)| &first[..at])

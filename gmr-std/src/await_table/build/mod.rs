@@ -228,7 +228,8 @@ impl From<Failure> for Stop {
 
 fn table<'a>(mut units: Units<'a>, budget: &'a Budget<'a>, build_id: &[u8]) -> Result<Built, Stop> {
     let mut strings = Strings::new(budget)?;
-    let found = scan::scan(&mut units, &mut strings)?;
+    let mut found = scan::scan(&mut units, &mut strings)?;
+    found.damaged_units += units.damaged;
     let (info_bytes, split_missing) = (units.bytes(), units.split_missing);
     let without = match found.crates.values().any(|has_types| *has_types) {
         _ if split_missing > 0 => BuildError::SplitMissing { units: split_missing },

@@ -126,7 +126,11 @@ pub(super) fn find(graph: &mut Graph<'_, '_>, found: &Found) -> Result<Tasks, Fa
         };
         let arguments = poll.name.strip_prefix("poll").unwrap_or_default();
         let named = cells.get(arguments).map(Vec::as_slice).unwrap_or_default();
-        let Some(cell) = cell_of(graph, named, future, scheduler)? else {
+        let cell = match cell_of(graph, named, future, scheduler) {
+            Err(Failure::Damaged(_)) => graph.entries.budget().check().map(|()| None)?,
+            cell => cell?,
+        };
+        let Some(cell) = cell else {
             out.without_cell += 1;
             continue;
         };

@@ -74,6 +74,8 @@ pub(super) struct Units<'a> {
     kept: Vec<Rc<Loaded<'a>>>,
     /// Units whose other half is missing.
     pub(super) split_missing: usize,
+    /// Units whose root cannot be read.
+    pub(super) damaged: usize,
     _reserved: Reserved<'a>,
 }
 
@@ -113,6 +115,7 @@ impl<'a> Units<'a> {
             places: Vec::new(),
             kept: Vec::new(),
             split_missing: 0,
+            damaged: 0,
             _reserved: budget.reserve(0)?,
         };
         let mut next_split = SPLIT_BASE;
@@ -129,7 +132,16 @@ impl<'a> Units<'a> {
                 namespaces: None,
             };
             let open = |extent| Unit::open(dwarf, header, extent, budget);
-            let id = open(Extent::Root).or_else(|_| open(Extent::Whole))?.gimli.dwo_id;
+            let id = match open(Extent::Root).or_else(|_| open(Extent::Whole)) {
+                Ok(unit) => unit.gimli.dwo_id,
+                Err(failure) => match budget.explain(failure) {
+                    Failure::Damaged(_) => {
+                        units.damaged += 1;
+                        continue;
+                    }
+                    failure => return Err(failure),
+                },
+            };
             if let Some(id) = id {
                 let split = match package {
                     Some(package) => package.find_cu(id, dwarf)?,
