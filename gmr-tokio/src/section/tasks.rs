@@ -35,7 +35,7 @@ pub(super) fn write(
     collection: &mut Collection,
     out: &mut SectionWriter<'_>,
 ) -> SectionResult {
-    write_summary(collection, out)?;
+    write_summary(collection, state.table(), out)?;
     write_sources(state, collection, out)?;
     write_limits(collection, out)?;
     let now_ns = collection.collected_ns;
@@ -61,12 +61,19 @@ pub(super) fn write(
     }
 }
 
-fn write_summary(collection: &Collection, out: &mut SectionWriter<'_>) -> SectionResult {
+fn write_summary(
+    collection: &Collection,
+    table: Option<&TableReady>,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
     let mut text = Text::<160>::new();
     if collection.listing == Listing::Read {
         let roots = collection.arena.roots();
         let seen = roots.iter().fold(0_u64, |sum, root| sum.saturating_add(root.seen));
-        let alive = alive(collection);
+        // The self tests' are not the program's.
+        let own = table.map_or(0, |table| own_tasks(collection, table));
+        let seen = seen.saturating_sub(own);
+        let alive = alive(collection).saturating_sub(own);
         text.number(seen).text(" tasks seen of ").number(alive).text(" alive, ");
     } else {
         text.text("tasks are not listed, ");
@@ -84,6 +91,22 @@ fn write_summary(collection: &Collection, out: &mut SectionWriter<'_>) -> Sectio
     }
     out.value("summary", text.as_str())?;
     Ok(())
+}
+
+/// Whether a kind of task is the self test's.
+fn is_own(table: &TableReady, kind: Option<u32>) -> bool {
+    let table = table.loaded.table();
+    kind.and_then(|kind| table.task(kind))
+        .and_then(|task| table.ty(task.future))
+        .is_some_and(|ty| ty.name.starts_with("gmr_tokio::setup::probe::"))
+}
+
+/// How many tasks of the report are self tests.
+fn own_tasks(collection: &Collection, table: &TableReady) -> u64 {
+    let groups = collection.arena.groups();
+    groups
+        .filter(|group| group.root.is_some() && is_own(table, group.kind))
+        .fold(0_u64, |sum, group| sum.saturating_add(group.count))
 }
 
 /// How many tasks there are: as the lists say; as a runtime's metrics say if its list
@@ -318,6 +341,9 @@ impl Lister<'_> {
 
     fn write_group(&self, group: &Group<'_>, out: &mut SectionWriter<'_>) -> SectionResult {
         let is_task = group.root.is_some();
+        if is_task && is_own(self.table, group.kind) {
+            return Ok(());
+        }
         let mut ids = heapless::Vec::<u64, MAX_IDS>::new();
         // Tasks that threads poll have had their blocks; those whose id two threads
         // have, as in block_in_place, too.
