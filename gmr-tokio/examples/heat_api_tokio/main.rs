@@ -37,7 +37,7 @@ use std::{
     sync::Arc,
 };
 
-use gmr_tokio::{Handle, SetupError};
+use gmr_tokio::{Handle, SetupError, TrackedExt};
 use tokio::{net::TcpListener, runtime::Builder, sync::watch};
 
 mod args;
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match start(&options) {
+    match start(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log(Level::Error, error);
@@ -83,18 +83,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(options: &Options) -> Result<()> {
+fn start(options: Options) -> Result<()> {
     let config = Config::load(options.config.as_deref())?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(config.server.workers)
         .thread_name("api-worker")
         .enable_all()
         .build()?;
-    runtime.block_on(run(options, config))
+    // The future of `block_on` is in no list of tasks: tracked, it is shown, too.
+    runtime.block_on(run(options, config).tracked("main"))
 }
 
-async fn run(options: &Options, config: Config) -> Result<()> {
-    let reports = install_reports(&config, options);
+async fn run(options: Options, config: Config) -> Result<()> {
+    let reports = install_reports(&config, &options);
     let handle = reports.as_ref().ok().copied();
 
     let listener = TcpListener::bind(config.server.listen).await;

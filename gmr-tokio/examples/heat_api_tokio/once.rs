@@ -25,6 +25,8 @@ use crate::Result;
 
 /// A report takes milliseconds. If there is none after this, there will be none.
 const REPORT_DEADLINE: Duration = Duration::from_secs(10);
+/// Milliseconds in an optimised program, seconds in another.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,6 +49,9 @@ pub(crate) async fn run(addr: SocketAddr, reports: Handle) -> Result<()> {
             return Err(format!("{method} {target} gave {status}, expected {expected}").into());
         }
     }
+
+    // How futures lie in memory is found out in the background.
+    tokio::task::spawn_blocking(|| gmr_tokio::wait_until_ready(READY_DEADLINE)).await??;
 
     let (enough, is_enough) = watch::channel(false);
     let mut clients = JoinSet::new();
