@@ -185,6 +185,13 @@ impl Examiner<'_> {
         if let Err(error) = batch.keep_cell(pages, address, bytes, layout.id_offset, from) {
             return Some(Err(error));
         }
+        // Since the node was looked at, a batch may have been flushed, or its page read anew:
+        // the cell may be another task's by now.
+        let id = self.tasks.get(task)?.id;
+        let vtable = batch.begun_word(entries.vtable_offset)?;
+        if batch.begun_word(layout.id_offset) != Some(id) || table.task_kind(vtable) != Some(kind) {
+            return Some(Err(ReadError::Unreadable));
+        }
         let mut recorder = Recorder { batch, pages };
         let at = |offset: u32| address.wrapping_add(u64::from(offset));
         let tag = match recorder.number(at(layout.tag_offset), layout.tag_bytes) {
@@ -197,8 +204,8 @@ impl Examiner<'_> {
             walker.walk(table.table(), table.bias(), &mut recorder, future, tree);
             name_targets(table, &mut recorder, tree);
         }
-        let vtable_offset = entries.vtable_offset;
-        let header = batch.keep_cell(pages, address, header_end, vtable_offset, header_end);
+        // With the id: in between the cell may have become another task's.
+        let header = batch.keep_cell(pages, address, least, layout.id_offset, least);
         Some(header.map(|()| stage))
     }
 

@@ -139,6 +139,11 @@ impl Batch {
         self.start_bytes = 0;
     }
 
+    /// A word of the first range of the task that was begun.
+    pub(super) fn begun_word(&self, offset: u32) -> Option<u64> {
+        word(&self.first, self.start_bytes.checked_add(offset as usize)?)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
