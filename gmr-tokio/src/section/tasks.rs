@@ -323,6 +323,10 @@ impl Lister<'_> {
             let Some(id) = self.collection.polled(thread) else { continue };
             let facts = self.collection.tracked.find(id);
             let seen = self.collection.arena.task(id);
+            // Its poll was over when the lists were read: it is in its group.
+            if seen.is_some_and(|seen| seen.state != TaskState::Running) {
+                continue;
+            }
             let kind = self.kind(seen.and_then(|seen| seen.kind), true);
             write_polled(self.collection, thread, id, &kind, facts.as_ref(), self.now_ns, out)?;
         }

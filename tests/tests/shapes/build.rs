@@ -32,17 +32,15 @@ const fn release(name: &'static str, settings: &'static [&'static str]) -> Build
 }
 
 /// Those that every test run compares.
-pub(crate) const USUAL: [Build; 2] = [
-    Build { name: "dev", manifest: "Cargo.toml", profile: "dev", settings: &[] },
-    release("release", &[]),
-];
+pub(crate) const USUAL: [Build; 2] =
+    [Build { name: "dev", manifest: "Cargo.toml", profile: "dev", settings: &[] }, OWN];
 
 /// Types of the program's own crate alone: what the documentation advises.
 pub(crate) const OWN: Build = release("own", &["debug=0", "package.shapes.debug=2"]);
 
 /// The others that have types.
 pub(crate) const FURTHER: [Build; 6] = [
-    OWN,
+    release("release", &[]),
     release("abort", &["debug=0", "package.shapes.debug=2", "panic='abort'"]),
     release("thin", &["debug=0", "package.shapes.debug=2", "lto='thin'"]),
     release("fat", &["debug=2", "lto='fat'", "codegen-units=1"]),
