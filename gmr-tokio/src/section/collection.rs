@@ -256,7 +256,7 @@ impl Collection {
             let seen = runtime.and_then(|number| self.runtimes.get_mut(number));
             let Some(seen) = seen else { continue };
             let count = match () {
-                () if thread.look.is_driving => &mut seen.driving,
+                () if thread.look.is_driving && !thread.look.is_elsewhere => &mut seen.driving,
                 () if thread.is_blocking_task() => &mut seen.blocking,
                 () => &mut seen.others,
             };
@@ -366,7 +366,8 @@ impl Collection {
         };
         for (number, runtime) in self.runtimes.iter().enumerate() {
             let of_this = |thread: &(usize, &ThreadSeen)| {
-                thread.1.runtime == Some(number) && thread.1.look.is_driving
+                let look = &thread.1.look;
+                thread.1.runtime == Some(number) && look.is_driving && !look.is_elsewhere
             };
             let count = runtime.registered.map_or(0, |known| known.metrics.num_workers());
             let with_index = |index: u32| {
