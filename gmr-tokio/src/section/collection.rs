@@ -326,9 +326,13 @@ impl Collection {
         let Some(places) = places else { return };
         let begun_ns = wait::monotonic_ns();
         let threshold_ns = state.chosen.threshold_ns;
+        // A long threshold must not take the report's time: what an earlier report or
+        // the watch has seen may still tell.
+        let left_ns = report.deadline_ns().saturating_sub(begun_ns);
+        let watched_ns = threshold_ns.min(left_ns / 2);
         let mut looks = 1_u32;
         loop {
-            let is_enough = wait::monotonic_ns().saturating_sub(begun_ns) >= threshold_ns;
+            let is_enough = wait::monotonic_ns().saturating_sub(begun_ns) >= watched_ns;
             if looks >= LOOKS && is_enough {
                 break;
             }
@@ -336,7 +340,7 @@ impl Collection {
             if left == 0 {
                 return;
             }
-            report.rest((threshold_ns / u64::from(LOOKS)).max(1));
+            report.rest((watched_ns / u64::from(LOOKS)).max(1));
             if report.check().is_err() {
                 self.is_cut = true;
                 return;
@@ -348,7 +352,8 @@ impl Collection {
         }
         let now_ns = wait::monotonic_ns();
         for worker in &mut self.workers {
-            worker.judge(now_ns);
+            worker.judge(now_ns, threshold_ns);
+            self.is_cut |= worker.first.is_some() && worker.blocked.is_none();
         }
     }
 
@@ -492,12 +497,13 @@ impl WorkerSeen {
         }
     }
 
-    fn judge(&mut self, now_ns: u64) {
+    fn judge(&mut self, now_ns: u64, threshold_ns: u64) {
         let Some(first) = self.first else { return };
         let known = EPISODES.recall(first);
-        self.blocked = Some(Blocked {
+        let for_ns = now_ns.saturating_sub(known.since_ns);
+        self.blocked = (for_ns >= threshold_ns).then(|| Blocked {
             poll: first.poll,
-            for_ns: now_ns.saturating_sub(known.since_ns),
+            for_ns,
             cpu_ns: cpu_ns(first.tid).map(|now| now.saturating_sub(known.cpu_ns)),
             looks: self.looks,
         });
