@@ -447,9 +447,12 @@ impl Collection {
             // A worker between two tasks has an id too, which is in no list. That of a
             // runtime that shuts down is not in its list any more.
             let is_listed = self.arena.task(thread.look.task).is_some();
-            return (is_listed || self.is_blocked_in(thread)).then_some(thread.look.task);
+            let runtime = thread.runtime.and_then(|number| self.runtimes.get(number));
+            if is_listed || runtime.is_none_or(|runtime| runtime.root.is_some()) {
+                return (is_listed || self.is_blocked_in(thread)).then_some(thread.look.task);
+            }
         }
-        // Without lists the runtime has to say that its worker is not parked.
+        // Without a list the runtime has to say that its worker is not parked.
         let polls = self.workers.iter().any(|worker| {
             matches!(worker.standing, Standing::Polling(poll) if poll.task == thread.look.task)
                 && self.is_of(worker, thread)
