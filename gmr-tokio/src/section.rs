@@ -20,6 +20,7 @@ mod findings;
 mod runtime;
 mod tasks;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 
 use gmr_core::model::FindingCode;
@@ -65,34 +66,42 @@ fn with_collected(
 
 /// Green Threads: every task. It collects for both.
 #[derive(Debug)]
-pub(crate) struct GreenThreads(OnceLock<&'static State>);
+pub(crate) struct GreenThreads {
+    state: OnceLock<&'static State>,
+    /// The report that asked last: what was collected for another gives no findings.
+    sequence: AtomicU64,
+}
 
 impl GreenThreads {
     pub(crate) const fn new() -> Self {
-        GreenThreads(OnceLock::new())
+        GreenThreads { state: OnceLock::new(), sequence: AtomicU64::new(0) }
     }
 
     pub(crate) fn belongs_to(&self, state: &'static State) {
-        let _ = self.0.set(state);
+        let _ = self.state.set(state);
     }
 }
 
 // SAFETY: see the head of this file.
 unsafe impl SignalSafeSection for GreenThreads {
     fn collect(&self, report: &mut dyn Collecting) {
-        let Some(state) = self.0.get().copied() else { return };
+        let Some(state) = self.state.get().copied() else { return };
+        self.sequence.store(report.sequence(), Ordering::Release);
         let Some(mut collection) = state.collection.get().and_then(try_lock) else { return };
         collection.collect(state, report);
     }
 
     fn findings(&self, stacks: &dyn Stacks, give: &mut dyn FnMut(FindingCode, &str, &[u32])) {
-        let Some(state) = self.0.get().copied() else { return };
+        let Some(state) = self.state.get().copied() else { return };
         let Some(collection) = state.collection.get().and_then(try_lock) else { return };
+        if collection.sequence != self.sequence.load(Ordering::Acquire) {
+            return;
+        }
         findings::give(state, &collection, stacks, give);
     }
 
     fn generate(&self, out: &mut SectionWriter<'_>) -> SectionResult {
-        with_collected(&self.0, out, tasks::write)
+        with_collected(&self.state, out, tasks::write)
     }
 
     fn place(&self) -> Place {

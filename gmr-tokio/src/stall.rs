@@ -23,8 +23,8 @@
 mod error;
 mod list;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -50,8 +50,25 @@ const MAX_WORKERS: usize = 1024;
 /// Rounds between two searches for the threads of workers.
 const SEARCH_EVERY: u32 = 16;
 
-/// There is one at most.
-static IS_RUNNING: AtomicBool = AtomicBool::new(false);
+/// The one that runs: there is one at most, but for those of earlier setups, which end.
+static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
+
+struct Running {
+    state: &'static State,
+    shared: Arc<Shared>,
+}
+
+fn running() -> MutexGuard<'static, Option<Running>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The watch has ended: makes room for another.
+fn leave(shared: &Arc<Shared>) {
+    let mut running = running();
+    if running.as_ref().is_some_and(|own| Arc::ptr_eq(&own.shared, shared)) {
+        *running = None;
+    }
+}
 
 /// A stall watch that runs. Letting it go changes nothing; [`stop`](Self::stop) ends it.
 #[derive(Debug)]
@@ -67,6 +84,13 @@ struct Shared {
     reports: AtomicU64,
 }
 
+impl Shared {
+    fn end(&self) {
+        self.stop.store(1, Ordering::Release);
+        wait::wake_all(&self.stop);
+    }
+}
+
 impl StallWatch {
     /// How many reports it has requested.
     #[must_use]
@@ -76,8 +100,7 @@ impl StallWatch {
 
     /// Ends the watch, and waits until it has ended.
     pub fn stop(self) {
-        self.shared.stop.store(1, Ordering::Release);
-        wait::wake_all(&self.shared.stop);
+        self.shared.end();
         // It catches nothing and panics nowhere; were it otherwise, it has ended too.
         let _ = self.thread.join();
     }
@@ -121,20 +144,29 @@ pub(crate) fn start(
     state: &'static State,
     threshold: Duration,
 ) -> Result<StallWatch, StallWatchError> {
-    if IS_RUNNING.swap(true, Ordering::AcqRel) {
-        return Err(StallWatchError::Running);
-    }
     let shared = Arc::new(Shared::default());
+    {
+        let mut running = running();
+        if let Some(earlier) = &*running {
+            if core::ptr::eq(earlier.state, state) {
+                return Err(StallWatchError::Running);
+            }
+            // Of a setup that was shut down: nobody takes its requests.
+            earlier.shared.end();
+        }
+        *running = Some(Running { state, shared: Arc::clone(&shared) });
+    }
     let watch = Watch::new(state, nanoseconds(threshold).max(1), Arc::clone(&shared));
+    let own = Arc::clone(&shared);
     let thread = std::thread::Builder::new()
         .name("gmr-stall-watch".into())
         .spawn(move || {
             block_signals();
             watch.run();
-            IS_RUNNING.store(false, Ordering::Release);
+            leave(&own);
         })
         .map_err(|error| {
-            IS_RUNNING.store(false, Ordering::Release);
+            leave(&shared);
             StallWatchError::Thread(error)
         })?;
     Ok(StallWatch { shared, thread })

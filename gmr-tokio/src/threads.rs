@@ -22,6 +22,7 @@ mod learn;
 
 use gmr_core::hosted::memory::{self, Range};
 
+use crate::runtimes::{self, Registered};
 pub(crate) use learn::{handle_words, learn};
 
 /// Bytes of a scheduler's context that are looked at.
@@ -101,12 +102,15 @@ pub(crate) struct Look {
     /// task; of a multi-thread worker between tasks that of the task that started
     /// it. 0: none.
     pub(crate) task: u64,
-    /// The runtime that it has entered, as an address; 0: none.
+    /// The runtime that it drives if that is registered, else that it has entered, as an
+    /// address; 0: none.
     pub(crate) runtime: u64,
     /// What that is, if the tag is known.
     pub(crate) flavor: Option<Flavor>,
     /// It drives that runtime, or one that it has entered before.
     pub(crate) is_driving: bool,
+    /// What it drives is not `runtime`, but one that nobody has registered.
+    pub(crate) is_elsewhere: bool,
     /// Its index among the workers of the runtime.
     pub(crate) index: Option<u32>,
     /// The worker's core is with the context: it polls, or it parks.
@@ -183,16 +187,24 @@ impl Places {
 
     fn look_at_context(&self, context: u64, look: &mut Look) {
         let Some(bytes) = read_words::<CONTEXT_BYTES>(context) else { return };
+        let Some(entered) = look.flavor else { return };
+        look.index = self.index(&bytes, entered, look.runtime);
+        if look.index.is_none() && (entered == Flavor::CurrentThread || self.worker.is_some()) {
+            // `Handle::enter` within a poll: the context is still that of the runtime
+            // that polls.
+            let of = |known: &Registered| self.index(&bytes, known.flavor, known.address);
+            let mut known = runtimes::registered().filter(|known| known.address != 0);
+            let driven = known.find_map(|known| Some((known, of(known)?)));
+            let Some((known, index)) = driven else {
+                look.is_elsewhere = true;
+                return;
+            };
+            (look.flavor, look.runtime) = (Some(known.flavor), known.address);
+            look.index = Some(index);
+        }
         let places = match look.flavor {
-            Some(Flavor::CurrentThread) => {
-                look.index = Some(0);
-                &self.current
-            }
-            Some(Flavor::MultiThread) => {
-                look.index = self.worker.and_then(|places| places.index(&bytes, look.runtime));
-                &self.multi
-            }
-            None => return,
+            Some(Flavor::CurrentThread) => &self.current,
+            _ => &self.multi,
         };
         let Some(place) = places.tick else { return };
         let core = word(&bytes, place.core_offset as usize).filter(|core| is_plausible(*core));
@@ -200,6 +212,18 @@ impl Places {
             look.has_core = true;
             look.tick =
                 read_words::<4>(core.wrapping_add(place.tick_offset)).map(u32::from_ne_bytes);
+        }
+    }
+
+    /// The index among the workers of `runtime`, if the context is one of theirs.
+    fn index(&self, context: &[u8], flavor: Flavor, runtime: u64) -> Option<u32> {
+        match flavor {
+            // Its context has the handle itself.
+            Flavor::CurrentThread => {
+                let mut words = context.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word));
+                words.any(|word| word == runtime).then_some(0)
+            }
+            Flavor::MultiThread => self.worker?.index(context, runtime),
         }
     }
 

@@ -284,7 +284,7 @@ impl Collection {
             let seen = runtime.and_then(|number| self.runtimes.get_mut(number));
             let Some(seen) = seen else { continue };
             let count = match () {
-                () if thread.look.is_driving => &mut seen.driving,
+                () if thread.look.is_driving && !thread.look.is_elsewhere => &mut seen.driving,
                 () if thread.is_blocking_task() => &mut seen.blocking,
                 () => &mut seen.others,
             };
@@ -373,9 +373,13 @@ impl Collection {
         let Some(places) = places else { return };
         let begun_ns = wait::monotonic_ns();
         let threshold_ns = state.chosen.threshold_ns;
+        // A long threshold must not take the report's time: what an earlier report or
+        // the watch has seen may still tell.
+        let left_ns = report.deadline_ns().saturating_sub(begun_ns);
+        let watched_ns = threshold_ns.min(left_ns / 2);
         let mut looks = 1_u32;
         loop {
-            let is_enough = wait::monotonic_ns().saturating_sub(begun_ns) >= threshold_ns;
+            let is_enough = wait::monotonic_ns().saturating_sub(begun_ns) >= watched_ns;
             if looks >= LOOKS && is_enough {
                 break;
             }
@@ -383,7 +387,7 @@ impl Collection {
             if left == 0 {
                 return;
             }
-            report.rest((threshold_ns / u64::from(LOOKS)).max(1));
+            report.rest((watched_ns / u64::from(LOOKS)).max(1));
             if report.check().is_err() {
                 self.is_cut = true;
                 return;
@@ -395,7 +399,8 @@ impl Collection {
         }
         let now_ns = wait::monotonic_ns();
         for worker in &mut self.workers {
-            worker.judge(now_ns);
+            worker.judge(now_ns, threshold_ns);
+            self.is_cut |= worker.first.is_some() && worker.blocked.is_none();
         }
     }
 
@@ -413,7 +418,8 @@ impl Collection {
         };
         for (number, runtime) in self.runtimes.iter().enumerate() {
             let of_this = |thread: &(usize, &ThreadSeen)| {
-                thread.1.runtime == Some(number) && thread.1.look.is_driving
+                let look = &thread.1.look;
+                thread.1.runtime == Some(number) && look.is_driving && !look.is_elsewhere
             };
             let count = runtime.registered.map_or(0, |known| known.metrics.num_workers());
             let with_index = |index: u32| {
@@ -488,9 +494,12 @@ impl Collection {
             // A worker between two tasks has an id too, which is in no list. That of a
             // runtime that shuts down is not in its list any more.
             let is_listed = self.arena.task(thread.look.task).is_some();
-            return (is_listed || self.is_blocked_in(thread)).then_some(thread.look.task);
+            let runtime = thread.runtime.and_then(|number| self.runtimes.get(number));
+            if is_listed || runtime.is_none_or(|runtime| runtime.root.is_some()) {
+                return (is_listed || self.is_blocked_in(thread)).then_some(thread.look.task);
+            }
         }
-        // Without lists the runtime has to say that its worker is not parked.
+        // Without a list the runtime has to say that its worker is not parked.
         let polls = self.workers.iter().any(|worker| {
             matches!(worker.standing, Standing::Polling(poll) if poll.task == thread.look.task)
                 && self.is_of(worker, thread)
@@ -538,12 +547,13 @@ impl WorkerSeen {
         }
     }
 
-    fn judge(&mut self, now_ns: u64) {
+    fn judge(&mut self, now_ns: u64, threshold_ns: u64) {
         let Some(first) = self.first else { return };
         let known = EPISODES.recall(first);
-        self.blocked = Some(Blocked {
+        let for_ns = now_ns.saturating_sub(known.since_ns);
+        self.blocked = (for_ns >= threshold_ns).then(|| Blocked {
             poll: first.poll,
-            for_ns: now_ns.saturating_sub(known.since_ns),
+            for_ns,
             cpu_ns: cpu_ns(first.tid).map(|now| now.saturating_sub(known.cpu_ns)),
             looks: self.looks,
         });

@@ -47,6 +47,7 @@ pub(super) fn write(
                 let lister = Lister { collection, table, now_ns };
                 lister.write_running(out)?;
                 lister.write_groups(out)?;
+                write_unlisted(collection, now_ns, out)?;
                 write_blocking(collection, Some(table), out)
             })
         }
@@ -54,7 +55,7 @@ pub(super) fn write(
             let collection = &*collection;
             out.blocks("tasks", |out| {
                 write_running_alone(collection, now_ns, out)?;
-                write_tracked(collection, now_ns, out)?;
+                write_tracked(collection, now_ns, crate::tracked::each, "no await table", out)?;
                 write_blocking(collection, None, out)
             })
         }
@@ -181,7 +182,9 @@ fn write_sources(
         text.text("runtime ").number(number).text(": ").text(outcome.words());
         if outcome == Outcome::Failed {
             let why = registered.probe.get().map_or("", |probe| probe.why());
-            text.text(": ").text(why).text("; its tasks are not listed");
+            text.text(": ")
+                .text(why)
+                .text("; of its tasks those are shown that the program tracks itself");
         } else if runtime.root.is_none() {
             text.text("; its list of tasks is not where the await table says: not listed");
         }
@@ -649,15 +652,36 @@ fn write_running_alone(
     Ok(())
 }
 
-/// Without a table: what is tracked, each by itself.
-fn write_tracked(
+/// Of runtimes whose lists are not read: what is tracked.
+fn write_unlisted(
     collection: &Collection,
     now_ns: u64,
     out: &mut SectionWriter<'_>,
 ) -> SectionResult {
+    if collection.runtimes.iter().all(|runtime| runtime.root.is_some()) {
+        return Ok(());
+    }
+    // Those that were there before the lists were walked: newer ones are in no list
+    // that was read either.
+    let each = |take: &mut dyn FnMut(&Facts) -> bool| {
+        let is_unlisted =
+            |facts: &Facts| facts.task_id.is_some_and(|id| collection.arena.task(id).is_none());
+        collection.tracked.each(&mut |facts| !is_unlisted(facts) || take(facts));
+    };
+    write_tracked(collection, now_ns, each, "it is in no list that could be read", out)
+}
+
+/// What is tracked, each by itself: all that `each` gives.
+fn write_tracked(
+    collection: &Collection,
+    now_ns: u64,
+    each: impl FnOnce(&mut dyn FnMut(&Facts) -> bool),
+    why: &str,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
     let (mut shown, mut left_out) = (0_u32, 0_u64);
     let mut outcome = Ok(());
-    crate::tracked::each(&mut |facts| {
+    each(&mut |facts| {
         let state = match facts.phase {
             Phase::New => TaskState::New,
             Phase::Suspended => TaskState::Suspended,
@@ -686,7 +710,7 @@ fn write_tracked(
         };
         outcome = out.task(&task, |out| {
             write_facts(facts, now_ns, out)?;
-            out.value("undecoded", "no await table")?;
+            out.value("undecoded", why)?;
             write_traces(collection, facts, out)?;
             Ok(())
         });
@@ -697,4 +721,36 @@ fn write_tracked(
         out.value("tracked futures left out", left_out)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn of_a_runtime_whose_list_is_not_read_the_tracked_tasks_are_shown() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let registered = crate::runtimes::keep(runtime.handle()).unwrap();
+        registered.root.set(None).unwrap();
+        let reports = crate::setup_autorun(crate::package!()).install().unwrap();
+        let _ = crate::wait_until_ready(Duration::from_secs(120));
+        let entered = runtime.enter();
+        let task = crate::spawn_named("tracked all the same", std::future::pending::<()>());
+        drop(entered);
+        let id = task.id().to_string().parse::<u64>().unwrap();
+        let mut is_parked = false;
+        while !is_parked {
+            crate::tracked::each(&mut |facts| {
+                is_parked |= facts.task_id == Some(id) && facts.phase == Phase::Suspended;
+                true
+            });
+        }
+        let report = reports.report(crate::View::Text).unwrap();
+        assert!(report.contains("\"tracked all the same\""), "{report}");
+        assert!(report.contains("undecoded = it is in no list that could be read"), "{report}");
+        reports.shutdown();
+    }
 }

@@ -180,6 +180,9 @@ impl State {
         });
         if is_new {
             (self.chosen.spawn_probe)(&registered.handle, Arc::clone(probe));
+        } else if probe.outcome() == Outcome::Parked {
+            // Of a setup that was shut down before it looked: it would park for ever.
+            probe_changed(probe);
         }
     }
 
@@ -189,7 +192,8 @@ impl State {
     }
 
     pub(super) fn wait_until_ready(&self, patience: Duration) -> Result<(), String> {
-        let until = Instant::now() + patience;
+        // `None`: for ever.
+        let until = Instant::now().checked_add(patience);
         let mut guard = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let missing = match self.readiness() {
@@ -197,7 +201,9 @@ impl State {
                 Readiness::Never(why) => return Err(why),
                 Readiness::NotYet(what) => what,
             };
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(Duration::from_secs(1 << 20), |until| {
+                until.saturating_duration_since(Instant::now())
+            });
             if left.is_zero() {
                 return Err(missing);
             }
@@ -214,7 +220,10 @@ impl State {
         }
         let mut missing = None;
         for (registered, number) in runtimes::registered().zip(1..) {
-            let Some(probe) = registered.probe.get() else { continue };
+            let Some(probe) = registered.probe.get() else {
+                missing = Some(format!("the self test of runtime {number} has not begun"));
+                continue;
+            };
             let outcome = probe.outcome();
             if outcome == Outcome::Failed {
                 return Readiness::Never(format!(

@@ -260,6 +260,24 @@ impl Index {
         self.left_out
     }
 
+    /// Calls `take` with the facts of each that was there when it was filled and still is,
+    /// until it returns `false`.
+    ///
+    /// # Signal safety
+    ///
+    /// Safe, if `take` is.
+    pub(crate) fn each(&self, take: &mut dyn FnMut(&Facts) -> bool) {
+        let rate = Rate::now();
+        for (id, _, index) in &self.places {
+            let facts = ENTRIES.get(*index).and_then(|entry| Facts::of(entry, rate));
+            if let Some(facts) = facts.filter(|facts| facts.task_id == Some(*id))
+                && !take(&facts)
+            {
+                return;
+            }
+        }
+    }
+
     /// The facts of a task that was there when it was filled: of its own future, if that
     /// is tracked, else of a tracked future that it polled first.
     ///
