@@ -101,6 +101,10 @@ mod table;
 mod text;
 #[cfg(gmr_engine)]
 mod threads;
+#[cfg_attr(
+    not(all(gmr_engine, feature = "waker-trace")),
+    allow(dead_code, unused_imports, reason = "for reports, and for waker traces")
+)]
 mod tracked;
 #[cfg(feature = "waker-trace")]
 mod waker_trace;

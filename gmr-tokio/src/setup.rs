@@ -138,6 +138,14 @@ impl Options {
         self
     }
 
+    /// Has polls of tracked futures leave traces, from now on: see
+    /// [`trace_wakers`](crate::trace_wakers), also for what it costs.
+    #[cfg(feature = "waker-trace")]
+    pub fn waker_trace(self, is_on: bool) -> Self {
+        crate::trace_wakers(is_on);
+        self
+    }
+
     /// The most memory that making the await table from debug information may take,
     /// in bytes; 256 MiB by default.
     pub fn await_table_memory(mut self, bytes: u64) -> Self {

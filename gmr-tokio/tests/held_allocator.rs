@@ -86,9 +86,10 @@ fn tasks_and_blocked_workers_are_told_while_nothing_can_be_allocated() {
     let ids = [(); 2].map(|()| runtime.spawn(blocked.clone().blocks()).id());
     blocked.wait_for(2);
 
+    let own_pid = std::process::id().cast_signed();
     IS_HELD.store(true, Ordering::Release);
     // SAFETY: a signal to this process, which it handles.
-    unsafe { libc::kill(libc::getpid(), libc::SIGUSR2) };
+    unsafe { libc::kill(own_pid, libc::SIGUSR2) };
     let has_ended = wait_for_end(file.as_raw_fd());
     IS_HELD.store(false, Ordering::Release);
 

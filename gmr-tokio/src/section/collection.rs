@@ -85,6 +85,20 @@ pub(super) struct RuntimeSeen {
     pub(super) others: u32,
 }
 
+/// Waker traces that are shown.
+#[cfg(feature = "waker-trace")]
+const MAX_TRACES: usize = 256;
+
+/// The stack at which a tracked future left its waker.
+#[cfg(feature = "waker-trace")]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trace {
+    pub(super) id: tracked::Id,
+    pub(super) stack: gmr_core::section::StackId,
+    pub(super) is_of_last_poll: bool,
+    pub(super) is_cut: bool,
+}
+
 /// A worker that was looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WorkerSeen {
@@ -145,6 +159,11 @@ pub(crate) struct Collection {
     pub(super) extra_facts: Vec<tracked::Facts>,
     pub(super) extras_left_out: u32,
     pub(super) tracked: tracked::Index,
+    /// Stacks at which tracked futures left their wakers.
+    #[cfg(feature = "waker-trace")]
+    pub(super) traces: Vec<Trace>,
+    #[cfg(feature = "waker-trace")]
+    pub(super) traces_left_out: u64,
     /// For sorting groups.
     pub(super) order: Vec<(u8, u64, u64, u32)>,
     /// The deadline came before all was done.
@@ -171,6 +190,10 @@ impl Collection {
             extra_facts: Vec::with_capacity(MAX_EXTRAS),
             extras_left_out: 0,
             tracked: tracked::Index::new(MAX_TRACKED),
+            #[cfg(feature = "waker-trace")]
+            traces: Vec::with_capacity(MAX_TRACES),
+            #[cfg(feature = "waker-trace")]
+            traces_left_out: 0,
             order: Vec::with_capacity(crate::collect::MAX_GROUPS),
             is_cut: false,
             collected_ns: 0,
@@ -193,6 +216,8 @@ impl Collection {
         self.extras.clear();
         self.extra_facts.clear();
         self.extras_left_out = 0;
+        #[cfg(feature = "waker-trace")]
+        self.traces.clear();
         self.is_cut = false;
     }
 
@@ -211,6 +236,9 @@ impl Collection {
             self.look_at_threads(places, &*report);
         }
         self.tracked.fill();
+        #[cfg(feature = "waker-trace")]
+        self.collect_traces(report);
+        let is_over = || report.check().is_err();
         self.collect_tasks(state, &is_over);
         self.judge_workers(state, &*report);
         self.is_cut |= is_over();
@@ -292,6 +320,25 @@ impl Collection {
         self.local_sets = count;
         self.collect_extras();
         collect(table, &self.roots, &self.extras, &mut self.arena, is_over);
+    }
+
+    #[cfg(feature = "waker-trace")]
+    fn collect_traces(&mut self, report: &mut dyn Collecting) {
+        let (traces, mut left_out) = (&mut self.traces, 0_u64);
+        crate::waker_trace::each(&mut |trace| {
+            let has_room = traces.len() < traces.capacity();
+            match report.add_stack(trace.addresses).filter(|_| has_room) {
+                Some(stack) => traces.push(Trace {
+                    id: trace.facts.id,
+                    stack,
+                    is_of_last_poll: trace.is_of_last_poll,
+                    is_cut: trace.is_cut,
+                }),
+                None => left_out = left_out.saturating_add(1),
+            }
+            true
+        });
+        self.traces_left_out = left_out;
     }
 
     /// Tracked futures that no list leads to.

@@ -35,7 +35,7 @@ pub(super) fn write(
     collection: &mut Collection,
     out: &mut SectionWriter<'_>,
 ) -> SectionResult {
-    write_summary(collection, out)?;
+    write_summary(collection, state.table(), out)?;
     write_sources(state, collection, out)?;
     write_limits(collection, out)?;
     let now_ns = collection.collected_ns;
@@ -61,12 +61,19 @@ pub(super) fn write(
     }
 }
 
-fn write_summary(collection: &Collection, out: &mut SectionWriter<'_>) -> SectionResult {
+fn write_summary(
+    collection: &Collection,
+    table: Option<&TableReady>,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
     let mut text = Text::<160>::new();
     if collection.listing == Listing::Read {
         let roots = collection.arena.roots();
         let seen = roots.iter().fold(0_u64, |sum, root| sum.saturating_add(root.seen));
-        let alive = alive(collection);
+        // The self tests' are not the program's.
+        let own = table.map_or(0, |table| own_tasks(collection, table));
+        let seen = seen.saturating_sub(own);
+        let alive = alive(collection).saturating_sub(own);
         text.number(seen).text(" tasks seen of ").number(alive).text(" alive, ");
     } else {
         text.text("tasks are not listed, ");
@@ -84,6 +91,22 @@ fn write_summary(collection: &Collection, out: &mut SectionWriter<'_>) -> Sectio
     }
     out.value("summary", text.as_str())?;
     Ok(())
+}
+
+/// Whether a kind of task is the self test's.
+fn is_own(table: &TableReady, kind: Option<u32>) -> bool {
+    let table = table.loaded.table();
+    kind.and_then(|kind| table.task(kind))
+        .and_then(|task| table.ty(task.future))
+        .is_some_and(|ty| ty.name.starts_with("gmr_tokio::setup::probe::"))
+}
+
+/// How many tasks of the report are self tests.
+fn own_tasks(collection: &Collection, table: &TableReady) -> u64 {
+    let groups = collection.arena.groups();
+    groups
+        .filter(|group| group.root.is_some() && is_own(table, group.kind))
+        .fold(0_u64, |sum, group| sum.saturating_add(group.count))
 }
 
 /// How many tasks there are: as the lists say; as a runtime's metrics say if its list
@@ -222,6 +245,10 @@ fn write_limits(collection: &Collection, out: &mut SectionWriter<'_>) -> Section
     }
     say(u64::from(collection.threads_left_out), "threads: too many to look at")?;
     say(collection.tracked.left_out(), "tracked futures: too many to be found by their tasks")?;
+    #[cfg(feature = "waker-trace")]
+    say(collection.traces_left_out, "waker traces: too many to be shown")?;
+    #[cfg(feature = "waker-trace")]
+    say(crate::waker_trace::untraced(), "wakers: not traced, there was no room")?;
     say(crate::tracked::untracked(), "futures: not tracked, there was no room")?;
     if !collection.are_local_sets_known {
         out.value("local sets", "not read: one is being registered just now")?;
@@ -314,6 +341,9 @@ impl Lister<'_> {
 
     fn write_group(&self, group: &Group<'_>, out: &mut SectionWriter<'_>) -> SectionResult {
         let is_task = group.root.is_some();
+        if is_task && is_own(self.table, group.kind) {
+            return Ok(());
+        }
         let mut ids = heapless::Vec::<u64, MAX_IDS>::new();
         // Tasks that threads poll have had their blocks; those whose id two threads
         // have, as in block_in_place, too.
@@ -371,6 +401,9 @@ impl Lister<'_> {
                 out.await_level(&level.shown(self.table.loaded.table()))?;
             }
             write_edges(group, out)?;
+            if let Some(facts) = single.filter(|_| levels.is_empty()) {
+                write_traces(self.collection, facts, out)?;
+            }
             if levels.is_empty() {
                 let why = why_no_tree(group.state, group.kind.is_some());
                 if !why.is_empty() {
@@ -517,6 +550,35 @@ fn write_edges(group: &Group<'_>, out: &mut SectionWriter<'_>) -> SectionResult 
     })
 }
 
+/// Where a tracked future left its wakers: native stacks.
+#[cfg(feature = "waker-trace")]
+fn write_traces(
+    collection: &Collection,
+    facts: &Facts,
+    out: &mut SectionWriter<'_>,
+) -> SectionResult {
+    for trace in collection.traces.iter().filter(|trace| trace.id == facts.id) {
+        out.value(
+            "waker of",
+            match (trace.is_of_last_poll, trace.is_cut) {
+                (true, false) => "the last poll",
+                (true, true) => "the last poll; outer frames are missing",
+                (false, false) => "an earlier poll: it may not be waited for any more",
+                (false, true) => {
+                    "an earlier poll: it may not be waited for any more; outer frames are missing"
+                }
+            },
+        )?;
+        out.show_stack(trace.stack)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "waker-trace"))]
+fn write_traces(_: &Collection, _: &Facts, _: &mut SectionWriter<'_>) -> SectionResult {
+    Ok(())
+}
+
 /// Why there is no tree where there might be one.
 fn why_no_tree(state: TaskState, is_kind_known: bool) -> &'static str {
     match state {
@@ -621,6 +683,7 @@ fn write_tracked(
         outcome = out.task(&task, |out| {
             write_facts(facts, now_ns, out)?;
             out.value("undecoded", "no await table")?;
+            write_traces(collection, facts, out)?;
             Ok(())
         });
         outcome.is_ok()
