@@ -36,11 +36,28 @@
 //!
 //! The layouts of futures come from the executable's debug information, or from an
 //! *await table* that `gmr await-table` made of it before it was stripped.
-//! `debug = "full"` (2) for the program's own crates is enough; dependencies need none.
+//! `debug = "full"` (2) for the program's own crates is enough; dependencies need none:
+//!
+//! ```toml
+//! [profile.release]
+//! debug = "full"
+//! [profile.release.package."*"]
+//! debug = "line-tables-only" # or 0: then the stacks of threads lack their lines
+//! ```
+//!
 //! A worker reads it in the background once the setup is done; a report that comes
 //! before that waits for a part of its time, and says that the table is not ready.
 //!
-//! Where that is missing, reports say so, and show what the program tracks itself.
+//! Where that is missing, reports say so, and show less:
+//!
+//! | there is | Green Threads shows |
+//! |---|---|
+//! | debug information of some of the program's crates | every task; of the others' futures that they are not decoded, and why |
+//! | no table, and nothing to make it from | how many tasks are alive, which thread polls which, and [tracked](TrackedExt) futures without their trees |
+//! | line tables only, the feature `waker-trace` | also the stack with which tracked futures began to wait |
+//! | a self test that failed | nothing of that runtime's list, and the reason |
+//!
+//! *Runtime* and the findings of blocked workers need no debug information.
 //!
 //! # Is it right?
 //!

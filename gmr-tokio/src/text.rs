@@ -74,6 +74,15 @@ impl<const BYTES: usize> Text<BYTES> {
         self.number(ns % unit_ns / (unit_ns / 10)).text(unit)
     }
 
+    /// Appends the name of a type or function, without long generic arguments: as the
+    /// report's trees have it.
+    pub(crate) fn name(&mut self, name: &str) -> &mut Self {
+        let mut short = [0_u8; gmr_core::symbols::MAX_NAME_BYTES];
+        let cut = gmr_core::symbols::shorten_into(name, &mut short);
+        self.lossy(short.get(..cut.len).unwrap_or_default());
+        if cut.truncated { self.text(ELLIPSIS) } else { self }
+    }
+
     /// Appends `file:line`.
     pub(crate) fn place(&mut self, file: &str, line: u32) -> &mut Self {
         self.text(file).text(":").number(u64::from(line))
@@ -121,6 +130,13 @@ mod tests {
             }),
             "src/a.rs:7"
         );
+    }
+
+    #[test]
+    fn long_generic_arguments_are_left_out() {
+        let mut text = Text::<384>::new();
+        text.name(&format!("serve<{}>", "argument, ".repeat(20))).text(" and ").name("f<u8>");
+        assert_eq!(text.as_str(), "serve<…> and f<u8>");
     }
 
     #[test]

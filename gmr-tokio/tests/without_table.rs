@@ -29,7 +29,7 @@ fn without_a_table_tracked_tasks_and_workers_are_shown_with_the_reason() {
     blocked.wait_for(1);
     let report = reports.report(gmr_tokio::View::Text).unwrap();
     let tasks = section(&report, "Green Threads");
-    assert!(tasks.contains("summary = tasks are not listed, 1 runtime\n"), "{tasks}");
+    assert!(tasks.contains("summary = tasks are not listed, 3 are alive, 1 runtime\n"), "{tasks}");
     assert!(tasks.contains("await table = none: "), "{tasks}");
     assert!(tasks.contains("over the memory limit"), "{tasks}");
     assert!(tasks.contains("all tasks = unavailable without an await table"), "{tasks}");

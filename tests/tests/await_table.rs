@@ -340,6 +340,16 @@ fn check_says_what_a_program_allows() {
         text.contains("lack names of functions, files and lines, the stacks of tasks"),
         "{text}"
     );
+    assert!(text.contains("[profile.release]") && text.contains("It is stripped."), "{text}");
+    // With a table it lacks no stacks, and Cargo.toml need not change.
+    let table = format!("{}.gmr-await", program.display());
+    let (code, text) =
+        gmr(&["await-table".as_ref(), PROGRAM.as_ref(), "-o".as_ref(), table.as_ref()]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = gmr(&["check".as_ref(), program.as_ref()]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("lack names of functions, files and lines.\n"), "{text}");
+    assert!(text.contains("It is stripped.") && !text.contains("[profile.release]"), "{text}");
     let (code, text) = gmr(&["check".as_ref(), "no-such-file".as_ref()]);
     assert_eq!(code, Some(2), "{text}");
 }

@@ -60,6 +60,8 @@ const THREAD_WIDTH: usize = 60;
 const INDENT: u16 = 2;
 /// Columns between those of a table.
 const GAP: usize = 2;
+/// A cell of a table without a value.
+const NO_CELL: Value<'static> = Value::Text("-");
 /// The same for what belongs to a process.
 const PROCESS_INDENT: u16 = 4;
 
@@ -77,6 +79,7 @@ impl TextView {
             open: [Open { indent: 0, stack_end: None }; CONTAINERS],
             depth: 0,
             last: Line::Heading,
+            tree: tasks::Tree::new(),
             findings: Findings::Elsewhere,
         }))
     }
@@ -101,6 +104,8 @@ struct TextLayout {
     depth: usize,
     last: Line,
     findings: Findings,
+    /// The await tree that is being written.
+    tree: tasks::Tree,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -320,6 +325,8 @@ impl Layout for TextLayout {
     }
 
     fn await_level(&mut self, level: &Await<'_>, out: &mut Output<'_>) {
+        let Some(depth) = self.tree.depth_shown(level) else { return };
+        let level = &Await { depth, ..*level };
         self.one_line(tasks::level_start(level), out, |out| tasks::level_line(out, level));
     }
 
@@ -469,6 +476,7 @@ impl TextLayout {
         let mut written = 0usize;
         let mut column_start = 0usize;
         for value in values {
+            let value = if value == Value::None { NO_CELL } else { value };
             let width = text_width(&value);
             let column = columns.next();
             let room = column.map_or(width, column_width);
@@ -967,7 +975,7 @@ default:·
 queue     depth   oldest
 --------  -----  -------
 mail       1700   3.1 us
-webhooks      2     None
+webhooks      2        -
 ========================================================================
 ====                         Green Threads                          ====
 ========================================================================
@@ -1054,7 +1062,7 @@ one       1  é\\n
 seventeen  -200  so
 sevente   3  so
 short     4
-None
+\\-
              x     more  True
 
 {}wide

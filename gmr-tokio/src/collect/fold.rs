@@ -52,7 +52,6 @@ pub(crate) struct GroupRecord {
 
 /// A task waits for another.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "the section does not show it yet")]
 struct Edge {
     to: u64,
     from: u32,
@@ -111,7 +110,6 @@ impl Trees {
     }
 
     /// Calls `each` with task, level and the id of the task that is waited for there.
-    #[allow(dead_code, reason = "the section does not show it yet")]
     pub(crate) fn edges(&self, group: &GroupRecord, each: &mut dyn FnMut(u32, u32, u64) -> bool) {
         let mut next = group.first_edge;
         while let Some(edge) = self.edges.get(next as usize) {

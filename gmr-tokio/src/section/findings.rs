@@ -5,7 +5,6 @@
 
 use gmr_core::model::{FindingCode, Frame};
 use gmr_core::section::Stacks;
-use gmr_core::symbols::shorten_into;
 
 use super::collection::{Collection, WorkerSeen};
 use super::runtime::describe;
@@ -17,9 +16,6 @@ const MAX_TIDS: usize = 64;
 
 /// Frames that are looked at.
 const MAX_FRAMES: u32 = 128;
-
-/// Bytes of a type's name.
-const MAX_TYPE_BYTES: usize = 128;
 
 pub(super) fn give(
     state: &'static State,
@@ -86,9 +82,7 @@ fn add_task(
     let task = table.zip(kind).and_then(|(table, kind)| table.task(kind));
     if let (Some(table), Some(task)) = (table, task) {
         if let Some(ty) = table.ty(task.future) {
-            let mut short = [0; MAX_TYPE_BYTES];
-            let cut = shorten_into(ty.name, &mut short);
-            text.text("; it is ").lossy(short.get(..cut.len).unwrap_or_default());
+            text.text("; it is ").name(ty.name);
         }
         if task.line != 0 {
             text.text(", defined at ").place(task.file, task.line);

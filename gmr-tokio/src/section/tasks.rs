@@ -78,6 +78,12 @@ fn write_summary(
         text.number(seen).text(" tasks seen of ").number(alive).text(" alive, ");
     } else {
         text.text("tasks are not listed, ");
+        let metrics = collection.runtimes.iter().filter_map(|runtime| runtime.registered);
+        let counts = metrics.map(|known| known.metrics.num_alive_tasks() as u64);
+        let alive = counts.fold(0_u64, u64::saturating_add);
+        if alive != 0 {
+            text.number(alive).text(if alive == 1 { " is alive, " } else { " are alive, " });
+        }
     }
     let all = collection.runtimes.len() as u64;
     let met = collection.runtimes.iter().filter(|runtime| runtime.registered.is_none()).count();
@@ -327,7 +333,8 @@ impl Lister<'_> {
             let facts = self.collection.tracked.find(id);
             let seen = self.collection.arena.task(id);
             // Its poll was over when the lists were read: it is in its group.
-            if seen.is_some_and(|seen| seen.state != TaskState::Running) {
+            let is_over = seen.is_some_and(|seen| seen.state != TaskState::Running);
+            if is_over || is_own(self.table, seen.and_then(|seen| seen.kind)) {
                 continue;
             }
             let kind = self.kind(seen.and_then(|seen| seen.kind), true);
@@ -380,6 +387,9 @@ impl Lister<'_> {
             facts.as_ref().and_then(|facts| waits_for_ns(facts, self.now_ns))
         };
         let kind = self.kind(group.kind, is_task);
+        // What the tree begins with is not said twice.
+        let begins = group.levels().first().map(|level| level.shown(self.table.loaded.table()));
+        let future = kind.future.filter(|name| begins.is_none_or(|level| level.function != *name));
         let single = facts.as_ref().filter(|_| count == 1);
         let task = Task {
             count,
@@ -388,7 +398,7 @@ impl Lister<'_> {
             state: group.state,
             tid: None,
             for_ns: longest,
-            future: kind.future,
+            future,
         };
         out.task(&task, |out| {
             write_place(kind.place, out)?;
@@ -407,7 +417,10 @@ impl Lister<'_> {
             for level in levels {
                 out.await_level(&level.shown(self.table.loaded.table()))?;
             }
-            write_edges(group, out)?;
+            // The tree of one task has its edges in its lines.
+            if group.count > 1 {
+                write_edges(group, out)?;
+            }
             if let Some(facts) = single.filter(|_| levels.is_empty()) {
                 write_traces(self.collection, facts, out)?;
             }

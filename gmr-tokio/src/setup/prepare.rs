@@ -1,6 +1,8 @@
 //! What reports need, prepared in the background. See [`super`].
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -267,6 +269,12 @@ fn root_of(probe: &Arc<Probe>) -> Option<Root> {
     *runtimes::registered().find(is_its)?.root.get()?
 }
 
+/// What the kernel appends to the path of a file that was unlinked is no part of it.
+fn without_deleted(path: PathBuf) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.strip_suffix(b" (deleted)").map_or(path.clone(), |path| OsStr::from_bytes(path).into())
+}
+
 fn find_table(chosen: &Chosen) -> Result<Table, String> {
     let limits = Limits {
         memory_bytes: chosen.memory_bytes,
@@ -276,7 +284,9 @@ fn find_table(chosen: &Chosen) -> Result<Table, String> {
     let path = std::env::current_exe()
         .or_else(|_| std::fs::read_link("/proc/self/exe"))
         .unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
-    // The executable itself, also if its file was replaced.
+    // The executable itself, also if its file was replaced. What lies beside the place
+    // where it was may still be of this build: build-ids tell.
+    let path = without_deleted(path);
     let file = File::open("/proc/self/exe").ok();
     find(&path, file, chosen.await_table.as_deref(), &limits).map_err(|error| error.to_string())
 }

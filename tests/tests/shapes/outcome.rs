@@ -32,7 +32,8 @@ impl Outcome {
         // Blocking closures are not the suite's subject, and what reports spawn to
         // test themselves is not the program's.
         let is_own = |task: &Task| {
-            task.future.as_deref().is_some_and(|name| name.starts_with("gmr_tokio::"))
+            let begins = task.stack.first().map(|level| level.function.as_str());
+            task.future.as_deref().or(begins).is_some_and(|name| name.starts_with("gmr_tokio::"))
         };
         let others = seen
             .tasks

@@ -8,7 +8,9 @@
 //!    given, if the rule has not all of them. It is one line, however long, for
 //!    grep.
 //! 3. One level of a tree: `src/db.rs:20  heat::db::acquire (NOTE) -> task 17`. What
-//!    is not known to be suspended at that place says so in parentheses.
+//!    is not known to be suspended at that place says so in parentheses. Levels that only
+//!    pass a poll on (`PollFn`) have no line, and what they hold is not indented for them;
+//!    JSON has them.
 //!
 //! # Limits
 //!
@@ -30,6 +32,38 @@ const MAX_SHOWN_DEPTH: u32 = 48;
 
 /// Columns that a level is indented by below its outer one.
 const LEVEL_INDENT: usize = 2;
+
+/// Types that only pass a poll on to what they hold, which follows: lines of theirs would
+/// be half of a tree, and say nothing.
+const PASS_ON: [&str; 2] = ["core::future::poll_fn::PollFn<", "tokio::task::coop::Coop<"];
+
+/// Which levels above the one to come were left out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tree {
+    /// Bit by bit, by depth. What is deeper is always shown.
+    left_out: u128,
+}
+
+impl Tree {
+    pub(super) const fn new() -> Self {
+        Tree { left_out: 0 }
+    }
+
+    /// How deep a level is shown; `None`: not at all.
+    pub(super) fn depth_shown(&mut self, level: &Await<'_>) -> Option<u32> {
+        let bit = 1_u128.checked_shl(level.depth).unwrap_or(0);
+        // Deeper ones, and one of this depth, belonged to another branch.
+        self.left_out &= if bit == 0 { u128::MAX } else { bit.saturating_sub(1) };
+        let passes_on = PASS_ON.iter().any(|name| level.function.starts_with(name));
+        let says_more = level.file.is_some() || level.waits_for.is_some() || !level.note.is_empty();
+        if level.kind == AwaitKind::Holder && passes_on && !says_more {
+            self.left_out |= bit;
+            // Beyond the bits it is shown.
+            return (bit == 0).then(|| level.depth.saturating_sub(self.left_out.count_ones()));
+        }
+        Some(level.depth.saturating_sub(self.left_out.count_ones()))
+    }
+}
 
 impl TextLayout {
     pub(super) fn task(&mut self, task: &Task<'_>, out: &mut Output<'_>) {
@@ -281,6 +315,43 @@ mod tests {
         assert_eq!(at(48), indented(96, function));
         assert_eq!(at(49), indented(96, &std::format!("(depth 49) {function}")));
         assert_eq!(at(u32::MAX), indented(96, &std::format!("(depth 4294967295) {function}")));
+    }
+
+    #[test]
+    fn what_only_passes_a_poll_on_is_left_out() {
+        let poll_fn = "core::future::poll_fn::PollFn<heat::api::handle::{closure#0}>";
+        let level = |depth, kind, function| Await { depth, kind, function, ..LEAF };
+        let holder = |depth| level(depth, AwaitKind::Holder, poll_fn);
+        let leaf = |depth, function| level(depth, AwaitKind::Leaf, function);
+        let tree = |levels: &[Await<'_>]| -> Vec<String> {
+            let mut events = std::vec![Event::BeginTask(TASK)];
+            events.extend(levels.iter().copied().map(Event::Await));
+            lines(&events).into_iter().skip(2).filter(|line| !line.is_empty()).collect()
+        };
+        // Its branches move up; what comes after them is not deeper than it is.
+        let coop = level(2, AwaitKind::Holder, "tokio::task::coop::Coop<…>");
+        let select = [
+            Await { depth: 0, ..LEVEL },
+            holder(1),
+            coop,
+            leaf(3, "a"),
+            leaf(2, "b"),
+            leaf(1, "c"),
+            holder(1),
+            leaf(2, "d"),
+        ];
+        assert_eq!(tree(&select), ["src/api.rs:57  heat::api::handle", "  a", "  b", "  c", "  d"]);
+        // What is really waited for, or has more to say, stays.
+        assert_eq!(tree(&[leaf(0, poll_fn)]), [poll_fn]);
+        let noted = Await { note: "n", ..holder(0) };
+        assert_eq!(tree(&[noted, leaf(1, "a")]), [std::format!("{poll_fn} (n)"), "  a".into()]);
+        // The next task begins anew, and so does what is too deep to be remembered.
+        assert_eq!(tree(&[holder(0)]), [""; 0]);
+        let deep = [holder(128), leaf(129, "a")];
+        assert_eq!(
+            tree(&deep).iter().map(|line| line.trim_start()).collect::<Vec<_>>(),
+            [&std::format!("(depth 128) {poll_fn}"), "(depth 129) a"]
+        );
     }
 
     #[test]

@@ -17,6 +17,13 @@ const PROFILE: [&str; 5] = [
     "  debug = \"line-tables-only\"  # dependencies: files and lines; tasks need none",
 ];
 
+/// What else helps a program that is stripped.
+const STRIPPED: [&str; 3] = [
+    "It is stripped. Either keep what the build made (strip = false), or ship it as it is:",
+    "  gmr await-table UNSTRIPPED -o PROGRAM.gmr-await   # beside it: where tasks wait",
+    "  gmr symbolize REPORT --debug-dir DIR              # names and lines, afterwards",
+];
+
 /// Looks at a program, and prints what there is and what is missing: exit code.
 pub(crate) fn check(path: &Path) -> u8 {
     match inspect(path, &limits(Vec::new())) {
@@ -76,7 +83,13 @@ fn judge(path: &Path, found: &Inspection) -> (u8, String) {
         tasks(found, &mut line);
     }
     if found.lines.is_none() || !has_tasks {
-        PROFILE.iter().for_each(|text| line(format!("  {text}")));
+        // That a table was made says that there was debug information.
+        if found.table.is_none() || has_names {
+            PROFILE.iter().for_each(|text| line(format!("  {text}")));
+        }
+        if !has_names {
+            STRIPPED.iter().for_each(|text| line(format!("  {text}")));
+        }
     }
     (u8::from(!missing.is_empty()), text)
 }

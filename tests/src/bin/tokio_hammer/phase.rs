@@ -88,7 +88,10 @@ impl Phase {
     /// Nothing was wrong or missing, and something was seen if there were reports.
     pub(crate) fn is_true(&self) -> bool {
         let is_idle = self.reports == 0 || self.judged == 0;
-        self.wrong == 0 && self.missing == 0 && self.twice == 0 && (!is_idle || self.name == "no reports")
+        self.wrong == 0
+            && self.missing == 0
+            && self.twice == 0
+            && (!is_idle || self.name == "no reports")
     }
 
     fn report(&mut self, reports: Handle, load: &Load, lies: bool) {
