@@ -9,7 +9,6 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use gmr_core::StackId;
-use gmr_core::hosted::wait;
 use gmr_core::model::{Await, AwaitKind, FindingCode, Task, TaskState};
 use gmr_core::section::{Collecting, Place, Stacks};
 use gmr_std::{SectionResult, SectionWriter, SignalSafeSection};
@@ -40,7 +39,7 @@ pub(crate) fn obey(word: &str) -> Option<String> {
 fn secret_thread() -> String {
     let (sender, receiver) = channel();
     let started = thread::Builder::new().name("token=s3am".to_owned()).spawn(move || {
-        let _ = sender.send(wait::gettid());
+        let _ = sender.send(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned());
         waits_in_secret();
     });
     let tid = receiver.recv().expect("the thread's number");
@@ -128,7 +127,7 @@ unsafe impl SignalSafeSection for Witness {
         self.own.store(own, Ordering::Release);
         self.saw_secret.store(saw_secret, Ordering::Release);
         report.rest(1_000_000);
-        let is_in_time = report.check().is_ok() && wait::monotonic_ns() < report.deadline_ns();
+        let is_in_time = report.check().is_ok() && monotonic_ns() < report.deadline_ns();
         self.was_in_time.store(is_in_time, Ordering::Release);
         // As if called from their first instruction.
         let addresses =
@@ -294,4 +293,9 @@ pub(crate) fn find(name: &str) -> Option<(&'static str, &'static dyn SignalSafeS
         "patient" => ("Patient", &PATIENT),
         _ => return None,
     })
+}
+
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
