@@ -27,7 +27,7 @@ use gmr_core::model::FindingCode;
 use gmr_core::section::Stacks;
 use gmr_core::{Collecting, Place, SectionError, SectionResult, SectionWriter, SignalSafeSection};
 
-use crate::setup::State;
+use crate::setup::{NO_ROOM, State};
 pub(crate) use collection::Collection;
 
 pub(crate) const GREEN_THREADS: &str = "Green Threads";
@@ -55,7 +55,9 @@ fn with_collected(
     };
     let collection = state.collection.get();
     let Some(collection) = collection else {
-        return Err(SectionError::Skipped("the setup has not ended"));
+        let is_over = state.places().is_some();
+        let why = if is_over { NO_ROOM } else { "the setup has not ended" };
+        return Err(SectionError::Skipped(why));
     };
     let mut collection = try_lock(collection).ok_or(NOT_COLLECTED)?;
     if collection.sequence != out.sequence() {

@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::task::LocalSet;
 
 #[cfg(gmr_engine)]
-pub(crate) use prepare::{Chosen, State, TableReady};
+pub(crate) use prepare::{Chosen, NO_ROOM, State, TableReady};
 
 /// Tasks a report has room for by default.
 const MAX_TASKS: usize = 262_144;

@@ -70,6 +70,22 @@ pub(crate) struct State {
     changed: Condvar,
 }
 
+/// Why there are no green threads in a process that may not have more memory.
+pub(crate) const NO_ROOM: &str = "there was no address space for a list of tasks at setup: \
+                                  raise RLIMIT_AS, or lower Options::max_tasks";
+
+/// What is taken at setup and while the table is made, for any number of tasks; and
+/// for each task. Rather more than is needed.
+const ROOM_BYTES: usize = 160 << 20;
+const ROOM_BYTES_PER_TASK: usize = 64;
+
+/// Whether there is address space for all of that. A failed allocation would end the
+/// process later, so this comes before.
+fn has_room(max_tasks: usize) -> bool {
+    let bytes = max_tasks.saturating_mul(ROOM_BYTES_PER_TASK).saturating_add(ROOM_BYTES);
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
 /// The setup that holds, if there is one: the last.
 static CURRENT: Mutex<Option<&'static State>> = Mutex::new(None);
 
@@ -138,7 +154,10 @@ impl State {
 
     /// The setup has succeeded.
     pub(super) fn installed(&'static self, handle: Handle) {
-        let _ = self.collection.set(Mutex::new(Collection::new(self.chosen.max_tasks)));
+        if has_room(self.chosen.max_tasks) {
+            let collection = Collection::new(self.chosen.max_tasks);
+            let _ = self.collection.set(Mutex::new(collection));
+        }
         let _ = self.handle.set(handle);
         *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(self);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -151,8 +170,21 @@ impl State {
         }
     }
 
+    /// It is known whether there is a table: reports need not wait any longer.
+    fn settle(&self, table: Result<TableReady, String>) {
+        let _ = self.table.set(table);
+        self.settled.store(1, Ordering::Release);
+        wait::wake_all(&self.settled);
+        self.tell();
+    }
+
     /// Learns, finds the table, begins the self tests: on a worker.
     fn prepare(&'static self) {
+        if self.collection.get().is_none() {
+            let _ = self.places.set(Err(NO_ROOM.to_owned()));
+            self.settle(Err(NO_ROOM.to_owned()));
+            return;
+        }
         let places = threads::learn().map_err(|error| error.to_string());
         let _ = self.places.set(places);
         let begun = Instant::now();
@@ -161,9 +193,7 @@ impl State {
             let loaded = LoadedTable::load(table.image).map_err(|error| error.to_string())?;
             Ok(TableReady { loaded, origin, refused, elapsed: begun.elapsed() })
         });
-        let _ = self.table.set(table);
-        self.settled.store(1, Ordering::Release);
-        wait::wake_all(&self.settled);
+        self.settle(table);
         for registered in runtimes::registered() {
             self.begin_self_test(registered);
         }

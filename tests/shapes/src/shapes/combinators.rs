@@ -159,7 +159,9 @@ pub(super) fn spawn_all() {
     spawn("shared", "shared > ? rest > ~Sleep", shared());
     spawn("abortable", "abortable > rest > ~Sleep", abortable());
     spawn("catch_unwind", "caught > rest > ~Sleep", caught());
-    spawn("after a panic", "after_a_panic > rest > ~Sleep", after_a_panic());
+    if cfg!(panic = "unwind") {
+        spawn("after a panic", "after_a_panic > rest > ~Sleep", after_a_panic());
+    }
     let tree = "selected > [rest > ~Sleep, notified > ~Notified]";
     spawn("select", tree, selected(notify.clone()));
     spawn("select_all", "selected_all > rest*3 > ~Sleep", selected_all());
