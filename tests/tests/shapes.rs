@@ -75,7 +75,7 @@ fn judge_build_without_types(program: &Program) {
 }
 
 #[test]
-fn the_tasks_of_usual_builds_wait_where_the_report_says() {
+fn the_tasks_of_the_usual_build_wait_where_the_report_says() {
     for build in &build::USUAL {
         judge_build(&build::make(build));
     }

@@ -31,15 +31,15 @@ const fn release(name: &'static str, settings: &'static [&'static str]) -> Build
     Build { name, manifest: "Cargo.toml", profile: "release", settings }
 }
 
-/// Those that every test run compares.
-pub(crate) const USUAL: [Build; 2] =
-    [Build { name: "dev", manifest: "Cargo.toml", profile: "dev", settings: &[] }, OWN];
+/// Those that every test run compares: a build takes minutes.
+pub(crate) const USUAL: [Build; 1] = [OWN];
 
 /// Types of the program's own crate alone: what the documentation advises.
 pub(crate) const OWN: Build = release("own", &["debug=0", "package.shapes.debug=2"]);
 
 /// The others that have types.
-pub(crate) const FURTHER: [Build; 6] = [
+pub(crate) const FURTHER: [Build; 7] = [
+    Build { name: "dev", manifest: "Cargo.toml", profile: "dev", settings: &[] },
     release("release", &[]),
     release("abort", &["debug=0", "package.shapes.debug=2", "panic='abort'"]),
     release("thin", &["debug=0", "package.shapes.debug=2", "lto='thin'"]),
