@@ -29,8 +29,8 @@ fn a_tracked_task_shows_the_stack_at_which_it_began_to_wait() {
         let tasks = section(&report, "Green Threads");
         let (_, task) = tasks.split_once("\"waits\"")?;
         let is_there = task.contains("waker of = the last poll")
-            && task.contains("in waker_traces::waits::{")
-            && task.contains("gmr-tokio/tests/waker_traces.rs:");
+            && task.contains("in waker_traces_shown::waits::{")
+            && task.contains("gmr-tokio/tests/waker_traces_shown.rs:");
         is_there.then_some(())
     });
 }
