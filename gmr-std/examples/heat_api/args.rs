@@ -1,12 +1,14 @@
-//! The command line.
+//! The command line, which `heat_api` and `heat_api_tokio` share.
 
 use core::{error::Error, fmt};
 use std::{ffi::OsString, path::PathBuf};
 
 use gmr_std::View;
 
-pub(crate) const USAGE: &str = "\
-Usage: heat_api [OPTIONS]
+pub(crate) const USAGE: &str = concat!(
+    "Usage: ",
+    env!("CARGO_CRATE_NAME"),
+    " [OPTIONS]
 
 A small HTTP service that answers `kill -USR2 PID` with a Guru Meditation Report
 on stderr. Prints `listening on ADDR, pid PID` on stdout once it serves.
@@ -19,8 +21,8 @@ Options:
                         0 if the report is complete
   --help                this text
 
-Routes: GET /, GET /healthz, GET /stacks
-";
+"
+);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {

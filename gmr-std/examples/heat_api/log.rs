@@ -1,4 +1,5 @@
-//! The log: one line on stderr for what an operator should know.
+//! The log of `heat_api` and `heat_api_tokio`: one line on stderr for what an operator
+//! should know.
 //!
 //! Lines are formatted first and then written with one call, since reports go
 //! to stderr too: a line may stand between two lines of a report, but never in
@@ -21,6 +22,6 @@ pub(crate) fn log(level: Level, message: impl fmt::Display) {
         Level::Warning => "WARNING",
         Level::Error => "ERROR",
     };
-    let line = format!("{level} heat_api: {message}\n");
+    let line = format!("{level} {}: {message}\n", env!("CARGO_CRATE_NAME"));
     let _ = io::stderr().write_all(line.as_bytes());
 }

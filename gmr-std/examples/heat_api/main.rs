@@ -53,6 +53,10 @@ use server::Server;
 /// What a wrong command line exits with, by convention.
 const EXIT_USAGE: u8 = 2;
 
+const ROUTES: &str = "\
+Routes: GET /, GET /healthz, GET /stacks, GET /debug/gmr?format=text|json
+";
+
 fn main() -> ExitCode {
     // From here on a `kill -USR2` is remembered; before, it would end us.
     gmr_std::arm();
@@ -60,11 +64,11 @@ fn main() -> ExitCode {
     let options = match args::parse(env::args_os().skip(1)) {
         Ok(Command::Run(options)) => options,
         Ok(Command::Help) => {
-            let _ = io::stdout().write_all(args::USAGE.as_bytes());
+            let _ = write!(io::stdout(), "{}{ROUTES}", args::USAGE);
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            let _ = write!(io::stderr(), "heat_api: {error}\n\n{}", args::USAGE);
+            let _ = write!(io::stderr(), "heat_api: {error}\n\n{}{ROUTES}", args::USAGE);
             return ExitCode::from(EXIT_USAGE);
         }
     };

@@ -40,10 +40,12 @@ use std::{
 use gmr_tokio::{Handle, SetupError, TrackedExt};
 use tokio::{net::TcpListener, runtime::Builder, sync::watch};
 
+#[path = "../../../gmr-std/examples/heat_api/args.rs"]
 mod args;
 mod background;
 mod config;
 mod database;
+#[path = "../../../gmr-std/examples/heat_api/log.rs"]
 mod log;
 mod once;
 mod routes;
@@ -57,6 +59,11 @@ use log::{Level, log};
 /// What a wrong command line exits with, by convention.
 const EXIT_USAGE: u8 = 2;
 
+const ROUTES: &str = "\
+Routes: GET /, GET /healthz, GET /stacks, GET /debug/gmr?format=text|json,
+GET /debug/block?ms=N (blocks a worker on purpose)
+";
+
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -66,11 +73,11 @@ fn main() -> ExitCode {
     let options = match args::parse(env::args_os().skip(1)) {
         Ok(Command::Run(options)) => options,
         Ok(Command::Help) => {
-            let _ = io::stdout().write_all(args::USAGE.as_bytes());
+            let _ = write!(io::stdout(), "{}{ROUTES}", args::USAGE);
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            let _ = write!(io::stderr(), "heat_api_tokio: {error}\n\n{}", args::USAGE);
+            let _ = write!(io::stderr(), "heat_api_tokio: {error}\n\n{}{ROUTES}", args::USAGE);
             return ExitCode::from(EXIT_USAGE);
         }
     };
