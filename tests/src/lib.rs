@@ -12,6 +12,7 @@
 pub mod daemon;
 pub mod green;
 pub mod held;
+pub mod hostile;
 pub mod inside;
 pub mod log;
 pub mod process;
