@@ -18,7 +18,7 @@ use gmr_core::Reporter;
 use gmr_core::hosted::wait;
 use gmr_core::redact::Redaction;
 
-use super::handoff::{Fate, GaveUp};
+use super::handoff::{Fate, GaveUp, Handoff};
 use super::panics;
 use super::section::Section;
 use crate::source_lines::Lines;
@@ -181,7 +181,7 @@ impl Pool {
             }
             wait::wait(&self.delivered, seen, WAIT_SLICE_NS);
         }
-        let outcome = self.give_up(|| handoff.give_up(take_back));
+        let outcome = self.settle(handoff, take_back);
         // Before the count: a section's signal may reach its handler only now.
         let until_ns = wait::monotonic_ns().saturating_add(DELIVERY_NS);
         self.answered_until_ns.store(until_ns, Ordering::Release);
@@ -192,6 +192,15 @@ impl Pool {
             self.wake();
         }
         outcome
+    }
+
+    /// Gives up what is not done. (What is done costs no worker: while one counted as
+    /// stuck, another that looks would start a spare, which is one too many at once.)
+    fn settle(&self, handoff: &Handoff, take_back: impl FnOnce() -> bool) -> GaveUp {
+        if handoff.is_done() {
+            return GaveUp::Done;
+        }
+        self.give_up(|| handoff.give_up(take_back))
     }
 
     /// Gives up, and has another worker start a spare if one is stuck now.
@@ -359,3 +368,28 @@ const DELIVERY_NS: u64 = 250_000_000;
 
 /// Longest single wait for a worker: a takeover must be noticed.
 const WAIT_SLICE_NS: u64 = 50_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_worker_counts_as_stuck_while_a_result_is_taken() {
+        let pool = Pool::new(None, |_, _| Ok(()));
+        let handoff = Handoff::new();
+        handoff.claim().expect("idle");
+        handoff.begin(7);
+        handoff.finish();
+        let look = || {
+            assert_eq!(pool.stuck.load(Ordering::Acquire), 0);
+            false
+        };
+        assert_eq!(pool.settle(&handoff, look), GaveUp::Done);
+
+        handoff.release();
+        handoff.claim().expect("idle again");
+        handoff.begin(7);
+        assert_eq!(pool.settle(&handoff, || false), GaveUp::Late { tid: Some(7) });
+        assert_eq!(pool.stuck.load(Ordering::Acquire), 1);
+    }
+}
