@@ -7,7 +7,7 @@
 //! 2. set up, with reports to stderr;
 //! 3. [`Mode::after`]: what the program does to itself once;
 //! 4. `ready PID` on stdout;
-//! 5. [`Mode::work`], again and again, until stdin ends;
+//! 5. what the mode is for, again and again, until stdin ends;
 //! 6. `done WORK ERRORS FIRST-ERROR` on stdout, and exit with 0.
 //!
 //! `PROGRAM list` prints the names of its modes, with what each is about. Who runs
