@@ -140,10 +140,23 @@ mod engine {
         if new.is_some() && !is_in_use(engine) {
             return Err(DestinationError::NotSetUp);
         }
-        let before = engine.destinations.switch(new).map_err(|_| DestinationError::Busy)?;
+        let is_own_report = engine.is_own_thread(crate::sys::gettid());
+        let mut new = new;
+        let before = loop {
+            let seen = engine.stats.finished.load(Ordering::Acquire);
+            new = match engine.destinations.switch(new) {
+                Ok(before) => break before,
+                Err(back) => Some(back),
+            };
+            // Every place is taken: by reports, or by threads that have switched and
+            // are about to close what was before.
+            if is_own_report || clock::monotonic_ns() >= deadline_ns {
+                return Err(DestinationError::Busy);
+            }
+            futex::wait(&engine.stats.finished, seen, Some(SLICE_NS));
+        };
         drop(switching);
         let Some(mut before) = before else { return Ok(()) };
-        let is_own_report = engine.is_own_thread(crate::sys::gettid());
         loop {
             let seen = engine.stats.finished.load(Ordering::Acquire);
             before = match before.close() {

@@ -28,8 +28,7 @@ fn all_tasks_are_listed_and_blocked_workers_named_while_every_worker_sleeps() {
     }
     let blocked = Blocked::default();
     let _let_go = LetGo(blocked.clone());
-    let ids: Vec<_> = (0..WORKERS).map(|_| runtime.spawn(blocked.clone().blocks()).id()).collect();
-    blocked.wait_for(WORKERS as u32);
+    let ids = blocked.block_workers(&runtime, WORKERS as u32);
     // What was spawned before may be in the queues behind the workers that block: it is
     // listed all the same.
     let report = reports.report(gmr_tokio::View::Text).unwrap();

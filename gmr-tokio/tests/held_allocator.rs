@@ -83,8 +83,7 @@ fn tasks_and_blocked_workers_are_told_while_nothing_can_be_allocated() {
     runtime.block_on(async { tokio::spawn(tokio::task::yield_now()).await.unwrap() });
     let blocked = Blocked::default();
     let _let_go = LetGo(blocked.clone());
-    let ids = [(); 2].map(|()| runtime.spawn(blocked.clone().blocks()).id());
-    blocked.wait_for(2);
+    let ids = blocked.block_workers(&runtime, 2);
 
     let own_pid = std::process::id().cast_signed();
     IS_HELD.store(true, Ordering::Release);

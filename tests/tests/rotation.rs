@@ -212,7 +212,7 @@ fn threads_that_change_the_destination_at_the_same_time_lose_no_report() {
         let mut daemon = start(setup, first);
         let before = (descriptors(daemon.pid()).len(), threads(daemon.pid()).len());
         let storm = Storm::on(&daemon);
-        daemon.must(&format!("switch-threads 4 40 {}", logs.join(" ")));
+        daemon.must(&format!("switch-threads 12 20 {}", logs.join(" ")));
         drop(storm);
         until("the switchers' end", || {
             let after = (descriptors(daemon.pid()).len(), threads(daemon.pid()).len());

@@ -34,6 +34,21 @@ impl Blocked {
         self.hold_the_worker();
     }
 
+    /// Blocks so many workers of the runtime. One after the other: of two that one worker
+    /// takes from the queue at once, tokio leaves the second behind the first.
+    pub(crate) fn block_workers(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        count: u32,
+    ) -> Vec<tokio::task::Id> {
+        let block = |number| {
+            let id = runtime.spawn(self.clone().blocks()).id();
+            self.wait_for(number);
+            id
+        };
+        (1..=count).map(block).collect()
+    }
+
     /// Waits until so many block.
     pub(crate) fn wait_for(&self, count: u32) {
         until("threads block", || (self.0.1.load(Ordering::Acquire) >= count).then_some(()));
