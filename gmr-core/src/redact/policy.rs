@@ -130,7 +130,13 @@ impl Redaction {
         let len = key_len(argument);
         let (shown, value) = argument.split_at_checked(len.saturating_add(1))?;
         let key = shown.strip_suffix(b"=")?;
-        (!value.is_empty() && self.names_secret(key)).then_some(shown)
+        if value.is_empty() || !self.names_secret(key) {
+            return None;
+        }
+        // A key that is a token itself, in which a word such as `Pw` stands by chance.
+        let mut is_secret = false;
+        self.secret_ranges(key, &mut |_| is_secret = true);
+        Some(if is_secret { b"" } else { shown })
     }
 
     /// Gives `text` in pieces to `write`, with each secret in it as [`MASK`].

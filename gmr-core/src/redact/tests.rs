@@ -803,6 +803,13 @@ fn long_texts_take_linear_time() {
 /// What a canary is hidden in. It must not come out.
 const CANARY: &str = "cAnArY123";
 
+#[test]
+fn an_argument_whose_key_is_a_token_is_masked_as_a_whole() {
+    let text = std::format!("ghp_{CANARY}Pw0A0aaaAa0aaAaa0aAAAaa00A00a0A=x");
+    assert_eq!(redacted(&text), MASK);
+    assert!(!masked(&text).contains(CANARY), "{}", masked(&text));
+}
+
 proptest! {
         #[test]
         fn a_canary_never_sings(
