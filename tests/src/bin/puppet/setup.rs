@@ -10,6 +10,7 @@ use std::thread;
 use gmr_core::{Options, Reporter, Requester, SectionId, Signal, Stats, ViewKind};
 
 use gmr_std::Scheduling;
+use gmr_tests::until;
 
 use crate::sections;
 
@@ -205,9 +206,18 @@ impl Reports {
         let reporter = self.reporter();
         // Small on purpose: supervisors have stacks of their own.
         let builder = thread::Builder::new().name("lent".to_owned()).stack_size(64 * 1024);
-        answer(builder.spawn(move || {
+        let before = reporter.supervisors_running();
+        let started = builder.spawn(move || {
             let _ = reporter.run();
-        }))
+        });
+        if let Ok(thread) = &started {
+            // One that has only just begun would not answer a report.
+            until("a thread lent", || {
+                let is_there = reporter.supervisors_running() > before || thread.is_finished();
+                is_there.then_some(())
+            });
+        }
+        answer(started)
     }
 
     pub(crate) fn request(&self) -> String {
